@@ -1,0 +1,22 @@
+import { feedLines } from '../decisions';
+import { clock } from '../format';
+import type { Decision } from '../frame';
+import { Panel } from './Panel';
+
+export function DecisionsPanel({ decisions }: { decisions: readonly Decision[] | undefined }) {
+  const lines = feedLines(decisions ?? []);
+  return (
+    <Panel title="Decisions" aside="newest first" className="panel-feed">
+      {/* Focusable, so that the keyboard can scroll it; not a live region: four lines a second cannot be spoken. */}
+      <ol className="feed" data-testid="decisions" tabIndex={0} aria-label="Last decisions, newest first">
+        {lines.map(({ key, at_ms, text, tone }) => (
+          <li key={key} data-tone={tone}>
+            <time dateTime={new Date(at_ms).toISOString()}>{clock(at_ms)}</time>
+            <span>{text}</span>
+          </li>
+        ))}
+      </ol>
+      {lines.length === 0 && <p className="empty">No decisions yet. They appear here as the region makes them.</p>}
+    </Panel>
+  );
+}

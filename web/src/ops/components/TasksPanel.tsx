@@ -1,0 +1,33 @@
+import { count } from '../format';
+import type { OpsFrame } from '../frame';
+import { taskRows } from '../vocabulary';
+import { Panel } from './Panel';
+import { SplitBar } from './SplitBar';
+
+export function TasksPanel({ tasks }: { tasks: OpsFrame['tasks'] | undefined }) {
+  const rows = taskRows(tasks?.counts ?? {});
+  const total = tasks && rows.reduce((sum, row) => sum + row.count, 0);
+  return (
+    <Panel
+      title="Open tasks"
+      aside={
+        <>
+          <b data-testid="tasks-total">{count(total)}</b> in hand
+        </>
+      }
+    >
+      <SplitBar parts={rows.map((row) => ({ ...row, key: row.status }))} />
+      <dl className="rows rows-tall">
+        {rows.map(({ status, label, color, count: n }) => (
+          <div key={status}>
+            <dt>
+              <i className="dot" style={{ background: color }} aria-hidden="true" />
+              {label}
+            </dt>
+            <dd data-testid={`tasks-${status}`}>{count(tasks && n)}</dd>
+          </div>
+        ))}
+      </dl>
+    </Panel>
+  );
+}

@@ -1,0 +1,43 @@
+/** The words and colours of the page. The map and the panels both read them here, so a colour means one thing. */
+import type { DriverState } from './frame';
+
+export const DRIVER_LOOK: Record<DriverState, { label: string; color: string }> = {
+  free: { label: 'Free', color: '#45d6b5' },
+  offered: { label: 'Offered', color: '#ffb454' },
+  to_pickup: { label: 'To pickup', color: '#5fb0ff' },
+  to_dropoff: { label: 'To dropoff', color: '#b79bff' },
+  returning: { label: 'Returning', color: '#ff7d6e' },
+  stale: { label: 'Stale', color: '#8290a3' },
+  off: { label: 'Off shift', color: '#4a5668' },
+};
+
+export const TASK_LOOK: Record<string, { label: string; color: string }> = {
+  OPEN: { label: 'Open', color: '#f2f5f9' },
+  OFFERED: { label: 'Offered', color: '#ffb454' },
+  ASSIGNED: { label: 'Assigned', color: '#5fb0ff' },
+  AT_PICKUP: { label: 'At pickup', color: '#3f8fe0' },
+  PICKED_UP: { label: 'Picked up', color: '#b79bff' },
+  AT_DROPOFF: { label: 'At dropoff', color: '#8f6ff0' },
+};
+
+export const OFFER_COLOR = '#ffb454';
+export const RETURN_COLOR = '#ff7d6e';
+export const PLACE_COLOR = '#f2f5f9';
+export const WAITING_COLOR = '#ff5c77';
+
+/** Demand from little to much; far from every driver colour, so that a circle on a hex still reads. */
+export const DEMAND_RAMP = ['#3a2447', '#7a2a63', '#c93f6d', '#ff8a66'] as const;
+
+/** A task nobody has taken for this long gets a ring on the map. */
+export const LONG_WAIT_S = 120;
+
+export type TaskStatusRow = { status: string; label: string; color: string; count: number };
+
+/** The known statuses in lifecycle order, then whatever else the server counts. */
+export function taskRows(counts: Record<string, number>): TaskStatusRow[] {
+  const known = Object.entries(TASK_LOOK).map(([status, look]) => ({ status, ...look, count: counts[status] ?? 0 }));
+  const others = Object.entries(counts)
+    .filter(([status]) => !(status in TASK_LOOK))
+    .map(([status, n]) => ({ status, label: status.toLowerCase().replaceAll('_', ' '), color: '#8290a3', count: n }));
+  return [...known, ...others];
+}
