@@ -1,0 +1,51 @@
+"""Pushes on their way to gateways: one call under way per gateway, so that they arrive in order; the rest collects."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from domain.messages import Kick, Push
+
+CALL_LIMIT = 2_000  # pushes in one call, to keep its argument below about 100 kB of typical frames
+
+
+class Outboxes:
+    """`send(gateway_id, pushes)` carries one batch out; when it fails, or more than `limit` wait, `lost(gateway_id)` is
+    called and what waited is dropped: the region keeps every push until acknowledged and sends it again."""
+
+    def __init__(
+        self,
+        send: Callable[[str, list[Push | Kick]], Awaitable[None]],
+        lost: Callable[[str], None],
+        limit: int,
+    ) -> None:
+        self._send, self._lost, self._limit = send, lost, limit
+        self._waiting: dict[str, deque[Push | Kick]] = {}
+        self._senders: dict[str, asyncio.Task[None]] = {}
+
+    def put(self, gateway_id: str, push: Push | Kick) -> None:
+        waiting = self._waiting.setdefault(gateway_id, deque())
+        waiting.append(push)
+        if len(waiting) > self._limit:
+            waiting.clear()
+            self._lost(gateway_id)
+        if gateway_id not in self._senders:
+            self._senders[gateway_id] = asyncio.ensure_future(self._drain(gateway_id))
+
+    async def _drain(self, gateway_id: str) -> None:
+        waiting = self._waiting[gateway_id]
+        try:
+            while waiting:
+                batch = [waiting.popleft() for _ in range(min(len(waiting), CALL_LIMIT))]
+                await self._send(gateway_id, batch)
+        except Exception:
+            waiting.clear()
+            self._lost(gateway_id)
+        finally:
+            del self._senders[gateway_id]
+
+    async def stop(self) -> None:
+        """Wait for what is under way."""
+        await asyncio.gather(*self._senders.values(), return_exceptions=True)

@@ -1,0 +1,76 @@
+"""The shell round the store: group commit for gateways and regions, and the relay of what was committed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+
+import structlog
+
+from actors.config import Limits
+from actors.relay import Relay
+from domain.errors import Overloaded
+from domain.ports import Command, Store
+from domain.records import Outcome, RegionImage
+
+log = structlog.get_logger()
+
+_Waiting = tuple[Command, "asyncio.Future[Outcome]"]
+
+
+class PersistenceShell:
+    """Collects commands while appends are under way, so that a batch grows with the load and a lone command waits for
+    nothing. At most `append_in_flight` transactions at once, each of at most `append_batch_limit` commands."""
+
+    def __init__(self, store: Store, relay: Relay, limits: Limits) -> None:
+        self._store, self._relay, self._limits = store, relay, limits
+        self._waiting: deque[_Waiting] = deque()
+        self._committers: set[asyncio.Task[None]] = set()
+
+    async def append(self, commands: Sequence[Command]) -> list[Outcome]:
+        """Durable when it returns; one outcome per command. `Overloaded` beyond `append_queue_limit`."""
+        if len(self._waiting) + len(commands) > self._limits.append_queue_limit:
+            raise Overloaded(retry_after_s=1)
+        loop = asyncio.get_running_loop()
+        futures = [loop.create_future() for _ in commands]
+        self._waiting.extend(zip(commands, futures, strict=True))
+        if len(self._committers) < self._limits.append_in_flight:
+            task = asyncio.ensure_future(self._commit())
+            self._committers.add(task)
+            task.add_done_callback(self._committers.discard)
+        return list(await asyncio.gather(*futures))
+
+    async def open_region(self, region_id: str, now_ms: int) -> RegionImage:
+        """See `domain.ports.Store.open_region`."""
+        return await self._store.open_region(region_id, now_ms)
+
+    async def _commit(self) -> None:
+        while self._waiting:
+            batch = [
+                self._waiting.popleft()
+                for _ in range(min(len(self._waiting), self._limits.append_batch_limit))
+            ]
+            try:
+                outcomes = await self._store.append([command for command, _ in batch])
+            except Exception as error:
+                log.error(
+                    "persistence.append_failed", error=f"{type(error).__name__}: {error}", commands=len(batch)
+                )
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(AppendFailed(type(error).__name__))
+                continue
+            for (_, future), outcome in zip(batch, outcomes, strict=True):
+                if not future.done():
+                    future.set_result(outcome)
+            self._relay.wake()
+
+    async def stop(self) -> None:
+        """Wait for what is under way."""
+        await asyncio.gather(*self._committers, return_exceptions=True)
+        await self._relay.stop()
+
+
+class AppendFailed(Exception):
+    """The transaction failed; whether it committed is not known."""

@@ -1,0 +1,89 @@
+"""The order in which a region's decisions leave: durable first. Sans I/O, so that a simulator can drive it by hand.
+
+    pump.take(now_ms, message, ticket) -> solve request to start, or None
+    batch = pump.next_batch()          -> what to append now, None while an append is under way or nothing waits
+    pump.appended(batch)               -> replies and pushes that may leave now
+    pump.abandoned()                   -> after a failed append: the messages to step again on a restored region
+
+The region goes on stepping while an append is under way; what it decides meanwhile makes up the next append (group
+commit). Whatever was stepped after a record leaves after that record, because it may rest on it.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from msgspec import Struct, field
+
+from domain.messages import Attached, Kick, Message, Push
+from domain.records import Answer, Record
+from domain.region import Region
+from domain.solve import SolveRequest
+
+T = TypeVar("T")
+
+
+class Taken(Struct, Generic[T]):
+    """A stepped message with its ticket, the answer that waits, and the ids of the records it made."""
+
+    message: Message
+    ticket: T | None
+    reply: Answer | Attached | None
+    record_ids: tuple[str, ...]
+
+
+class Batch(Struct, Generic[T]):
+    """What leaves together: records first, and when they are durable, replies and pushes."""
+
+    records: list[Record] = field(default_factory=list)
+    taken: list[Taken[T]] = field(default_factory=list)
+    pushes: list[Push | Kick] = field(default_factory=list)
+
+
+class Pump(Generic[T]):
+    """Steps one life of a region and holds its output back until it may leave. `T`: whatever stands for who waits."""
+
+    def __init__(self, region: Region) -> None:
+        self.region = region
+        self._next: Batch[T] = Batch()
+        self._under_way: Batch[T] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Messages that were stepped and whose outcome has not left."""
+        return len(self._next.taken) + (len(self._under_way.taken) if self._under_way else 0)
+
+    def take(self, now_ms: int, message: Message, ticket: T | None = None) -> SolveRequest | None:
+        """Step one message; a solve that it asks for may start at once, for a plan is only advice."""
+        ready = self.region.step(now_ms, message)
+        self._next.records.extend(ready.records)
+        self._next.pushes.extend(ready.pushes)
+        if ticket is not None or ready.records:
+            ids = tuple(record.record_id for record in ready.records)
+            self._next.taken.append(Taken(message, ticket, ready.reply, ids))
+        return ready.solve
+
+    def next_batch(self) -> Batch[T] | None:
+        """The batch to append now. One without records needs no append and goes straight to `appended`."""
+        waits = self._next.records or self._next.taken or self._next.pushes
+        if self._under_way is not None or not waits:
+            return None
+        self._under_way, self._next = self._next, Batch()
+        return self._under_way
+
+    def appended(self, batch: Batch[T]) -> Batch[T]:
+        """The batch's records are durable: its replies and pushes may leave."""
+        assert batch is self._under_way
+        self._under_way = None
+        return batch
+
+    def abandoned(self, record_id: str | None = None) -> tuple[list[Taken[T]], list[Taken[T]]]:
+        """This life of the region is over, because its last append failed.
+
+        Returns the messages that made the record of that id (the store refused it), and all others whose outcome has
+        not left, in order, to be stepped on a restored region.
+        """
+        under_way = self._under_way.taken if self._under_way else []
+        taken = under_way + self._next.taken
+        culprits = [one for one in taken if record_id in one.record_ids]
+        return culprits, [one for one in taken if record_id not in one.record_ids]

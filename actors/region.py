@@ -1,0 +1,291 @@
+"""The shell round one region: messages in, the pump, appends, pushes, solves, deadlines. No decision is made here."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+
+from actors.clock import ServerClock
+from actors.config import Limits
+from actors.outbox import Outboxes
+from actors.pump import Batch, Pump, Taken
+from actors.timing import Timings
+from domain.errors import InternalConflict, Overloaded, RegionUnavailable
+from domain.messages import (
+    Attached,
+    DriversSeen,
+    GatewayLost,
+    Kick,
+    Message,
+    PlanReady,
+    Push,
+    SolveFailed,
+    Tick,
+)
+from domain.ops import Health, OpsFrame
+from domain.order import refused
+from domain.policy import RegionPolicy
+from domain.ports import Store
+from domain.records import Answer, Done, Fenced, RecordRefused, RegionRecords
+from domain.region import Region
+from domain.solve import Plan, SolveRequest
+from domain.views import region_view
+
+log = structlog.get_logger()
+
+Reply = Answer | Attached | None
+Ticket = asyncio.Future[Reply]
+Solve = Callable[[SolveRequest], Awaitable[Plan]]
+SendPushes = Callable[[str, list[Push | Kick]], Awaitable[None]]
+
+
+class RegionShell:
+    """A region actor's inside. A failed append ends the region's life and a new one begins from the store, with the next
+    epoch; a fenced append means that another process has the region now, and `on_death` ends this one."""
+
+    def __init__(
+        self,
+        region_id: str,
+        *,
+        store: Store,
+        policy: RegionPolicy,
+        limits: Limits,
+        clock: ServerClock,
+        solve: Solve,
+        send: SendPushes,
+        on_death: Callable[[str], None],
+    ) -> None:
+        self.region_id = region_id
+        self._store, self._policy, self._limits, self._clock = store, policy, limits, clock
+        self._solve, self._on_death = solve, on_death
+        self._pump: Pump[Ticket] | None = None
+        self._outboxes = Outboxes(send, self._gateway_lost, limits.gateway_outbox_limit)
+        self._work = asyncio.Event()  # something may be appended
+        self._alarm = asyncio.Event()  # the next deadline may have moved
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timings = Timings()
+        self._solved = 0
+        self._closing = False
+        self._drained = asyncio.Event()
+
+    async def start(self) -> None:
+        """Take an epoch, restore, and serve until `stop`. Tries again while the store is out of reach."""
+        await self._restore()
+        for loop in (self._append_loop(), self._deadline_loop()):
+            self._spawn(loop)
+
+    async def stop(self) -> None:
+        """Stop serving and let what is under way come to its end."""
+        self._closing = True
+        if self._pump is not None and self._pump.waiting:
+            await self._drained.wait()
+        self._pump = None
+        for task in list(self._tasks):
+            task.cancel()
+        await self._outboxes.stop()
+
+    # -- messages -----------------------------------------------------------------------------------------------------
+
+    async def post(self, messages: Sequence[Message]) -> list[Reply]:
+        """Take messages in order and give each one's reply once it may leave.
+
+        `RegionUnavailable` while the region is not restored, `Overloaded` beyond `region_inbox_limit`.
+        """
+        pump = self._serving()
+        if pump.waiting + len(messages) > self._limits.region_inbox_limit:
+            raise Overloaded(retry_after_s=1)
+        tickets: list[Ticket] = []
+        for message in messages:
+            ticket: Ticket = asyncio.get_running_loop().create_future()
+            tickets.append(ticket)
+            self._take(pump, message, ticket)
+        return list(await asyncio.gather(*tickets))
+
+    def seen(self, batch: DriversSeen) -> int:
+        """Take a batch of pings in; returns the epoch, by which a gateway notices a new life of the region."""
+        pump = self._serving()
+        self._take(pump, batch, None)
+        return pump.region.epoch
+
+    def frame(self) -> OpsFrame:
+        """The region as mission control shows it."""
+        pump = self._serving()
+        view = region_view(pump.region, self._clock.now_ms(), self._limits.ops_positions)
+        fields = {name: getattr(view, name) for name in view.__struct_fields__}
+        return OpsFrame(**fields, speed=self._clock.speed, health=self._health(pump))
+
+    def stats(self) -> dict[str, float | int | str]:
+        """Flat figures for the statistics endpoint and the metrics page."""
+        pump = self._serving()
+        region, health = pump.region, self._health(pump)
+        figures: dict[str, float | int | str] = {
+            "region_id": self.region_id,
+            "epoch": region.epoch,
+            "drivers": len(region.fleet),
+            "pings": region.fleet.pings,
+            "tasks": len(region.jobs),
+            "tasks_open": len(region.open),
+            "offers_live": len(region.offers),
+        }
+        figures |= region.counters
+        return figures | {name: getattr(health, name) for name in health.__struct_fields__}
+
+    def _serving(self) -> Pump[Ticket]:
+        if self._pump is None or self._closing:
+            raise RegionUnavailable(retry_after_s=1)
+        return self._pump
+
+    def _take(self, pump: Pump[Ticket], message: Message, ticket: Ticket | None) -> None:
+        started = time.perf_counter()
+        solve = pump.take(self._clock.now_ms(), message, ticket)
+        self._timings.step.add(time.perf_counter() - started)
+        if solve is not None:
+            self._spawn(self._run_solve(pump, solve))
+        self._work.set()
+        self._alarm.set()
+
+    def _health(self, pump: Pump[Ticket]) -> Health:
+        timings = self._timings
+        return Health(
+            lag_ms=timings.lag.quantile_ms(0.99),
+            step_ms_p50=timings.step.quantile_ms(0.5),
+            step_ms_p99=timings.step.quantile_ms(0.99),
+            solve_ms_last=timings.solve.last_ms(),
+            solve_count=self._solved,
+            append_ms_p50=timings.append.quantile_ms(0.5),
+            append_ms_p99=timings.append.quantile_ms(0.99),
+            inbox=pump.waiting,
+        )
+
+    # -- making it durable --------------------------------------------------------------------------------------------
+
+    async def _append_loop(self) -> None:
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            while self._pump is not None and (batch := self._pump.next_batch()) is not None:
+                if not await self._make_durable(self._pump, batch):
+                    return
+
+    async def _make_durable(self, pump: Pump[Ticket], batch: Batch[Ticket]) -> bool:
+        if batch.records:
+            command = RegionRecords(self.region_id, pump.region.epoch, tuple(batch.records))
+            started = time.perf_counter()
+            try:
+                [outcome] = await self._store.append([command])
+            except (
+                Exception
+            ) as error:  # whether it committed is unknown: only the store can tell, so start afresh
+                self._die(f"append failed: {type(error).__name__}")
+                return False
+            self._timings.append.add(time.perf_counter() - started)
+            if isinstance(outcome, Fenced):
+                self._die(f"fenced: epoch {pump.region.epoch}, current {outcome.current_epoch}")
+                return False
+            if isinstance(outcome, RecordRefused):
+                # A record that hits a constraint is a bug: its message is dropped, the others are stepped again.
+                log.error("region.record_refused", region_id=self.region_id, constraint=outcome.constraint)
+                self._timings.refused += 1
+                await self._start_over(*pump.abandoned(outcome.record_id))
+                return True
+            assert isinstance(outcome, Done)
+        self._release(pump.appended(batch))
+        return True
+
+    def _release(self, batch: Batch[Ticket]) -> None:
+        for push in batch.pushes:
+            self._outboxes.put(push.gateway_id, push)
+        for taken in batch.taken:
+            if taken.ticket is not None and not taken.ticket.done():
+                taken.ticket.set_result(taken.reply)
+        if self._closing and self._pump is not None and not self._pump.waiting:
+            self._drained.set()
+
+    async def _start_over(self, culprits: list[Taken[Ticket]], others: list[Taken[Ticket]]) -> None:
+        """End this life of the region, begin the next, and step again what people asked for: what had been committed is
+        answered from its record. Plans, pings and deadlines belong to the life that is over."""
+        self._pump = None
+        for taken in culprits:
+            if taken.ticket is not None and not taken.ticket.done():
+                taken.ticket.set_result(refused(InternalConflict()))
+        await self._restore()
+        for taken in others:
+            if taken.ticket is not None and self._pump is not None:
+                self._take(self._pump, taken.message, taken.ticket)
+
+    async def _restore(self) -> None:
+        delay_s = 0.05
+        while True:
+            try:
+                now_ms = self._clock.now_ms()
+                image = await self._store.open_region(self.region_id, now_ms)
+                break
+            except Exception as error:
+                log.warning("region.restore_failed", region_id=self.region_id, error=type(error).__name__)
+                await asyncio.sleep(delay_s)
+                delay_s = min(delay_s * 2, 1.0)
+        self._pump = Pump(Region(image, self._policy, now_ms))
+        self._alarm.set()
+        log.info("region.restored", region_id=self.region_id, epoch=image.epoch, tasks=len(image.tasks))
+
+    def _die(self, reason: str) -> None:
+        self._pump = None
+        log.error("region.died", region_id=self.region_id, reason=reason)
+        self._on_death(reason)
+
+    # -- deadlines, solves, pushes ------------------------------------------------------------------------------------
+
+    async def _deadline_loop(self) -> None:
+        while True:
+            self._alarm.clear()
+            pump = self._pump
+            due_ms = pump.region.next_deadline() if pump is not None else None
+            wait_s = (
+                None
+                if due_ms is None
+                else max(0.0, self._clock.wall_s((due_ms - self._clock.now_ms()) / 1000))
+            )
+            if wait_s is None or wait_s > 0:
+                try:
+                    await asyncio.wait_for(self._alarm.wait(), wait_s)
+                    continue
+                except TimeoutError:
+                    pass
+            if pump is not None and pump is self._pump:
+                late_s = (self._clock.now_ms() - (due_ms or 0)) / 1000 / self._clock.speed
+                self._timings.lag.add(max(0.0, late_s))
+                self._take(pump, Tick(), None)
+                await asyncio.sleep(0)  # a deadline that stays in the past must not starve the loop
+
+    async def _run_solve(self, pump: Pump[Ticket], request: SolveRequest) -> None:
+        started = time.perf_counter()
+        message: Message
+        try:
+            message = PlanReady(await self._solve(request))
+        except Exception as error:
+            log.error(
+                "region.solve_failed", region_id=self.region_id, error=f"{type(error).__name__}: {error}"
+            )
+            message = SolveFailed(request.request_id)
+        self._timings.solve.add(time.perf_counter() - started)
+        self._solved += 1
+        if pump is self._pump:
+            self._take(pump, message, None)
+
+    def _gateway_lost(self, gateway_id: str) -> None:
+        if self._pump is not None:
+            self._take(self._pump, GatewayLost(gateway_id), None)
+
+    def _spawn(self, coroutine: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("region.crashed", region_id=self.region_id, error=repr(error), exc_info=error)
+            self._die(f"{type(error).__name__} in the shell")

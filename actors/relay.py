@@ -1,0 +1,148 @@
+"""The outbox relay: hands committed events on until each was acknowledged. At least once; receivers dedupe by id."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
+import structlog
+
+from actors.clock import ServerClock
+from actors.config import Limits
+from domain.lifecycle import OrderStatus, Role
+from domain.messages import TaskOpened
+from domain.order import CloseOrder, OrderCommand
+from domain.ports import Channel, EventBus, PaymentVendor, Store
+from domain.records import OrderBrief, OutboxEvent, TaskRow
+
+log = structlog.get_logger()
+
+TellRegion = Callable[[str, list[TaskOpened]], Awaitable[None]]
+
+
+class Settlement(msgspec.Struct, frozen=True):
+    """Payload of `payment.settle`: how the order ended and what was authorized (None: nothing)."""
+
+    status: OrderStatus
+    payment_ref: str | None
+    total_cents: int
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """Payload of `task.opened`."""
+
+    task: TaskRow
+    order: OrderBrief
+
+
+class Relay:
+    """Two loops, one per channel, each woken after a commit and otherwise every `outbox_retry_s`."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        bus: EventBus,
+        payment: PaymentVendor,
+        tell_region: TellRegion,
+        clock: ServerClock,
+        limits: Limits,
+    ) -> None:
+        self._store, self._bus, self._payment = store, bus, payment
+        self._tell_region, self._clock, self._limits = tell_region, clock, limits
+        self._wakers = {channel: asyncio.Event() for channel in Channel}
+        self._loops: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        carriers = {Channel.BUS: self._publish, Channel.WORK: self._work_off}
+        self._loops = [
+            asyncio.ensure_future(self._run(channel, carry)) for channel, carry in carriers.items()
+        ]
+
+    def wake(self) -> None:
+        """Something was committed."""
+        for waker in self._wakers.values():
+            waker.set()
+
+    async def stop(self) -> None:
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+
+    async def _run(
+        self, channel: Channel, carry: Callable[[list[OutboxEvent]], Awaitable[list[int]]]
+    ) -> None:
+        waker, limit = self._wakers[channel], self._limits.outbox_batch
+        while True:
+            waker.clear()
+            more = False
+            try:
+                events = await self._store.outbox_batch(channel, limit)
+                done = await carry(events) if events else []
+                if done:
+                    await self._store.outbox_done(done)
+                more = len(events) == limit and len(done) > 0
+            except Exception as error:
+                log.warning("relay.failed", channel=channel, error=f"{type(error).__name__}: {error}")
+            if not more:
+                try:
+                    await asyncio.wait_for(waker.wait(), self._limits.outbox_retry_s)
+                except TimeoutError:
+                    pass
+
+    async def _publish(self, events: list[OutboxEvent]) -> list[int]:
+        await self._bus.publish(events)
+        return [event.event_id for event in events]
+
+    async def _work_off(self, events: list[OutboxEvent]) -> list[int]:
+        opened: dict[str, list[OutboxEvent]] = defaultdict(list)
+        settle = []
+        for event in events:
+            if event.topic == "task.opened":
+                opened[event.region_id].append(event)
+            else:
+                settle.append(event)
+        jobs: list[Awaitable[list[int]]] = [self._tell(region_id, ones) for region_id, ones in opened.items()]
+        jobs += [self._settle(event) for event in settle]
+        results = await asyncio.gather(*jobs, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                log.warning("relay.work_failed", error=f"{type(result).__name__}: {result}")
+        return [
+            event_id for result in results if not isinstance(result, BaseException) for event_id in result
+        ]
+
+    async def _tell(self, region_id: str, events: Sequence[OutboxEvent]) -> list[int]:
+        messages = []
+        for event in events:
+            payload = msgspec.convert(event.payload, Opened)
+            messages.append(TaskOpened(payload.task, payload.order))
+        await self._tell_region(region_id, messages)
+        return [event.event_id for event in events]
+
+    async def _settle(self, event: OutboxEvent) -> list[int]:
+        """Take the money when the goods were handed over, let it go when the order ended otherwise."""
+        order = msgspec.convert(event.payload, Settlement)
+        if order.payment_ref is not None and order.status is not OrderStatus.DELIVERED:
+            await self._payment.void(request_id=f"void:{event.order_id}", vendor_ref=order.payment_ref)
+        if order.status is OrderStatus.DELIVERED:
+            assert order.payment_ref is not None
+            await self._payment.capture(
+                request_id=f"capture:{event.order_id}",
+                vendor_ref=order.payment_ref,
+                amount_cents=order.total_cents,
+            )
+            command = OrderCommand(
+                scope="system|settle",
+                key=event.order_id,
+                fingerprint="",
+                role=Role.SYSTEM,
+                principal_id="settlement",
+                order_id=event.order_id,
+                at_ms=self._clock.now_ms(),
+                action=CloseOrder(order.payment_ref),
+            )
+            await self._store.append([command])
+        return [event.event_id]

@@ -1,0 +1,114 @@
+"""The order dossier: an append-only chain of events, each hash covering the one before.
+
+    hash(n) = SHA-256( hash(n-1) || canonical JSON of event n ),   hash(0) = 32 zero bytes
+
+Canonical JSON is the RFC 8785 form restricted to strings, integers, booleans, null, lists and objects: keys sorted, no
+white space, UTF-8. Floats are refused, because their printed form is where implementations disagree. Anyone with the
+events can verify the chain without the server.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from domain.records import Json, OrderFact
+
+GENESIS = bytes(32)
+
+
+class Entry(Struct, frozen=True, kw_only=True):
+    """One event of a dossier as stored; `seq` starts at 1."""
+
+    order_id: str
+    seq: int
+    type: str
+    status: str
+    at_ms: int
+    actor: str  # "role:id"
+    payload: dict[str, Json]
+    prev_hash: bytes
+    hash: bytes = b""
+
+
+class Verdict(Struct, frozen=True):
+    """`ok`, the number of entries, and for a broken chain the first bad sequence number and what is wrong with it."""
+
+    ok: bool
+    length: int
+    head: str
+    bad_seq: int | None = None
+    reason: str | None = None
+
+
+def canonical(value: Json) -> bytes:
+    """Canonical JSON bytes; `TypeError` for a float or anything that is not JSON."""
+    _refuse_floats(value)
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _refuse_floats(value: Json) -> None:
+    if isinstance(value, float):
+        raise TypeError("a dossier payload holds no floats")
+    if isinstance(value, dict):
+        for item in value.values():
+            _refuse_floats(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _refuse_floats(item)
+
+
+def entry_hash(entry: Entry) -> bytes:
+    """The hash of one entry, 32 bytes, from its content and its `prev_hash`; its own `hash` is not read."""
+    body = {
+        "order_id": entry.order_id,
+        "seq": entry.seq,
+        "type": entry.type,
+        "status": entry.status,
+        "at_ms": entry.at_ms,
+        "actor": entry.actor,
+        "payload": entry.payload,
+    }
+    return hashlib.sha256(entry.prev_hash + canonical(body)).digest()
+
+
+def extend(prev_hash: bytes, seq: int, fact: OrderFact) -> Entry:
+    """The entry that `fact` adds as number `seq` to a chain whose head is `prev_hash`."""
+    entry = Entry(
+        order_id=fact.order_id,
+        seq=seq,
+        type=str(fact.event),
+        status=str(fact.status),
+        at_ms=fact.at_ms,
+        actor=f"{fact.role}:{fact.actor_id}",
+        payload=fact.payload,
+        prev_hash=prev_hash,
+    )
+    return replace(entry, hash=entry_hash(entry))
+
+
+def verify(entries: Iterable[Entry]) -> Verdict:
+    """Check a whole chain: order ids alike, no gap, each link and each hash right."""
+    head, length, order_id = GENESIS, 0, None
+    for entry in entries:
+        length += 1
+        order_id = order_id or entry.order_id
+        reason = None
+        if entry.order_id != order_id:
+            reason = "belongs to another order"
+        elif entry.seq != length:
+            reason = f"sequence number {entry.seq} where {length} was due"
+        elif entry.prev_hash != head:
+            reason = "does not link to the entry before it"
+        elif entry.hash != entry_hash(entry):
+            reason = "content does not match its hash"
+        if reason:
+            return Verdict(False, length, head.hex(), entry.seq, reason)
+        head = entry.hash
+    if length == 0:
+        return Verdict(False, 0, head.hex(), None, "the dossier is empty")
+    return Verdict(True, length, head.hex())

@@ -1,0 +1,143 @@
+"""The drivers of a region in columns, so that a batch of ten thousand pings is one vectorised step.
+
+All of it is soft state but `state`, which follows from tasks and offers: after a restart the pings refill the rest.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from domain.messages import DriversSeen, Kick
+from domain.solve import DriverColumns
+
+Rows = npt.NDArray[np.int64]
+
+
+class DriverState(IntEnum):
+    """What a driver is busy with; the first entries of `domain.ops.DRIVER_STATES`."""
+
+    FREE = 0
+    OFFERED = 1
+    TO_PICKUP = 2
+    TO_DROPOFF = 3
+    RETURNING = 4
+
+
+_COLUMNS: dict[str, type] = {
+    "lat": np.float64,
+    "lng": np.float64,
+    "seen_ms": np.int64,
+    "session": np.int64,
+    "seq": np.int64,
+    "gateway": np.int64,  # index into `gateways`, -1: no socket
+    "on_duty": np.bool_,
+    "state": np.int8,
+    "rest_until_ms": np.int64,
+    "offers": np.int64,
+    "taken": np.int64,
+}
+
+
+class Fleet:
+    """One row per driver ever seen. Row numbers are stable for the life of the region."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+        self.index: dict[str, int] = {}
+        self.gateways: list[str] = []
+        self.pings = 0
+        self._room = 0
+        self.lat = self.lng = np.empty(0)
+        self.seen_ms = self.session = self.seq = self.gateway = np.empty(0, np.int64)
+        self.rest_until_ms = self.offers = self.taken = np.empty(0, np.int64)
+        self.on_duty = np.empty(0, np.bool_)
+        self.state = np.empty(0, np.int8)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def row(self, driver_id: str) -> int:
+        """The driver's row, made when it is new (off duty, never seen)."""
+        row = self.index.get(driver_id)
+        if row is None:
+            row = len(self.ids)
+            self.index[driver_id] = row
+            self.ids.append(driver_id)
+            if row >= self._room:
+                self._grow()
+        return row
+
+    def _grow(self) -> None:
+        more = max(64, self._room)
+        for name, dtype in _COLUMNS.items():
+            fill: npt.NDArray[Any] = np.full(more, -1 if name == "gateway" else 0, dtype)
+            setattr(self, name, np.concatenate([getattr(self, name), fill]))
+        self._room += more
+
+    def see(self, now_ms: int, batch: DriversSeen) -> tuple[list[int], list[int], list[Kick]]:
+        """Take a batch of pings in.
+
+        Returns the rows whose socket became known with this batch, the rows that went off duty, and the sockets to
+        close because a later one of the same driver is open. A ping older than the newest one known changes nothing.
+        """
+        n = len(batch.driver_ids)
+        if n == 0:
+            return [], [], []
+        self.pings += n
+        rows = np.fromiter((self.row(driver_id) for driver_id in batch.driver_ids), np.int64, n)
+        known_session = self.session[rows]
+        later = batch.session > known_session
+        fresh = later | ((batch.session == known_session) & (batch.seq >= self.seq[rows]))
+        gateway = self.gateway_number(batch.gateway_id)
+        kicks = self._stale_sockets(batch, rows, later, gateway)
+
+        rows, source = rows[fresh], np.flatnonzero(fresh)
+        went_off = rows[self.on_duty[rows] & ~batch.on_duty[source]]
+        has_socket = batch.session[source] > 0
+        appeared = rows[has_socket & (self.gateway[rows] != gateway)]
+        for name in ("session", "seq", "lat", "lng", "on_duty"):
+            getattr(self, name)[rows] = getattr(batch, name)[source]
+        self.gateway[rows[has_socket]] = gateway
+        self.seen_ms[rows] = now_ms
+        return appeared.tolist(), went_off.tolist(), kicks
+
+    def _stale_sockets(
+        self, batch: DriversSeen, rows: Rows, later: npt.NDArray[np.bool_], gateway: int
+    ) -> list[Kick]:
+        known = self.session[rows]
+        replaced = later & (known > 0) & (self.gateway[rows] >= 0)
+        kicks = [
+            Kick(self.gateways[self.gateway[row]], self.ids[row], int(self.session[row]))
+            for row in rows[replaced].tolist()
+        ]
+        behind = (batch.session > 0) & (batch.session < known)
+        kicks += [
+            Kick(batch.gateway_id, batch.driver_ids[i], int(batch.session[i]))
+            for i in np.flatnonzero(behind).tolist()
+        ]
+        return kicks
+
+    def gateway_number(self, gateway_id: str) -> int:
+        if gateway_id not in self.gateways:
+            self.gateways.append(gateway_id)
+        return self.gateways.index(gateway_id)
+
+    def free_rows(self, now_ms: int, stale_ms: int) -> Rows:
+        """Rows of the drivers who can be offered a task now."""
+        n = len(self.ids)
+        mask = self.on_duty[:n] & (self.state[:n] == DriverState.FREE)
+        mask &= (now_ms - self.seen_ms[:n] <= stale_ms) & (self.rest_until_ms[:n] <= now_ms)
+        return np.flatnonzero(mask)
+
+    def columns(self, rows: Rows) -> DriverColumns:
+        """The given rows as a solver sees them. The accept rate is smoothed by 3 of 4 offers taken."""
+        return DriverColumns(
+            ids=[self.ids[row] for row in rows.tolist()],
+            lat=self.lat[rows],
+            lng=self.lng[rows],
+            accept_rate=(self.taken[rows] + 3) / (self.offers[rows] + 4),
+        )

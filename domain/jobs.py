@@ -1,0 +1,148 @@
+"""A region's hard state in memory: open tasks with their orders, live offers, and what was answered lately."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Generic, TypeVar
+
+from msgspec.structs import replace
+
+from domain.lifecycle import (
+    TASK_HELD,
+    OrderEvent,
+    OrderStatus,
+    Role,
+    TaskEvent,
+    TaskKind,
+    TaskStatus,
+    advance_order,
+    advance_task,
+)
+from domain.protocol import OfferView, Place, Stop, TaskView
+from domain.records import Json, OfferRow, OrderBrief, OrderFact, TaskRow
+from domain.times import instant
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Lately(Generic[K, V]):
+    """A dictionary that forgets its oldest entries beyond `limit`."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._items: OrderedDict[K, V] = OrderedDict()
+
+    def __setitem__(self, key: K, value: V) -> None:
+        self._items[key] = value
+        if len(self._items) > self.limit:
+            self._items.popitem(last=False)
+
+    def get(self, key: K) -> V | None:
+        return self._items.get(key)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+
+class Job:
+    """A task that has not ended, its order, and who declined it: driver -> (times, last at ms)."""
+
+    __slots__ = ("declined", "order", "task")
+
+    def __init__(self, task: TaskRow, order: OrderBrief) -> None:
+        self.task = task
+        self.order = order
+        self.declined: dict[str, tuple[int, int]] = {}
+
+    @property
+    def held_by(self) -> str | None:
+        return self.task.driver_id if self.task.status in TASK_HELD else None
+
+    def move_task(self, event: TaskEvent, **changes: Json) -> TaskRow:
+        """Advance the task by its table and return the row to write."""
+        self.task = replace(self.task, status=advance_task(self.task.status, event), **changes)
+        return self.task
+
+    def move_order(
+        self,
+        event: OrderEvent,
+        role: Role,
+        actor_id: str,
+        at_ms: int,
+        payload: dict[str, Json],
+        ready_ms: int | None = None,
+    ) -> OrderFact:
+        """Advance the order by its table and return the fact to write."""
+        status = advance_order(self.order.status, event, role)
+        self.order = replace(self.order, status=status)
+        return OrderFact(
+            order_id=self.order.order_id,
+            event=event,
+            status=status,
+            at_ms=at_ms,
+            role=role,
+            actor_id=actor_id,
+            payload=payload,
+            ready_ms=ready_ms,
+        )
+
+    @property
+    def order_status(self) -> OrderStatus:
+        return self.order.status
+
+
+def task_view(task: TaskRow) -> TaskView:
+    """The task as its driver sees it. The door's address goes with a delivery's drop-off and a return's pick-up."""
+    pickup, dropoff = Place(task.pickup_lat, task.pickup_lng), Place(task.dropoff_lat, task.dropoff_lng)
+    if task.kind is TaskKind.DELIVERY:
+        dropoff = replace(dropoff, address=task.dropoff_address)
+    return TaskView(
+        task_id=task.task_id,
+        order_id=task.order_id,
+        kind=str(task.kind),
+        status=str(task.status),
+        store_id=task.store_id,
+        pickup=pickup,
+        dropoff=dropoff,
+        min_age=task.min_age,
+        ready_at=instant(task.ready_ms),
+        due_at=instant(task.due_ms),
+    )
+
+
+def offer_view(offer: OfferRow, tasks: Iterable[TaskRow], now_ms: int) -> OfferView:
+    """The offer as its driver sees it at `now_ms`."""
+    tasks = tuple(tasks)
+    stops = [Stop("pickup", task.task_id, task.pickup_lat, task.pickup_lng) for task in tasks]
+    stops += [Stop("dropoff", task.task_id, task.dropoff_lat, task.dropoff_lng) for task in tasks]
+    return OfferView(
+        offer_id=offer.offer_id,
+        tasks=tuple(task_view(task) for task in tasks),
+        stops=tuple(stops),
+        expires_at=instant(offer.expires_ms),
+        ttl_s=max(0.0, (offer.expires_ms - now_ms) / 1000),
+    )
+
+
+def return_task(job: Job, task_id: str, driver_id: str, now_ms: int) -> TaskRow:
+    """The task that takes refused goods from the door back to the store, held by the driver who has them."""
+    task = job.task
+    return replace(
+        task,
+        task_id=task_id,
+        kind=TaskKind.RETURN,
+        status=TaskStatus.PICKED_UP,
+        pickup_lat=task.dropoff_lat,
+        pickup_lng=task.dropoff_lng,
+        dropoff_lat=task.pickup_lat,
+        dropoff_lng=task.pickup_lng,
+        dropoff_address="",
+        driver_id=driver_id,
+        offer_id=None,
+        opened_ms=now_ms,
+        ready_ms=now_ms,
+        due_ms=now_ms,
+        ended_ms=None,
+    )

@@ -1,0 +1,371 @@
+"""What the persistence actor decides on an order's rows, while no region does.
+
+`decide` is pure: fresh, locked state in, facts and an answer out. The store writes what comes out, in one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from domain.compliance import RULEBOOKS
+from domain.errors import (
+    AgeAttemptsExhausted,
+    AgeNotVerified,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    OutsideServiceArea,
+    PaymentDeclined,
+    Refusal,
+    VersionMismatch,
+)
+from domain.lifecycle import (
+    REGION_DECIDES,
+    OrderEvent,
+    OrderStatus,
+    Role,
+    TaskKind,
+    TaskStatus,
+    advance_order,
+)
+from domain.markets import MARKETS, serves
+from domain.records import Answer, OrderBrief, OrderFact, TaskRow
+
+# -- actions ----------------------------------------------------------------------------------------------------------
+
+
+class OrderItem(Struct, frozen=True):
+    product_id: str
+    quantity: int
+
+
+class CreateOrder(Struct, frozen=True, kw_only=True, tag=True):
+    store_id: str
+    items: tuple[OrderItem, ...]
+    dropoff_lat: float
+    dropoff_lng: float
+    dropoff_address: str
+
+
+class RecordAgeCheck(Struct, frozen=True, tag=True):
+    """A conclusive age check at checkout."""
+
+    passed: bool
+    vendor_ref: str
+
+
+class RecordPayment(Struct, frozen=True, tag=True):
+    """A conclusive answer to an authorization."""
+
+    authorized: bool
+    vendor_ref: str
+
+
+class MerchantAccept(Struct, frozen=True, tag=True):
+    """`prep_s`: the merchant's estimate until the goods are packed, None for the market's default. `task_id`: of the
+    delivery that this opens."""
+
+    task_id: str
+    prep_s: float | None
+    default_prep_s: float
+    promise_s: float
+
+
+class MerchantReject(Struct, frozen=True, tag=True):
+    reason: str = ""
+
+
+class CancelOrder(Struct, frozen=True, tag=True):
+    reason: str = ""
+
+
+class CloseOrder(Struct, frozen=True, tag=True):
+    """Payment is captured; nothing is left to do."""
+
+    payment_ref: str = ""
+
+
+OrderAction: TypeAlias = (
+    CreateOrder | RecordAgeCheck | RecordPayment | MerchantAccept | MerchantReject | CancelOrder | CloseOrder
+)
+
+
+class OrderCommand(Struct, frozen=True, kw_only=True, tag=True):
+    """An action on one order. (scope, key) is the request's id, see `domain.records.StoredAnswer`."""
+
+    scope: str
+    key: str
+    fingerprint: str
+    role: Role
+    principal_id: str
+    order_id: str
+    at_ms: int
+    action: OrderAction
+    if_match: int | None = None  # the version that the client has seen
+
+
+# -- state ------------------------------------------------------------------------------------------------------------
+
+
+class Store(Struct, frozen=True, kw_only=True):
+    """A merchant's store, as far as orders are concerned."""
+
+    store_id: str
+    merchant_id: str
+    region_id: str
+    lat: float
+    lng: float
+
+
+class Product(Struct, frozen=True, kw_only=True):
+    product_id: str
+    store_id: str
+    category: str
+    price_cents: int
+
+
+class OrderState(Struct, frozen=True, kw_only=True):
+    """An order's row under lock."""
+
+    order_id: str
+    region_id: str
+    customer_id: str
+    merchant_id: str
+    store_id: str
+    status: OrderStatus
+    version: int
+    min_age: int
+    total_cents: int
+    items: tuple[OrderItem, ...]
+    pickup_lat: float
+    pickup_lng: float
+    dropoff_lat: float
+    dropoff_lng: float
+    dropoff_address: str
+    created_ms: int
+    age_attempts: int = 0
+    payment_ref: str | None = None
+    ready_ms: int | None = None
+    due_ms: int | None = None
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """What to write: the row as it will be (None: nothing), the facts, a task to open, and the answer."""
+
+    answer: Answer
+    order: OrderState | None = None
+    facts: tuple[OrderFact, ...] = ()
+    opened: tuple[TaskRow, OrderBrief] | None = None
+
+
+# The order has a task: its region decides now. Never leaves the server; the gateway asks the region instead.
+DECIDER_MOVED = Answer(code="DECIDER_MOVED")
+
+
+# -- deciding ---------------------------------------------------------------------------------------------------------
+
+_Facts: TypeAlias = dict[str, Any]
+
+
+def decide_create(command: OrderCommand, store: Store | None, products: dict[str, Product]) -> Decision:
+    """A new order from fresh store and product rows. Unknown store or product, another store's product, or a place
+    outside the market are refused."""
+    action = command.action
+    assert isinstance(action, CreateOrder)
+    try:
+        if command.role is not Role.CUSTOMER:
+            raise Forbidden("Only a customer can place an order.")
+        if store is None:
+            raise NotFound("There is no such store.")
+        lines = [(products.get(item.product_id), item) for item in action.items]
+        missing = [
+            item.product_id
+            for product, item in lines
+            if product is None or product.store_id != store.store_id
+        ]
+        if missing:
+            raise NotFound(f"The store has no product {missing[0]}.")
+        if not lines or any(item.quantity < 1 or item.quantity > 1000 for _, item in lines):
+            raise InvalidRequest("An order needs at least one item, each with a quantity from 1 to 1000.")
+        market = MARKETS[store.region_id]
+        if not serves(market, action.dropoff_lat, action.dropoff_lng):
+            raise OutsideServiceArea()
+    except Refusal as error:
+        return Decision(answer=refused(error))
+    order = OrderState(
+        order_id=command.order_id,
+        region_id=store.region_id,
+        customer_id=command.principal_id,
+        merchant_id=store.merchant_id,
+        store_id=store.store_id,
+        status=OrderStatus.DRAFT,
+        version=1,
+        min_age=RULEBOOKS[market.jurisdiction].min_age([product.category for product, _ in lines if product]),
+        total_cents=sum(product.price_cents * item.quantity for product, item in lines if product),
+        items=action.items,
+        pickup_lat=store.lat,
+        pickup_lng=store.lng,
+        dropoff_lat=action.dropoff_lat,
+        dropoff_lng=action.dropoff_lng,
+        dropoff_address=action.dropoff_address,
+        created_ms=command.at_ms,
+    )
+    payload = {
+        "store_id": order.store_id,
+        "total_cents": order.total_cents,
+        "min_age": order.min_age,
+        "items": [{"product_id": item.product_id, "quantity": item.quantity} for item in order.items],
+    }
+    fact = _fact(command, OrderEvent.CREATED, order.status, payload)
+    return Decision(answer=_answer(order), order=order, facts=(fact,))
+
+
+def decide(command: OrderCommand, order: OrderState | None) -> Decision:
+    """Decide on an existing order. A refusal is an answer, without facts unless the failure must be on record."""
+    try:
+        if order is None or not _may_see(command, order):
+            raise NotFound("There is no such order.")
+        if command.if_match is not None and command.if_match != order.version:
+            raise VersionMismatch(f"The order is at version {order.version}.")
+        if order.status in REGION_DECIDES and isinstance(command.action, CancelOrder):
+            return Decision(answer=DECIDER_MOVED)
+        return _HANDLERS[type(command.action)](command, order)
+    except Refusal as error:
+        return Decision(answer=refused(error))
+
+
+def _age_check(command: OrderCommand, order: OrderState) -> Decision:
+    action = command.action
+    assert isinstance(action, RecordAgeCheck)
+    limit = RULEBOOKS[MARKETS[order.region_id].jurisdiction].age_attempts_limit
+    if order.status is OrderStatus.DRAFT and order.age_attempts >= limit:
+        raise AgeAttemptsExhausted(f"{limit} attempts were made.")
+    event = OrderEvent.AGE_PASSED if action.passed else OrderEvent.AGE_FAILED
+    payload = {"vendor_ref": action.vendor_ref, "min_age": order.min_age}
+    decision = _advance(command, order, event, payload, age_attempts=order.age_attempts + 1)
+    return decision if action.passed else _but(decision, AgeNotVerified())
+
+
+def _payment(command: OrderCommand, order: OrderState) -> Decision:
+    action = command.action
+    assert isinstance(action, RecordPayment)
+    payload = {"vendor_ref": action.vendor_ref, "amount_cents": order.total_cents}
+    if action.authorized:
+        return _advance(command, order, OrderEvent.PAYMENT_AUTHORIZED, payload, payment_ref=action.vendor_ref)
+    return _but(_advance(command, order, OrderEvent.PAYMENT_DECLINED, payload), PaymentDeclined())
+
+
+def _merchant_accept(command: OrderCommand, order: OrderState) -> Decision:
+    action = command.action
+    assert isinstance(action, MerchantAccept)
+    prep_s = action.default_prep_s if action.prep_s is None else action.prep_s
+    ready_ms = command.at_ms + round(prep_s * 1000)
+    due_ms = max(command.at_ms + round(action.promise_s * 1000), ready_ms)
+    payload = {"ready_ms": ready_ms, "due_ms": due_ms, "task_id": action.task_id}
+    decision = _advance(
+        command, order, OrderEvent.MERCHANT_ACCEPTED, payload, ready_ms=ready_ms, due_ms=due_ms
+    )
+    assert decision.order is not None
+    task = TaskRow(
+        task_id=action.task_id,
+        order_id=order.order_id,
+        region_id=order.region_id,
+        kind=TaskKind.DELIVERY,
+        status=TaskStatus.OPEN,
+        store_id=order.store_id,
+        pickup_lat=order.pickup_lat,
+        pickup_lng=order.pickup_lng,
+        dropoff_lat=order.dropoff_lat,
+        dropoff_lng=order.dropoff_lng,
+        dropoff_address=order.dropoff_address,
+        min_age=order.min_age,
+        opened_ms=command.at_ms,
+        ready_ms=ready_ms,
+        due_ms=due_ms,
+    )
+    brief = OrderBrief(
+        order_id=order.order_id,
+        status=decision.order.status,
+        customer_id=order.customer_id,
+        merchant_id=order.merchant_id,
+    )
+    return Decision(answer=decision.answer, order=decision.order, facts=decision.facts, opened=(task, brief))
+
+
+def _merchant_reject(command: OrderCommand, order: OrderState) -> Decision:
+    assert isinstance(command.action, MerchantReject)
+    return _advance(command, order, OrderEvent.MERCHANT_REJECTED, {"reason": command.action.reason})
+
+
+def _cancel(command: OrderCommand, order: OrderState) -> Decision:
+    assert isinstance(command.action, CancelOrder)
+    return _advance(command, order, OrderEvent.CANCELLED, {"reason": command.action.reason})
+
+
+def _close(command: OrderCommand, order: OrderState) -> Decision:
+    assert isinstance(command.action, CloseOrder)
+    return _advance(command, order, OrderEvent.CLOSED, {"payment_ref": command.action.payment_ref})
+
+
+_HANDLERS: dict[type[OrderAction], Callable[[OrderCommand, OrderState], Decision]] = {
+    RecordAgeCheck: _age_check,
+    RecordPayment: _payment,
+    MerchantAccept: _merchant_accept,
+    MerchantReject: _merchant_reject,
+    CancelOrder: _cancel,
+    CloseOrder: _close,
+}
+
+_OWNERS = {Role.CUSTOMER: "customer_id", Role.MERCHANT: "merchant_id"}
+
+
+def _may_see(command: OrderCommand, order: OrderState) -> bool:
+    owner = _OWNERS.get(command.role)
+    return owner is None or getattr(order, owner) == command.principal_id
+
+
+def _advance(
+    command: OrderCommand, order: OrderState, event: OrderEvent, payload: _Facts, **changes: Any
+) -> Decision:
+    status = advance_order(order.status, event, command.role)
+    after = replace(order, status=status, version=order.version + 1, **changes)
+    return Decision(
+        answer=_answer(after), order=after, facts=(_fact(command, event, status, payload, after.ready_ms),)
+    )
+
+
+def _but(decision: Decision, error: Refusal) -> Decision:
+    """The facts stand (a failed attempt is on record), the client is refused."""
+    return Decision(answer=refused(error), order=decision.order, facts=decision.facts)
+
+
+def _fact(
+    command: OrderCommand,
+    event: OrderEvent,
+    status: OrderStatus,
+    payload: _Facts,
+    ready_ms: int | None = None,
+) -> OrderFact:
+    return OrderFact(
+        order_id=command.order_id,
+        event=event,
+        status=status,
+        at_ms=command.at_ms,
+        role=command.role,
+        actor_id=command.principal_id,
+        payload=payload,
+        ready_ms=ready_ms,
+    )
+
+
+def _answer(order: OrderState) -> Answer:
+    return Answer(body={"id": order.order_id, "status": str(order.status), "version": order.version})
+
+
+def refused(error: Refusal) -> Answer:
+    """The answer that stands for a refusal."""
+    return Answer(code=error.code, detail=error.detail)

@@ -1,0 +1,38 @@
+"""The numbers a region lives by. The composition root fills them from settings."""
+
+from __future__ import annotations
+
+from msgspec import Struct, field
+
+from domain.solve import Weights
+
+
+class RegionPolicy(Struct, frozen=True, kw_only=True):
+    """Durations in seconds on the server's clock; every buffer has its limit here."""
+
+    offer_ttl_s: float = 30.0
+    fast_window_s: float = 0.2  # how long a new task or freed driver waits for company
+    fast_max_wait_s: float = 3.0  # open tasks are looked at again at least this often
+    solve_timeout_s: float = 60.0  # a solve that is not back by then is given up
+    driver_stale_s: float = 90.0  # a driver not heard of for so long gets no offer
+    decline_cooldown_s: float = (
+        60.0  # who declined a task is not asked again so soon; who ignored one gets none
+    )
+    decline_penalty_s: float = 3600.0  # after that, a task goes to those who did not decline it first
+    promise_s: float = 45 * 60.0  # merchant's acceptance until the door
+    prep_s: float = (
+        10 * 60.0
+    )  # merchant's acceptance until the goods are packed, where the merchant gives no estimate
+    candidates: int = 16
+    solver: str = "fast"
+    solve_tasks_limit: int = 5_000  # open tasks in one solve, oldest first
+    answers_limit: int = 50_000  # remembered answers
+    closed_offers_limit: int = 20_000  # remembered outcomes of offers
+    repush_s: float = 60.0  # a restarted region tells of offers that ended within this time
+    push_ring: int = 64  # unacknowledged pushes kept per driver
+    decisions_limit: int = 30
+    view_points: int = 500  # tasks, and as many offers, in one mission-control frame
+    demand_window_s: float = 3600.0  # tasks opened in this time make up the demand hexes
+    demand_limit: int = 20_000
+    hex_resolution: int = 7  # H3, about 5 km2 a cell
+    weights: Weights = field(default_factory=Weights)

@@ -1,0 +1,99 @@
+"""What the core asks of the outside, as Protocols, implemented in `integrations/`, `persistence/` and `actors/`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Protocol, TypeAlias
+
+from msgspec import Struct
+
+from domain.order import OrderCommand
+from domain.records import OutboxEvent, Outcome, RegionImage, RegionRecords
+
+Command: TypeAlias = OrderCommand | RegionRecords
+
+
+class Channel(StrEnum):
+    """Who an outbox event is for. Apart, so that a bus that is down does not hold up the server's own work."""
+
+    BUS = "bus"  # one event per dossier event, for the outside
+    WORK = "work"  # `task.opened` for the region; `payment.settle` when an order has come to its end
+
+
+class Store(Protocol):
+    """Hard state. `append` is one transaction: state, dossier, offer log, outbox and idempotency rows together."""
+
+    async def append(self, commands: Sequence[Command]) -> list[Outcome]:
+        """Carry out each command for itself; one outcome each, in order. Raises when nothing is known to be durable."""
+        ...
+
+    async def open_region(self, region_id: str, now_ms: int) -> RegionImage:
+        """Take the region's next epoch (fencing every earlier one) and load its hard state."""
+        ...
+
+    async def outbox_batch(self, channel: Channel, limit: int) -> list[OutboxEvent]:
+        """Committed events of a channel that were not marked as done, oldest first."""
+        ...
+
+    async def outbox_done(self, event_ids: Sequence[int]) -> None:
+        """Mark events as published or worked off."""
+        ...
+
+
+class Verdict(StrEnum):
+    PASS = "pass"
+    FAIL = "fail"
+    REVIEW = "review"  # a person must look: not a pass
+
+
+class AgeResult(Struct, frozen=True):
+    """The outcome of an age check at checkout; `vendor_ref` is the vendor's token for its evidence."""
+
+    verdict: Verdict
+    vendor_ref: str
+
+
+class IdResult(Struct, frozen=True):
+    """The outcome of an ID check at the door. Flags only; `verdict` is REVIEW when the vendor is not sure."""
+
+    verdict: Verdict
+    over_age: bool
+    not_expired: bool
+    name_matches: bool
+    vendor_ref: str
+
+
+class VendorError(Exception):
+    """The vendor failed or did not answer in time."""
+
+
+class IdentityVendor(Protocol):
+    async def verify_age(self, *, request_id: str, vendor_token: str, min_age: int) -> AgeResult:
+        """`VendorError` on failure. `request_id` makes a repeat harmless."""
+        ...
+
+    async def check_id(self, *, request_id: str, vendor_token: str, min_age: int) -> IdResult:
+        """`VendorError` on failure."""
+        ...
+
+
+class PaymentResult(Struct, frozen=True):
+    """`ok` False means declined; `vendor_ref` names the payment at the vendor."""
+
+    ok: bool
+    vendor_ref: str
+
+
+class PaymentVendor(Protocol):
+    async def authorize(self, *, request_id: str, amount_cents: int, vendor_token: str) -> PaymentResult: ...
+
+    async def capture(self, *, request_id: str, vendor_ref: str, amount_cents: int) -> PaymentResult: ...
+
+    async def void(self, *, request_id: str, vendor_ref: str) -> PaymentResult: ...
+
+
+class EventBus(Protocol):
+    async def publish(self, events: Sequence[OutboxEvent]) -> None:
+        """At least once; raises when it is not known that all are out."""
+        ...

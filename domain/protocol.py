@@ -1,0 +1,252 @@
+"""The driver socket's messages, subprotocol `doorstep.v1`: JSON text frames, one object each, told apart by `type`.
+
+`docs/protocol.md` and the AsyncAPI document are generated from these types. Times are RFC 3339 strings, coordinates
+WGS84 degrees, durations in seconds. A server frame with `seq` > 0 is kept until acknowledged and replayed to a client
+that says `resume_from`; one without it answers a client message and carries `in_reply_to`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, TypeAlias
+
+import msgspec
+from msgspec import Meta, Struct
+
+SUBPROTOCOL = "doorstep.v1"
+# Close codes: 1008 too many bad frames or no valid hello, 1009 frame too large, 1012 server restarting.
+CLOSE_TAKEN_OVER = 4001
+CLOSE_SLOW_READER = 4008
+
+Lat: TypeAlias = Annotated[float, Meta(ge=-90, le=90)]
+Lng: TypeAlias = Annotated[float, Meta(ge=-180, le=180)]
+Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64)]
+Instant: TypeAlias = Annotated[datetime, Meta(tz=True)]
+Seq: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
+
+
+class Client(Struct, frozen=True, tag_field="type", forbid_unknown_fields=False):
+    """A message from a driver."""
+
+
+class Server(Struct, frozen=True, tag_field="type", omit_defaults=True, kw_only=True):
+    """A message to a driver."""
+
+    seq: int = 0
+    in_reply_to: str | None = None
+
+
+# -- client -> server -------------------------------------------------------------------------------------------------
+
+
+class Hello(Client, frozen=True, tag="hello"):
+    """Must come first. `resume_from` is the last `seq` that the client has handled."""
+
+    token: Annotated[str, Meta(max_length=4096)]
+    resume_from: Seq | None = None
+
+
+class Duty(Client, frozen=True, tag="duty"):
+    """Go on duty at a place, or off duty. Off duty no offer is made; a task that is held stays held."""
+
+    on: bool
+    lat: Lat | None = None
+    lng: Lng | None = None
+
+
+class Location(Client, frozen=True, tag="location"):
+    """A position with the device's time. `seq` rises with each ping of a socket; an older one is ignored."""
+
+    lat: Lat
+    lng: Lng
+    at: Instant
+    seq: Seq
+    speed_mps: Annotated[float, Meta(ge=0)] | None = None
+    heading_deg: Annotated[float, Meta(ge=0, le=360)] | None = None
+
+
+class OfferSeen(Client, frozen=True, tag="offer.seen"):
+    """The offer is on the driver's screen."""
+
+    offer_id: Id
+
+
+class OfferAccept(Client, frozen=True, tag="offer.accept"):
+    """Take the offer. Answered by `offer.accepted` or `error`."""
+
+    id: Id
+    offer_id: Id
+
+
+class OfferReject(Client, frozen=True, tag="offer.reject"):
+    """Decline the offer. Answered by `offer.rejected` or `error`."""
+
+    id: Id
+    offer_id: Id
+    reason: Annotated[str, Meta(max_length=200)] | None = None
+
+
+class TaskArrive(Client, frozen=True, tag="task.arrive"):
+    """At the store, at the door, or back at the store with a return. Answered by `task.updated` or `error`."""
+
+    id: Id
+    task_id: Id
+
+
+class TaskPickup(Client, frozen=True, tag="task.pickup"):
+    """The goods are in the vehicle. Answered by `task.updated` or `error`."""
+
+    id: Id
+    task_id: Id
+
+
+class Ack(Client, frozen=True, tag="ack"):
+    """Everything up to this `seq` was handled and need not be replayed."""
+
+    seq: Seq
+
+
+ClientFrame: TypeAlias = (
+    Hello | Duty | Location | OfferSeen | OfferAccept | OfferReject | TaskArrive | TaskPickup | Ack
+)
+
+
+# -- server -> client -------------------------------------------------------------------------------------------------
+
+
+class Place(Struct, frozen=True):
+    """A point, with the address where the driver needs it."""
+
+    lat: float
+    lng: float
+    address: str = ""
+
+
+class TaskView(Struct, frozen=True, kw_only=True):
+    """A task as its driver sees it. `ready_at`: when the goods are packed; `due_at`: when they were promised."""
+
+    task_id: str
+    order_id: str
+    kind: str
+    status: str
+    store_id: str
+    pickup: Place
+    dropoff: Place
+    min_age: int
+    ready_at: datetime
+    due_at: datetime
+
+
+class Stop(Struct, frozen=True):
+    """One stop of a route: `action` is `pickup`, `dropoff` or `return`."""
+
+    action: str
+    task_id: str
+    lat: float
+    lng: float
+
+
+class OfferView(Struct, frozen=True, kw_only=True):
+    """An offer that is open to the driver."""
+
+    offer_id: str
+    tasks: tuple[TaskView, ...]
+    stops: tuple[Stop, ...]
+    expires_at: datetime
+    ttl_s: float
+
+
+class Snapshot(Struct, frozen=True, kw_only=True):
+    """All that concerns the driver now; it replaces whatever the client believed."""
+
+    offers: tuple[OfferView, ...] = ()
+    tasks: tuple[TaskView, ...] = ()
+    last_seq: int = 0
+
+
+class Welcome(Server, frozen=True, tag="welcome"):
+    """The socket is the driver's. `resumed`: every message after `resume_from` follows; else trust the snapshot.
+
+    `speed` is how many server seconds pass in a second of wall time (1 but in demonstrations).
+    """
+
+    driver_id: str
+    heartbeat_s: float
+    resumed: bool
+    snapshot: Snapshot
+    server_time: datetime
+    speed: float = 1.0
+
+
+class Offer(Server, frozen=True, tag="offer"):
+    """A task to take or leave until `expires_at`. May be sent again; the `offer_id` tells."""
+
+    offer_id: str
+    tasks: tuple[TaskView, ...]
+    stops: tuple[Stop, ...]
+    expires_at: datetime
+    ttl_s: float
+
+
+class OfferAccepted(Server, frozen=True, tag="offer.accepted"):
+    """The task is yours, durably. Also pushed when the accept came in by another way (REST)."""
+
+    offer_id: str
+    tasks: tuple[TaskView, ...]
+
+
+class OfferRejected(Server, frozen=True, tag="offer.rejected"):
+    """Your rejection is noted."""
+
+    offer_id: str
+
+
+class OfferExpired(Server, frozen=True, tag="offer.expired"):
+    """Nobody answered the offer in time."""
+
+    offer_id: str
+
+
+class OfferRevoked(Server, frozen=True, tag="offer.revoked"):
+    """The offer was withdrawn, with the reason."""
+
+    offer_id: str
+    reason: str
+
+
+class TaskUpdated(Server, frozen=True, tag="task.updated"):
+    """The task as it is now; also how a return task is given to the driver who was refused."""
+
+    task: TaskView
+
+
+class TaskCancelled(Server, frozen=True, tag="task.cancelled"):
+    """The task has ended without you: drop it."""
+
+    task_id: str
+    reason: str
+
+
+class Error(Server, frozen=True, tag="error"):
+    """A message was refused; `code` is of the error catalogue."""
+
+    code: str
+    detail: str
+    retry_after_s: int | None = None
+
+
+ServerFrame: TypeAlias = (
+    Welcome
+    | Offer
+    | OfferAccepted
+    | OfferRejected
+    | OfferExpired
+    | OfferRevoked
+    | TaskUpdated
+    | TaskCancelled
+    | Error
+)
+
+decode_client = msgspec.json.Decoder(ClientFrame).decode
+decode_server = msgspec.json.Decoder(ServerFrame).decode
+encode = msgspec.json.Encoder().encode

@@ -1,0 +1,181 @@
+"""The facts that are made durable, and what a store gives back.
+
+Times are integer milliseconds since the Unix epoch on the server's clock (`*_ms`), coordinates WGS84 degrees, ids UUID
+strings (a region's id is a short name such as `tx-dfw`), money integer cents.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from msgspec import Struct, field
+
+from domain.lifecycle import OfferStatus, OrderEvent, OrderStatus, Role, TaskKind, TaskStatus
+
+Json: TypeAlias = Any  # a JSON value; dossier payloads hold no floats (see domain.dossier)
+
+
+class TaskRow(Struct, frozen=True, kw_only=True):
+    """One delivery or return to be driven, as stored. For a return, pick-up is the customer's door."""
+
+    task_id: str
+    order_id: str
+    region_id: str
+    kind: TaskKind
+    status: TaskStatus
+    store_id: str
+    pickup_lat: float
+    pickup_lng: float
+    dropoff_lat: float
+    dropoff_lng: float
+    dropoff_address: str
+    min_age: int
+    opened_ms: int
+    ready_ms: int
+    due_ms: int
+    driver_id: str | None = None
+    offer_id: str | None = None
+    ended_ms: int | None = None
+
+
+class OfferRow(Struct, frozen=True, kw_only=True):
+    """One offer with its outcome and the features it was made on: a row of the offer log."""
+
+    offer_id: str
+    region_id: str
+    driver_id: str
+    task_ids: tuple[str, ...]
+    status: OfferStatus
+    made_ms: int
+    expires_ms: int
+    features: dict[str, float]
+    seen_ms: int | None = None
+    closed_ms: int | None = None
+    reason: str | None = None
+
+
+class OrderFact(Struct, frozen=True, kw_only=True):
+    """One step of an order: the state after it and the dossier event it leaves."""
+
+    order_id: str
+    event: OrderEvent
+    status: OrderStatus
+    at_ms: int
+    role: Role
+    actor_id: str
+    payload: dict[str, Json] = field(default_factory=dict)
+    ready_ms: int | None = None  # set when the step moves the order's ready time
+
+
+class DoorCheck(Struct, frozen=True, kw_only=True):
+    """The outcome of an ID check at the door: flags and a vendor token, never anything read from the document."""
+
+    check_id: str
+    order_id: str
+    task_id: str
+    driver_id: str
+    passed: bool
+    over_age: bool
+    not_expired: bool
+    name_matches: bool
+    sober: bool
+    method: str
+    vendor_ref: str
+    at_ms: int
+
+
+class Answer(Struct, frozen=True):
+    """What a request got: `code` is None when it was done, else a code of the error catalogue."""
+
+    code: str | None = None
+    detail: str = ""
+    body: dict[str, Json] = field(default_factory=dict)
+
+
+class StoredAnswer(Struct, frozen=True, kw_only=True):
+    """An idempotency record: the first answer to (scope, key), kept so that a repeat gets the same."""
+
+    scope: str  # principal and route
+    key: str
+    fingerprint: str  # SHA-256 of the request; another one under the same key is refused
+    answer: Answer
+    at_ms: int
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """What one step of a region decided. Applied whole or not at all."""
+
+    record_id: str
+    tasks: tuple[TaskRow, ...] = ()
+    offers: tuple[OfferRow, ...] = ()
+    orders: tuple[OrderFact, ...] = ()
+    checks: tuple[DoorCheck, ...] = ()
+    answers: tuple[StoredAnswer, ...] = ()
+
+
+class OrderBrief(Struct, frozen=True, kw_only=True):
+    """What a region must know of an order that has a task."""
+
+    order_id: str
+    status: OrderStatus
+    customer_id: str
+    merchant_id: str
+
+
+class RegionImage(Struct, frozen=True, kw_only=True):
+    """A region's hard state as the store has it, together with the epoch that was just taken."""
+
+    region_id: str
+    epoch: int
+    tasks: tuple[TaskRow, ...] = ()  # not ended
+    orders: tuple[OrderBrief, ...] = ()  # of those tasks
+    offers: tuple[OfferRow, ...] = ()  # status OFFERED
+    recent_offers: tuple[OfferRow, ...] = ()  # closed lately, newest last, bounded
+    recent_tasks: tuple[TaskRow, ...] = ()  # ended lately with a driver, bounded
+    answers: tuple[StoredAnswer, ...] = ()  # given lately by this region, newest last, bounded
+    counters: dict[str, int] = field(default_factory=dict)  # see domain.ops.COUNTERS
+
+
+# -- commands to the store --------------------------------------------------------------------------------------------
+
+
+class RegionRecords(Struct, frozen=True, tag=True):
+    """Facts decided by a region. Refused only for its epoch; a constraint that bites is a bug and names the record."""
+
+    region_id: str
+    epoch: int
+    records: tuple[Record, ...]
+
+
+class Done(Struct, frozen=True, tag=True):
+    """The command was carried out or answered; `opened` is the task (and its order) that the commit opened, if any."""
+
+    answer: Answer
+    opened: tuple[TaskRow, OrderBrief] | None = None
+
+
+class Fenced(Struct, frozen=True, tag=True):
+    """A newer epoch of the region exists: nothing was written."""
+
+    current_epoch: int
+
+
+class RecordRefused(Struct, frozen=True, tag=True):
+    """The database refused this record: nothing of its command was written."""
+
+    record_id: str
+    constraint: str
+
+
+Outcome: TypeAlias = Done | Fenced | RecordRefused
+
+
+class OutboxEvent(Struct, frozen=True, kw_only=True):
+    """A committed event on its way out: published at least once, `event_id` to dedupe on."""
+
+    event_id: int
+    topic: str  # "order.<event>" or "task.opened"
+    region_id: str
+    order_id: str
+    at_ms: int
+    payload: dict[str, Json]

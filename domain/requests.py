@@ -1,0 +1,403 @@
+"""What people ask of a region, each decided by the lifecycle tables and the market's rulebook.
+
+A handler either returns a `Draft` (the facts and the answer) or raises a `Refusal`, and then it has changed nothing:
+every look-up that can fail comes before the first change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from domain.compliance import RULEBOOKS
+from domain.errors import Forbidden, NotFound, NotTaskHolder, OfferExpired, OfferTaken, WrongState
+from domain.jobs import Job, return_task, task_view
+from domain.lifecycle import (
+    OfferStatus,
+    OrderEvent,
+    Role,
+    TaskEvent,
+    TaskKind,
+    TaskStatus,
+    advance_order,
+    advance_task,
+)
+from domain.markets import MARKETS
+from domain.messages import (
+    Accept,
+    Action,
+    Arrive,
+    Ask,
+    Cancel,
+    ConfirmReturn,
+    Deliver,
+    DispatchTick,
+    ExpireOffers,
+    GoodsReady,
+    Pickup,
+    Refuse,
+    Reject,
+    SubmitIdCheck,
+)
+from domain.protocol import OfferAccepted, OfferRejected, OfferRevoked, TaskCancelled, TaskUpdated
+from domain.records import Answer, DoorCheck, Json, OfferRow, OrderFact, Record, StoredAnswer, TaskRow
+
+if TYPE_CHECKING:
+    from domain.region import Region
+
+
+class Draft(Struct):
+    """The facts of one request and its answer."""
+
+    answer: Answer
+    tasks: tuple[TaskRow, ...] = ()
+    offers: tuple[OfferRow, ...] = ()
+    orders: tuple[OrderFact, ...] = ()
+    checks: tuple[DoorCheck, ...] = ()
+
+    @property
+    def has_facts(self) -> bool:
+        return bool(self.tasks or self.offers or self.orders or self.checks)
+
+    def record(self, record_id: str, stored: StoredAnswer) -> Record:
+        return Record(
+            record_id=record_id,
+            tasks=self.tasks,
+            offers=self.offers,
+            orders=self.orders,
+            checks=self.checks,
+            answers=(stored,),
+        )
+
+
+# -- offers -----------------------------------------------------------------------------------------------------------
+
+
+def _accept(region: Region, now_ms: int, ask: Ask) -> Draft:
+    assert isinstance(ask.action, Accept)
+    _only(ask, Role.DRIVER)
+    offer = _live_offer(region, now_ms, ask, ask.action.offer_id, ask.action.task_id)
+    jobs = [region.jobs[task_id] for task_id in offer.task_ids]
+    driver_id = ask.principal_id
+    for job in jobs:
+        advance_order(job.order_status, OrderEvent.ASSIGNED, ask.role)
+    closed = region.end_offer(now_ms, offer, OfferStatus.ACCEPTED, None)
+    facts = []
+    for job in jobs:
+        job.move_task(TaskEvent.ACCEPT, driver_id=driver_id)
+        payload = {"driver_id": driver_id, "offer_id": offer.offer_id, "task_id": job.task.task_id}
+        facts.append(job.move_order(OrderEvent.ASSIGNED, ask.role, driver_id, now_ms, payload))
+        region.hold(job)
+    views = tuple(task_view(job.task) for job in jobs)
+    if not _by_socket(ask):
+        region.push(driver_id, OfferAccepted(offer_id=offer.offer_id, tasks=views))
+    region.say(
+        now_ms, f"Driver {driver_id[:8]} took task {offer.task_ids[0][:8]} after {_seconds(now_ms, offer)} s"
+    )
+    body = {"offer_id": offer.offer_id, "tasks": msgspec.to_builtins(views)}
+    return Draft(Answer(body=body), tuple(job.task for job in jobs), (closed,), tuple(facts))
+
+
+def _reject(region: Region, now_ms: int, ask: Ask) -> Draft:
+    action = ask.action
+    assert isinstance(action, Reject)
+    _only(ask, Role.DRIVER)
+    offer = _live_offer(region, now_ms, ask, action.offer_id, action.task_id)
+    closed = region.end_offer(now_ms, offer, OfferStatus.REJECTED, action.reason or None)
+    tasks = region.reopen(now_ms, offer)
+    region.set_state(offer.driver_id)
+    if not _by_socket(ask):
+        region.push(offer.driver_id, OfferRejected(offer_id=offer.offer_id))
+    region.say(
+        now_ms, f"Driver {offer.driver_id[:8]} declined task {offer.task_ids[0][:8]}: looking for another"
+    )
+    return Draft(Answer(body={"offer_id": offer.offer_id}), tasks, (closed,))
+
+
+def _live_offer(region: Region, now_ms: int, ask: Ask, offer_id: str | None, task_id: str | None) -> OfferRow:
+    """The live offer to the asking driver, by its id or by one of its tasks."""
+    if offer_id is None and task_id is not None:
+        job = region.jobs.get(task_id)
+        offer_id = job.task.offer_id if job else None
+        if offer_id is None:
+            raise OfferExpired("No offer of this task is open.")
+    offer = region.offers.get(offer_id or "")
+    if offer is None:
+        status = region.closed.get(offer_id or "")
+        if status in (OfferStatus.EXPIRED, OfferStatus.REVOKED, OfferStatus.REJECTED):
+            raise OfferExpired(f"The offer was {status}.".lower().capitalize())
+        if status is OfferStatus.ACCEPTED or (task_id is not None and task_id in region.jobs):
+            raise OfferTaken()
+        raise OfferExpired()
+    if offer.driver_id != ask.principal_id:
+        raise OfferTaken()
+    if now_ms >= offer.expires_ms:
+        raise OfferExpired()
+    return offer
+
+
+# -- driving ----------------------------------------------------------------------------------------------------------
+
+_ARRIVALS = {
+    (TaskKind.DELIVERY, TaskStatus.ASSIGNED): OrderEvent.ARRIVED_AT_STORE,
+    (TaskKind.DELIVERY, TaskStatus.PICKED_UP): OrderEvent.ARRIVED_AT_DOOR,
+    (TaskKind.RETURN, TaskStatus.PICKED_UP): OrderEvent.ARRIVED_FOR_RETURN,
+}
+
+
+def _arrive(region: Region, now_ms: int, ask: Ask) -> Draft:
+    assert isinstance(ask.action, Arrive)
+    job = _held(region, ask, ask.action.task_id)
+    event = _ARRIVALS.get((job.task.kind, job.task.status))
+    if event is None:
+        raise WrongState(f"There is nowhere to arrive while the task is {job.task.status}.")
+    return _move(region, now_ms, ask, job, TaskEvent.ARRIVE, event)
+
+
+def _pickup(region: Region, now_ms: int, ask: Ask) -> Draft:
+    assert isinstance(ask.action, Pickup)
+    job = _held(region, ask, ask.action.task_id)
+    draft = _move(region, now_ms, ask, job, TaskEvent.PICKUP, OrderEvent.PICKED_UP)
+    region.set_state(ask.principal_id)
+    return draft
+
+
+def _move(
+    region: Region, now_ms: int, ask: Ask, job: Job, task_event: TaskEvent, order_event: OrderEvent
+) -> Draft:
+    advance_task(job.task.status, task_event)
+    fact = job.move_order(order_event, ask.role, ask.principal_id, now_ms, {"task_id": job.task.task_id})
+    task = job.move_task(task_event)
+    if not _by_socket(ask):
+        region.push(ask.principal_id, TaskUpdated(task=task_view(task)))
+    return Draft(_task_answer(job), (task,), (), (fact,))
+
+
+# -- the door ---------------------------------------------------------------------------------------------------------
+
+
+def _submit_id_check(region: Region, now_ms: int, ask: Ask) -> Draft:
+    action = ask.action
+    assert isinstance(action, SubmitIdCheck)
+    job = _held_by_order(region, ask, action.order_id)
+    rulebook = RULEBOOKS[MARKETS[region.id].jurisdiction]
+    reason = rulebook.door_failure(
+        over_age=action.over_age,
+        not_expired=action.not_expired,
+        name_matches=action.name_matches,
+        sober=action.sober,
+    )
+    check = DoorCheck(
+        check_id=action.check_id,
+        order_id=action.order_id,
+        task_id=job.task.task_id,
+        driver_id=ask.principal_id,
+        passed=reason is None,
+        over_age=action.over_age,
+        not_expired=action.not_expired,
+        name_matches=action.name_matches,
+        sober=action.sober,
+        method=action.method,
+        vendor_ref=action.vendor_ref,
+        at_ms=now_ms,
+    )
+    payload = {
+        "check_id": action.check_id,
+        "method": action.method,
+        "vendor_ref": action.vendor_ref,
+        "over_age": action.over_age,
+        "not_expired": action.not_expired,
+        "name_matches": action.name_matches,
+        "sober": action.sober,
+    }
+    if reason is not None:
+        draft = _send_back(region, now_ms, ask, job, OrderEvent.ID_FAILED, payload | {"reason": reason})
+        draft.checks = (check,)
+        return draft
+    fact = job.move_order(OrderEvent.ID_PASSED, ask.role, ask.principal_id, now_ms, payload)
+    body = _task_answer(job).body | {"passed": True}
+    return Draft(Answer(body=body), orders=(fact,), checks=(check,))
+
+
+def _deliver(region: Region, now_ms: int, ask: Ask) -> Draft:
+    assert isinstance(ask.action, Deliver)
+    job = _held_by_order(region, ask, ask.action.order_id)
+    payload = {"task_id": job.task.task_id}
+    advance_task(job.task.status, TaskEvent.COMPLETE)
+    fact = job.move_order(OrderEvent.DELIVERED, ask.role, ask.principal_id, now_ms, payload)
+    task = job.move_task(TaskEvent.COMPLETE, ended_ms=now_ms)
+    region.end_job(now_ms, job)
+    region.counters["delivered"] += 1
+    minutes = (now_ms - task.opened_ms) / 60_000
+    region.say(
+        now_ms,
+        f"Driver {ask.principal_id[:8]} delivered task {task.task_id[:8]}, {minutes:.0f} min after it opened",
+    )
+    if not _by_socket(ask):
+        region.push(ask.principal_id, TaskUpdated(task=task_view(task)))
+    return Draft(_task_answer(job), (task,), (), (fact,))
+
+
+def _refuse(region: Region, now_ms: int, ask: Ask) -> Draft:
+    assert isinstance(ask.action, Refuse)
+    job = _held_by_order(region, ask, ask.action.order_id)
+    return _send_back(region, now_ms, ask, job, OrderEvent.REFUSED, {"reason": ask.action.reason})
+
+
+def _send_back(
+    region: Region, now_ms: int, ask: Ask, job: Job, event: OrderEvent, payload: dict[str, Json]
+) -> Draft:
+    """The goods are not handed over: the delivery has failed and a return begins, held by the same driver."""
+    driver_id, order_id = ask.principal_id, job.task.order_id
+    advance_task(job.task.status, TaskEvent.FAIL)
+    refusal = job.move_order(event, ask.role, driver_id, now_ms, payload)
+    failed = job.move_task(TaskEvent.FAIL, ended_ms=now_ms)
+    back = return_task(job, region.new_id(), driver_id, now_ms)
+    initiated = job.move_order(
+        OrderEvent.RETURN_INITIATED,
+        Role.SYSTEM,
+        region.id,
+        now_ms,
+        {"task_id": back.task_id, "driver_id": driver_id},
+    )
+    region.end_job(now_ms, job)
+    returning = Job(back, job.order)
+    region.add_job(returning, now_ms)
+    region.counters["refused"] += 1
+    region.push(driver_id, TaskUpdated(task=task_view(back)))
+    region.say(now_ms, f"Order {order_id[:8]} refused at the door ({payload['reason']}): the goods go back")
+    body = _task_answer(returning).body | {"passed": False, "reason": payload["reason"]}
+    return Draft(Answer(body=body), (failed, back), (), (refusal, initiated))
+
+
+def _confirm_return(region: Region, now_ms: int, ask: Ask) -> Draft:
+    assert isinstance(ask.action, ConfirmReturn)
+    job = _held(region, ask, ask.action.task_id)
+    if job.task.kind is not TaskKind.RETURN:
+        raise WrongState("The task is not a return.")
+    advance_task(job.task.status, TaskEvent.COMPLETE)
+    fact = job.move_order(
+        OrderEvent.RETURN_CONFIRMED, ask.role, ask.principal_id, now_ms, {"task_id": job.task.task_id}
+    )
+    task = job.move_task(TaskEvent.COMPLETE, ended_ms=now_ms)
+    region.end_job(now_ms, job)
+    region.counters["returned"] += 1
+    region.say(now_ms, f"Order {task.order_id[:8]} is back in the store")
+    return Draft(_task_answer(job), (task,), (), (fact,))
+
+
+# -- customer, merchant, operators ------------------------------------------------------------------------------------
+
+
+def _cancel(region: Region, now_ms: int, ask: Ask) -> Draft:
+    assert isinstance(ask.action, Cancel)
+    job = region.job_of_order(ask.action.order_id)
+    if ask.role is Role.CUSTOMER and job.order.customer_id != ask.principal_id:
+        raise NotFound("There is no such order.")
+    payload = {"reason": ask.action.reason}
+    advance_task(job.task.status, TaskEvent.CANCEL)
+    fact = job.move_order(OrderEvent.CANCELLED, ask.role, ask.principal_id, now_ms, payload)
+    offers: tuple[OfferRow, ...] = ()
+    offer = region.offers.get(job.task.offer_id or "")
+    if offer is not None:
+        offers = (region.end_offer(now_ms, offer, OfferStatus.REVOKED, "ORDER_CANCELLED"),)
+    holder = job.held_by
+    task = job.move_task(TaskEvent.CANCEL, ended_ms=now_ms)
+    region.end_job(now_ms, job)
+    if offer is not None:
+        region.set_state(offer.driver_id)
+        region.push(offer.driver_id, OfferRevoked(offer_id=offer.offer_id, reason="ORDER_CANCELLED"))
+    if holder is not None:
+        region.push(holder, TaskCancelled(task_id=task.task_id, reason="ORDER_CANCELLED"))
+    region.counters["cancelled"] += 1
+    region.say(now_ms, f"Order {task.order_id[:8]} was called off")
+    return Draft(_task_answer(job), (task,), offers, (fact,))
+
+
+def _goods_ready(region: Region, now_ms: int, ask: Ask) -> Draft:
+    assert isinstance(ask.action, GoodsReady)
+    job = region.job_of_order(ask.action.order_id)
+    if ask.role is Role.MERCHANT and job.order.merchant_id != ask.principal_id:
+        raise NotFound("There is no such order.")
+    payload = {"task_id": job.task.task_id, "ready_ms": now_ms}
+    fact = job.move_order(
+        OrderEvent.GOODS_READY, ask.role, ask.principal_id, now_ms, payload, ready_ms=now_ms
+    )
+    job.task = msgspec.structs.replace(job.task, ready_ms=now_ms)
+    if job.held_by is not None:
+        region.push(job.held_by, TaskUpdated(task=task_view(job.task)))
+    region.wake(now_ms)
+    return Draft(_task_answer(job), (job.task,), (), (fact,))
+
+
+def _expire_offers(region: Region, now_ms: int, ask: Ask) -> Draft:
+    assert isinstance(ask.action, ExpireOffers)
+    _only(ask, Role.SYSTEM)
+    return Draft(Answer(body={"expired": region.expire_offers(now_ms, ask.action.limit)}))
+
+
+def _dispatch_tick(region: Region, now_ms: int, ask: Ask) -> Draft:
+    _only(ask, Role.SYSTEM)
+    expired = region.expire_offers(now_ms)
+    region.solve_now(now_ms)
+    return Draft(Answer(body={"region_id": region.id, "open_tasks": len(region.open), "expired": expired}))
+
+
+Handler: TypeAlias = "Callable[[Region, int, Ask], Draft]"
+HANDLERS: dict[type[Action], Handler] = {
+    Accept: _accept,
+    Reject: _reject,
+    Arrive: _arrive,
+    Pickup: _pickup,
+    SubmitIdCheck: _submit_id_check,
+    Deliver: _deliver,
+    Refuse: _refuse,
+    ConfirmReturn: _confirm_return,
+    Cancel: _cancel,
+    GoodsReady: _goods_ready,
+    ExpireOffers: _expire_offers,
+    DispatchTick: _dispatch_tick,
+}
+
+
+# -- who may ----------------------------------------------------------------------------------------------------------
+
+
+def _only(ask: Ask, role: Role) -> None:
+    if ask.role is not role:
+        raise Forbidden(f"This step belongs to: {role}.")
+
+
+def _held(region: Region, ask: Ask, task_id: str) -> Job:
+    _only(ask, Role.DRIVER)
+    job = region.jobs.get(task_id)
+    if job is None:
+        raise NotFound("There is no such task under way.")
+    if job.held_by != ask.principal_id:
+        raise NotTaskHolder()
+    return job
+
+
+def _held_by_order(region: Region, ask: Ask, order_id: str) -> Job:
+    return _held(region, ask, region.job_of_order(order_id).task.task_id)
+
+
+def _by_socket(ask: Ask) -> bool:
+    """Whether the driver's socket gets the answer itself, so that a push would say it twice."""
+    return ask.scope.endswith("|ws")
+
+
+def _task_answer(job: Job) -> Answer:
+    body: dict[str, Any] = {
+        "order_id": job.order.order_id,
+        "status": str(job.order_status),
+        "task": msgspec.to_builtins(task_view(job.task)),
+    }
+    return Answer(body=body)
+
+
+def _seconds(now_ms: int, offer: OfferRow) -> str:
+    return f"{(now_ms - offer.made_ms) / 1000:.0f}"
