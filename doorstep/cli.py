@@ -1,0 +1,174 @@
+"""The command line. Exit status 0 only when what was asked succeeded."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from doorstep.settings import Settings, SettingsError, load_settings
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Dispatch for age-restricted last-mile delivery."
+)
+bench_app = typer.Typer(no_args_is_help=True, help="Measured comparisons; see docs/bench.md.")
+app.add_typer(bench_app, name="bench")
+
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", help="Folder of databases and secrets (DATA_DIR).")
+]
+
+
+def say(text: str) -> None:
+    """Progress goes to standard error, so that standard output holds results alone."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _settings(**overrides: Any) -> Settings:
+    try:
+        return load_settings(**{name: value for name, value in overrides.items() if value is not None})
+    except SettingsError as error:
+        _fail(str(error))
+
+
+def _fail(message: str) -> Any:
+    say(message)
+    raise typer.Exit(1)
+
+
+def _run(coroutine: Coroutine[Any, Any, int]) -> None:
+    try:
+        status = asyncio.run(coroutine)
+    except KeyboardInterrupt:
+        status = 130
+    raise typer.Exit(status)
+
+
+@app.command()
+def up(
+    host: Annotated[str | None, typer.Option(help="Address to listen on (HOST).")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of the gateway (PORT).")] = None,
+    data_dir: DataDir = None,
+    regions: Annotated[str | None, typer.Option(help="Markets, comma separated (REGIONS).")] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Bring drivers and orders along.")] = False,
+    speed: Annotated[
+        float | None, typer.Option(help="Server seconds per second (SPEED; 10 with --demo).")
+    ] = None,
+    drivers: Annotated[int, typer.Option(help="Drivers of the demo.", min=1, max=5000)] = 200,
+) -> None:
+    """Start the server, and with --demo a city that uses it. Ctrl-C drains and leaves the data."""
+    from doorstep.up import serve
+
+    if demo and speed is None:
+        speed = 10.0
+    settings = _settings(host=host, port=port, data_dir=data_dir, regions=regions, speed=speed)
+    if demo and settings.environment == "production":
+        _fail("--demo brings made-up drivers and orders, and is refused in production.")
+    _run(serve(settings, say, demo_drivers=drivers if demo else None))
+
+
+@app.command()
+def demo(
+    server: Annotated[str, typer.Option(help="URL of a running server.")] = "http://localhost:8000",
+    replay: Annotated[Path | None, typer.Option(help="A day to replay instead of the built-in city.")] = None,
+    from_min: Annotated[float | None, typer.Option("--from", help="Start at this minute of the day.")] = None,
+    to_min: Annotated[float | None, typer.Option("--to", help="Place no orders after this minute.")] = None,
+    drivers: Annotated[int, typer.Option(help="Drivers of the built-in city.", min=1, max=5000)] = 200,
+    duration_s: Annotated[
+        float | None, typer.Option(help="Stop the built-in city after so many seconds.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything made up.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="Write the summary as JSON.")] = None,
+) -> None:
+    """Drive a running server through its public protocol; ends with a summary."""
+    from sim.demo import DemoOptions, demo_command
+
+    options = DemoOptions(
+        server=server,
+        replay=replay,
+        from_min=from_min,
+        to_min=to_min,
+        drivers=drivers,
+        duration_s=duration_s,
+        seed=seed,
+    )
+    _run(demo_command(options, out, say))
+
+
+@app.command()
+def migrate(data_dir: DataDir = None) -> None:
+    """Bring the schema to the newest revision. Takes DATABASE_URL, or the embedded Postgres."""
+    from doorstep.up import migrate_command
+
+    _run(migrate_command(_settings(data_dir=data_dir), say))
+
+
+@app.command("expire-offers")
+def expire_offers(
+    region: Annotated[str, typer.Option(help="Market id.")] = "tx-dfw",
+    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 1_000,
+    server: Annotated[str, typer.Option(help="URL of a running server.")] = "http://localhost:8000",
+    data_dir: DataDir = None,
+) -> None:
+    """Expire offers that are past their time. The region does so by itself; this is for recovery."""
+    from doorstep.up import expire_command
+
+    _run(expire_command(_settings(data_dir=data_dir), server, region, limit, say))
+
+
+@app.command("create-user")
+def create_user(
+    email: str,
+    role: Annotated[str, typer.Option(help="dispatcher or admin.")] = "dispatcher",
+    name: Annotated[str, typer.Option()] = "",
+    data_dir: DataDir = None,
+) -> None:
+    """Make an operator's account (they cannot register themselves). Reads the password from standard input."""
+    from doorstep.up import create_user_command
+
+    password = (
+        typer.prompt("Password", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
+    )
+    _run(create_user_command(_settings(data_dir=data_dir), email, role, name, password.strip(), say))
+
+
+ServerOption = Annotated[
+    str | None,
+    typer.Option("--server", help="URL of a running server; without it one is started for the run."),
+]
+OutOption = Annotated[Path | None, typer.Option("--out", help="Folder for summary.json.")]
+
+
+@bench_app.command("ingest")
+def bench_ingest(
+    sockets: Annotated[int, typer.Option(min=1, max=20_000)] = 200,
+    seconds: Annotated[float, typer.Option(min=1, max=600)] = 10.0,
+    server: ServerOption = None,
+    out: OutOption = None,
+) -> None:
+    """Location pings a second from sockets into the region's memory."""
+    from doorstep.benches import ingest
+
+    _run(ingest(_settings(), server, sockets=sockets, seconds=seconds, out=out, say=say))
+
+
+@bench_app.command("accept")
+def bench_accept(
+    drivers: Annotated[int, typer.Option(min=1, max=5_000)] = 50,
+    orders: Annotated[int, typer.Option(min=1, max=100_000)] = 300,
+    server: ServerOption = None,
+    out: OutOption = None,
+) -> None:
+    """Milliseconds from a driver's accept to its durable answer, over real sockets."""
+    from doorstep.benches import accept
+
+    _run(accept(_settings(), server, drivers=drivers, orders=orders, out=out, say=say))
+
+
+def main() -> None:
+    """Entry point of the `doorstep` script."""
+    app()

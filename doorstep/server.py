@@ -1,0 +1,128 @@
+"""`doorstep up`: databases, migrations, clock, cluster, and at the end all of it in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from persistence.reads import last_event_ms
+
+from actors.clock import ServerClock
+from actors.config import Config, Limits
+from domain.markets import MARKETS
+from domain.policy import RegionPolicy
+from doorstep.cluster import Cluster
+from doorstep.embedded import Embedded
+from doorstep.settings import Settings
+from persistence.migrate import migrate
+
+Progress = Callable[[str], None]
+
+NAMESPACE = "doorstep"
+WEB_DIST = Path(__file__).parent.parent / "web" / "dist"
+
+
+class StartError(Exception):
+    """The server cannot start; the message says what to do."""
+
+
+class Server:
+    """What runs: where it answers and what it was configured with."""
+
+    def __init__(self, config: Config, dashboard_url: str) -> None:
+        self.config, self.dashboard_url = config, dashboard_url
+
+    @property
+    def url(self) -> str:
+        host = "localhost" if self.config.host in ("127.0.0.1", "0.0.0.0") else self.config.host
+        return f"http://{host}:{self.config.port}"
+
+
+@asynccontextmanager
+async def running(settings: Settings, progress: Progress, *, ops_open: bool = False) -> AsyncIterator[Server]:
+    """The whole server for the time of the context. `StartError`, `AlreadyRunning` or `EmbeddedError` when it cannot."""
+    unknown = [region_id for region_id in settings.region_ids if region_id not in MARKETS]
+    if unknown:
+        raise StartError(
+            f"REGIONS names {unknown[0]}, which is not a market. There are: {', '.join(MARKETS)}."
+        )
+    _require_free_port(settings.host, settings.port)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    embedded = None
+    if settings.database_url is None or settings.redis_url is None:
+        progress("starting the embedded Postgres and Redis")
+        embedded = Embedded(settings.data_dir)
+        await asyncio.to_thread(embedded.start)
+    try:
+        database_url = settings.database_url or (embedded.database_url if embedded else "")
+        redis_url = settings.redis_url or (embedded.redis_url if embedded else "")
+        if settings.run_migrations_on_startup:
+            progress("bringing the schema up to date")
+            await migrate(database_url)
+        config = await _configure(settings, database_url, redis_url, ops_open)
+        cluster = Cluster(config, settings.data_dir / "config.json", settings.dashboard_port)
+        try:
+            await cluster.start(progress)
+            yield Server(config, cluster.dashboard_url)
+        finally:
+            await cluster.stop(progress)
+    finally:
+        if embedded is not None:
+            progress("stopping the embedded Postgres and Redis")
+            await asyncio.to_thread(embedded.stop)
+
+
+async def _configure(settings: Settings, database_url: str, redis_url: str, ops_open: bool) -> Config:
+    wall_ms = time.time_ns() // 1_000_000
+    # A server that ran fast yesterday is ahead of the wall; going back would put new events before old ones.
+    anchor_ms = max(wall_ms, (await last_event_ms(database_url) or 0) + 1)
+    limits = {name: getattr(settings, name) for name in Limits.__struct_fields__ if hasattr(settings, name)}
+    policy = {
+        name: getattr(settings, name) for name in RegionPolicy.__struct_fields__ if hasattr(settings, name)
+    }
+    return Config(
+        environment=settings.environment,
+        namespace=NAMESPACE,
+        database_url=database_url,
+        redis_url=redis_url,
+        regions=settings.region_ids,
+        clock=ServerClock(speed=settings.speed, anchor_ms=anchor_ms, anchor_wall_ms=wall_ms),
+        jwt_secret=settings.jwt_key(),
+        jwt_ttl_s=settings.jwt_ttl_s,
+        internal_token=settings.internal_key(),
+        host=settings.host,
+        port=settings.port,
+        web_dist=str(WEB_DIST) if WEB_DIST.is_dir() else None,
+        tile_url=settings.tile_url,
+        log_level=settings.log_level,
+        identity_vendor=settings.identity_vendor,
+        payment_vendor=settings.payment_vendor,
+        ops_open=ops_open or settings.ops_open,
+        policy=RegionPolicy(**policy),
+        limits=Limits(**limits),
+    )
+
+
+def _require_free_port(host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise StartError(
+                f"Port {port} on {host} cannot be used ({error.strerror}). Give another with --port."
+            ) from None
+
+
+async def until_signalled() -> None:
+    """Wait for Ctrl-C or SIGTERM."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()

@@ -1,0 +1,333 @@
+"""Settings: one field, one environment variable of the same name in upper case (`environment` is `DOORSTEP_ENV`).
+
+A `.env` file in the working directory is read too; the environment wins. `.env.example` lists every variable,
+and a test keeps it in step with this file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIN_SECRET_BYTES = 32  # HS256 wants a key at least as long as its hash
+_MARKET = re.compile(r"[a-z]{2}-[a-z0-9]+")
+_FAKEABLE = ("identity_vendor", "payment_vendor")
+# pydantic starts a validator's message with this; the sentence after it is ours.
+_VALIDATOR_PREFIX = "Value error, "
+
+
+class SettingsError(ValueError):
+    """The settings cannot be used; the message has one readable sentence per variable."""
+
+
+class SettingRow(NamedTuple):
+    """One line of the settings page: the variable, its default as it would stand in `.env`, and what it does."""
+
+    name: str
+    default: str
+    description: str
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Durations are in seconds of wall time unless the name says otherwise."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,  # `NAME=` in a .env means "leave the default"
+        extra="ignore",  # a .env is often shared with compose files
+        validate_default=True,
+    )
+
+    # --- where and how it runs
+    environment: Literal["local", "test", "production"] = Field(
+        "local",
+        validation_alias="DOORSTEP_ENV",
+        description="local, test or production; production refuses generated secrets and fake vendors",
+    )
+    data_dir: Path = Field(
+        Path(".doorstep"), description="folder of the embedded databases and of generated secrets"
+    )
+    host: str = Field("127.0.0.1", description="address the gateway listens on; 0.0.0.0 for all")
+    port: int = Field(8000, ge=1, le=65535, description="TCP port of REST, sockets and web apps; 1 to 65535")
+    dashboard_port: int = Field(8265, ge=1, le=65535, description="TCP port of the Ray dashboard; 1 to 65535")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="DEBUG, INFO, WARNING or ERROR"
+    )
+    regions: str = Field("tx-dfw", description="markets to run, comma separated, such as tx-dfw,tx-hou")
+    speed: float = Field(
+        1.0,
+        gt=0,
+        le=1000,
+        description="server seconds per wall second, over 0 to 1000; 1 in production",
+    )
+
+    # --- stores
+    database_url: str | None = Field(
+        None,
+        description="Postgres as postgresql://user:password@host:port/name; empty runs the embedded one",
+    )
+    redis_url: str | None = Field(
+        None, description="Redis as redis://:password@host:port/0; empty runs the embedded one"
+    )
+    run_migrations_on_startup: bool = Field(
+        True, description="bring the schema up to date at start, under an advisory lock"
+    )
+    db_pool_size: int = Field(8, ge=1, le=200, description="Postgres connections per process; 1 to 200")
+    db_statement_timeout_s: float = Field(
+        10.0, gt=0, le=600, description="seconds a statement may take; up to 600"
+    )
+    db_connect_timeout_s: float = Field(
+        10.0, gt=0, le=120, description="seconds to wait for a connection; up to 120"
+    )
+
+    # --- who may do what
+    jwt_secret: SecretStr | None = Field(
+        None,
+        description="key that signs access tokens, at least 32 bytes; generated and kept in DATA_DIR"
+        " outside production",
+    )
+    jwt_ttl_s: int = Field(43_200, ge=60, le=2_592_000, description="seconds a token is valid; 60 to 30 days")
+    internal_token: SecretStr | None = Field(
+        None,
+        description="bearer token of /internal endpoints, at least 32 bytes; generated and kept in DATA_DIR"
+        " outside production",
+    )
+    idempotency_ttl_s: float = Field(
+        86_400.0, ge=60, le=2_592_000, description="seconds an Idempotency-Key is remembered; 60 to 30 days"
+    )
+
+    # --- dispatch (the server's clock: wall seconds times SPEED)
+    offer_ttl_s: float = Field(30.0, ge=1, le=600, description="server seconds an offer stands; 1 to 600")
+    fast_window_s: float = Field(
+        0.2, ge=0, le=10, description="server seconds a new task or freed driver waits for company; 0 to 10"
+    )
+    fast_max_wait_s: float = Field(
+        3.0, gt=0, le=60, description="open tasks are looked at again after so many server seconds; up to 60"
+    )
+    driver_stale_s: float = Field(
+        90.0, ge=5, le=3600, description="a driver silent for so many server seconds gets no offer; 5 to 3600"
+    )
+
+    # --- driver sockets
+    ws_hello_timeout_s: float = Field(
+        10.0, gt=0, le=60, description="seconds for the first frame after connecting; up to 60"
+    )
+    ws_max_frame_bytes: int = Field(
+        16_384, ge=1024, le=1_048_576, description="largest frame from a driver in bytes; 1 KiB to 1 MiB"
+    )
+    ws_bad_frames_limit: int = Field(
+        3, ge=1, le=100, description="unreadable frames before a socket is closed; 1 to 100"
+    )
+    ws_heartbeat_s: float = Field(15.0, ge=1, le=300, description="seconds between heartbeats; 1 to 300")
+    ws_outbox_limit: int = Field(
+        256, ge=8, le=65_536, description="frames waiting for a slow client before it is cut; 8 to 65536"
+    )
+    gateway_outbox_limit: int = Field(
+        50_000, ge=1000, le=10_000_000, description="pushes waiting for one gateway; 1000 to 10^7"
+    )
+    ping_flush_s: float = Field(
+        0.1, gt=0, le=5, description="seconds the gateway collects location pings before one call; up to 5"
+    )
+
+    # --- actors
+    region_inbox_limit: int = Field(
+        20_000,
+        ge=100,
+        le=1_000_000,
+        description="messages waiting for a region before it refuses; 100 to 10^6",
+    )
+    region_call_deadline_s: float = Field(
+        20.0, gt=0, le=120, description="seconds a caller waits for a region's answer; up to 120"
+    )
+    append_in_flight: int = Field(
+        2, ge=1, le=16, description="appends a caller may have under way at once; 1 to 16"
+    )
+    append_queue_limit: int = Field(
+        20_000, ge=100, le=1_000_000, description="commands waiting for a transaction; 100 to 10^6"
+    )
+    append_batch_limit: int = Field(
+        512, ge=1, le=10_000, description="commands in one transaction; 1 to 10000"
+    )
+    outbox_batch: int = Field(200, ge=1, le=10_000, description="outbox rows published in one go; 1 to 10000")
+    outbox_retry_s: float = Field(
+        1.0, gt=0, le=300, description="seconds before an unacknowledged outbox row is tried again; up to 300"
+    )
+    ops_frame_s: float = Field(
+        0.25, ge=0.05, le=10, description="seconds between mission-control frames; 0.05 to 10"
+    )
+    ops_positions: int = Field(
+        2_000, ge=0, le=100_000, description="driver positions in one mission-control frame; 0 to 100000"
+    )
+    ops_open: bool = Field(
+        False, description="show mission control without signing in; refused in production"
+    )
+
+    # --- vendors
+    identity_vendor: str = Field("fake", min_length=1, description="registry name of the identity vendor")
+    payment_vendor: str = Field("fake", min_length=1, description="registry name of the payment vendor")
+    allow_fake_vendors: bool = Field(False, description="let production run with the fake vendors")
+    vendor_timeout_s: float = Field(5.0, gt=0, le=60, description="seconds to wait for a vendor; up to 60")
+    tile_url: str | None = Field(
+        None, description="map tiles as a URL with {z}, {x} and {y}; empty draws the built-in street-less map"
+    )
+
+    def __init__(self, **values: Any) -> None:
+        """Values by field name win over the environment. `TypeError` for a name that is no setting."""
+        for name in values:
+            if name not in type(self).model_fields and not name.startswith("_"):
+                raise TypeError(f"{name} is not a setting")
+        # By its alias: `populate_by_name` would make the common variable ENVIRONMENT count as well.
+        if "environment" in values:
+            values["DOORSTEP_ENV"] = values.pop("environment")
+        super().__init__(**values)
+
+    @field_validator("regions")
+    @classmethod
+    def _markets(cls, value: str) -> str:
+        ids = [part.strip() for part in value.split(",")]
+        bad = [part for part in ids if not _MARKET.fullmatch(part)]
+        if bad:
+            raise ValueError(
+                f"must be market ids such as tx-dfw, separated by commas, and {bad[0]!r} is none"
+            )
+        if len(set(ids)) != len(ids):
+            raise ValueError("names a market twice")
+        return ",".join(ids)
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgres_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        scheme, separator, rest = value.partition("://")
+        if not separator or scheme.partition("+")[0] not in ("postgresql", "postgres"):
+            raise ValueError("must start with postgresql://")
+        return f"postgresql://{rest}"
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_url(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must start with redis://, rediss:// or unix://")
+        return value
+
+    @field_validator("jwt_secret", "internal_token")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().encode()) < MIN_SECRET_BYTES:
+            raise ValueError(f"must be at least {MIN_SECRET_BYTES} bytes long")
+        return value
+
+    @model_validator(mode="after")
+    def _fit_for_production(self) -> Self:
+        if self.environment != "production":
+            return self
+        problems = []
+        if self.speed != 1.0:
+            problems.append(f"SPEED must be 1 in production, and is {self.speed:g}")
+        if self.ops_open:
+            problems.append("OPS_OPEN must be off in production: mission control shows people's whereabouts")
+        problems += [
+            f"{name.upper()} is required in production, at least {MIN_SECRET_BYTES} bytes"
+            for name in ("jwt_secret", "internal_token")
+            if getattr(self, name) is None
+        ]
+        if not self.allow_fake_vendors:
+            problems += [
+                f"{name.upper()} must name a real vendor in production (or set ALLOW_FAKE_VENDORS=true)"
+                for name in _FAKEABLE
+                if getattr(self, name) == "fake"
+            ]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    @property
+    def region_ids(self) -> tuple[str, ...]:
+        """The markets to run, in the order given."""
+        return tuple(self.regions.split(","))
+
+    def jwt_key(self) -> str:
+        """The key that signs tokens. Outside production it is generated once and kept in `data_dir`.
+
+        Raises `OSError` when that folder cannot be written.
+        """
+        return self._secret(self.jwt_secret, "jwt_secret")
+
+    def internal_key(self) -> str:
+        """The token of the internal endpoints, generated and kept like `jwt_key`. Raises `OSError` like it."""
+        return self._secret(self.internal_token, "internal_token")
+
+    def _secret(self, value: SecretStr | None, name: str) -> str:
+        return value.get_secret_value() if value is not None else local_secret(self.data_dir, name)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings from the environment and `.env`; `overrides` (field names) win over both.
+
+    Raises `SettingsError` with one sentence per variable that cannot be used.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_sentences(error))) from None
+
+
+def local_secret(data_dir: Path, name: str) -> str:
+    """The secret kept in `data_dir/name`, made on first use and readable by its owner alone.
+
+    Two processes that ask at once get the same one. Raises `OSError` when the folder cannot be written.
+    """
+    path = data_dir / name
+    if not path.exists():
+        data_dir.mkdir(parents=True, exist_ok=True)
+        draft = data_dir / f".{name}.{os.getpid()}.{secrets.token_hex(4)}"
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(secrets.token_urlsafe(MIN_SECRET_BYTES))
+            # A link either puts the whole secret in place or finds that someone was faster.
+            if not path.exists():
+                os.link(draft, path)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return path.read_text().strip()
+
+
+def explain_settings() -> Iterator[SettingRow]:
+    """Every setting in the order of the class, for `.env.example` and the docs."""
+    for name, field in Settings.model_fields.items():
+        default = field.default
+        text = "" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
+        yield SettingRow(_env_name(name), text, field.description or "")
+
+
+def _env_name(field_name: str) -> str:
+    return "DOORSTEP_ENV" if field_name == "environment" else field_name.upper()
+
+
+def _sentences(error: ValidationError) -> Iterator[str]:
+    for problem in error.errors(include_url=False, include_context=False):
+        message = problem["msg"].removeprefix(_VALIDATOR_PREFIX)
+        if not problem["loc"]:  # several fields together: the message names them
+            yield from message.splitlines()
+            continue
+        location = str(problem["loc"][0])
+        name = "DOORSTEP_ENV" if location == "DOORSTEP_ENV" else _env_name(location)
+        field = Settings.model_fields.get(name.lower())
+        given = problem["input"]
+        # A secret, or a URL with a password in it, must not end up in a terminal's history.
+        shown = "" if name.endswith(("SECRET", "TOKEN", "_URL")) else f" (given: {str(given)!r})"
+        sentence = message[:1].lower() + message[1:] if problem["type"] != "value_error" else message
+        hint = f". It is: {field.description}" if field is not None else ""
+        yield f"{name}: {sentence}{shown}{hint}"

@@ -1,0 +1,117 @@
+"""What the commands do that need the server's parts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import httpx
+
+from doorstep.embedded import Embedded, EmbeddedError, running_services
+from doorstep.server import StartError, running, until_signalled
+from doorstep.settings import Settings
+from domain.errors import EmailTaken
+from domain.lifecycle import Role
+from gateway.passwords import hash_password
+from persistence.migrate import migrate
+from persistence.reads import Reads
+
+Say = Callable[[str], None]
+
+
+async def serve(settings: Settings, say: Say, *, demo_drivers: int | None) -> int:
+    """Run the server until Ctrl-C or SIGTERM, with a demonstration beside it if `demo_drivers` is given."""
+    try:
+        async with running(settings, say, ops_open=demo_drivers is not None) as server:
+            say(f"Mission control  {server.url}/ops")
+            say(f"API              {server.url}/docs")
+            say(f"Ray dashboard    http://{server.dashboard_url}")
+            say("Ctrl-C stops the server and keeps the data.")
+            waiting = asyncio.ensure_future(until_signalled())
+            if demo_drivers is None:
+                await waiting
+                return 0
+            return await _beside(waiting, server.url, demo_drivers, say)
+    except (StartError, EmbeddedError) as error:
+        say(str(error))
+        return 1
+
+
+async def _beside(signalled: asyncio.Future[None], url: str, drivers: int, say: Say) -> int:
+    from sim.demo import DemoOptions, run_demo
+
+    demo = asyncio.ensure_future(run_demo(DemoOptions(server=url, drivers=drivers), say))
+    await asyncio.wait((signalled, demo), return_when=asyncio.FIRST_COMPLETED)
+    if demo.done() and (error := demo.exception()) is not None:
+        say(f"The demo ended: {error}")
+        return 1
+    demo.cancel()
+    await asyncio.gather(demo, return_exceptions=True)
+    return 0
+
+
+@asynccontextmanager
+async def _database(settings: Settings, say: Say) -> AsyncIterator[str]:
+    """The database of the settings: as given, of the server that runs here, or started for this command."""
+    if settings.database_url is not None:
+        yield settings.database_url
+        return
+    beside = running_services(settings.data_dir)
+    if beside is not None:
+        yield beside.database_url
+        return
+    say("starting the embedded Postgres")
+    embedded = Embedded(settings.data_dir)
+    services = await asyncio.to_thread(embedded.start)
+    try:
+        yield services.database_url
+    finally:
+        await asyncio.to_thread(embedded.stop)
+
+
+async def migrate_command(settings: Settings, say: Say) -> int:
+    """Bring the schema up to date."""
+    try:
+        async with _database(settings, say) as url:
+            say(f"The schema is at revision {await migrate(url)}.")
+    except EmbeddedError as error:
+        say(str(error))
+        return 1
+    return 0
+
+
+async def expire_command(settings: Settings, server: str, region_id: str, limit: int, say: Say) -> int:
+    """Ask a running server to expire offers that are past their time."""
+    async with httpx.AsyncClient(base_url=server, timeout=30) as client:
+        try:
+            response = await client.post(
+                "/internal/dispatch/expire_offers",
+                params={"region_id": region_id, "limit": limit},
+                headers={"X-Internal-Token": settings.internal_key()},
+            )
+        except httpx.HTTPError as error:
+            say(f"The server at {server} does not answer: {error}")
+            return 1
+    print(response.text)
+    return 0 if response.is_success else 1
+
+
+async def create_user_command(settings: Settings, email: str, role: str, name: str, password: str, say: Say) -> int:
+    """Make an operator's account."""
+    if role not in (Role.DISPATCHER, Role.ADMIN) or len(password) < 8:
+        say("The role is dispatcher or admin, and the password has at least 8 characters.")
+        return 1
+    try:
+        async with _database(settings, say) as url:
+            reads = Reads.connect(url)
+            user = await reads.create_user(email=email, password_hash=hash_password(password), role=Role(role), name=name)
+            await reads.close()
+    except EmailTaken:
+        say("An account with this address exists already.")
+        return 1
+    except EmbeddedError as error:
+        say(str(error))
+        return 1
+    print(user)
+    return 0

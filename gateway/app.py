@@ -1,0 +1,50 @@
+"""The ASGI application, made from its services."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from gateway import problem, ws
+from gateway.middleware import Requests
+from gateway.routes import accounts, drivers, internal, merchants, ops, orders
+from gateway.services import Services
+
+BODY_LIMIT_BYTES = 256 * 1024
+VERSION = "0.1.0"
+
+_DESCRIPTION = """
+Dispatch and compliance for the delivery of age-restricted goods.
+
+Every mutation takes an `Idempotency-Key`; orders carry a version (`ETag`) for `If-Match`. Errors are problem details
+(RFC 9457) with a stable `code`: see docs/errors.md. Drivers are better served by the WebSocket `/v1/drivers/ws`,
+subprotocol `doorstep.v1`: see docs/protocol.md.
+"""
+
+
+def build_app(services: Services) -> FastAPI:
+    """The application. It has no life of its own: `gateway.server` starts and stops the parts."""
+    app = FastAPI(
+        title="Doorstep",
+        version=VERSION,
+        description=_DESCRIPTION,
+        max_body_size=BODY_LIMIT_BYTES,
+        redirect_slashes=False,
+    )
+    app.state.services = services
+    for module in (accounts, merchants, orders, drivers, ops, internal):
+        app.include_router(module.router)
+    app.include_router(ops.app_router)
+    app.include_router(ws.router)
+    problem.install(app)
+    app.add_middleware(Requests, metrics=services.metrics)
+    plain_openapi = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = plain_openapi()
+        schema.setdefault("components", {}).setdefault("schemas", {})["Problem"] = problem.SCHEMA
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    return app

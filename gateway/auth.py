@@ -1,0 +1,128 @@
+"""Who is asking: passwords by Argon2id, access tokens as JWT, and roles for the routes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
+
+import jwt
+from argon2 import PasswordHasher
+from argon2.exceptions import Argon2Error, InvalidHashError
+from fastapi import Depends, Request
+from fastapi.security import OAuth2PasswordBearer
+from msgspec import Struct
+
+from domain.errors import Forbidden, Overloaded, Unauthenticated
+from domain.lifecycle import Role
+
+T = TypeVar("T")
+
+ALGORITHM = "HS256"
+ISSUER = "doorstep"
+# OWASP's minimum for Argon2id: 19 MiB, two passes, one lane. The memory is why only a few run at once.
+HASHING = {"memory_cost": 19_456, "time_cost": 2, "parallelism": 1}
+HASHES_AT_ONCE = 4
+HASHES_WAITING_LIMIT = 64
+
+
+class Principal(Struct, frozen=True):
+    """An account that was authenticated."""
+
+    id: str
+    role: Role
+
+
+class Tokens:
+    """Access tokens. They live on wall time: the server's clock may run faster, a person's session does not."""
+
+    def __init__(self, secret: str, ttl_s: int) -> None:
+        self._secret = secret
+        self.ttl_s = ttl_s
+
+    def issue(self, user_id: str, role: Role) -> str:
+        """A token for `ttl_s` seconds."""
+        now_s = int(time.time())
+        claims = {"iss": ISSUER, "sub": user_id, "role": str(role), "iat": now_s, "exp": now_s + self.ttl_s}
+        return jwt.encode(claims, self._secret, algorithm=ALGORITHM)
+
+    def principal(self, token: str) -> Principal:
+        """Whose token it is; `Unauthenticated` when it is not ours, not valid or too old."""
+        try:
+            claims = jwt.decode(
+                token,
+                self._secret,
+                algorithms=[ALGORITHM],
+                issuer=ISSUER,
+                options={"require": ["exp", "iat", "sub", "role"]},
+            )
+            return Principal(claims["sub"], Role(claims["role"]))
+        except (jwt.PyJWTError, ValueError, UnicodeError):
+            raise Unauthenticated("The access token is not valid, or no longer.") from None
+
+
+class Passwords:
+    """Argon2id in threads, a few at once."""
+
+    def __init__(self) -> None:
+        self._hasher = PasswordHasher(**HASHING)
+        self._slots = asyncio.Semaphore(HASHES_AT_ONCE)
+        self._waiting = 0
+        # Verified against when there is no such account, so that the time taken tells nothing.
+        self._nobody = self._hasher.hash("nobody")
+
+    async def hash(self, password: str) -> str:
+        """The hash to store."""
+        return await self._in_thread(lambda: self._hasher.hash(password))
+
+    async def verify(self, stored: str | None, password: str) -> bool:
+        """Whether the password is the one that was stored; takes as long when nothing was (None)."""
+
+        def check() -> bool:
+            try:
+                return self._hasher.verify(stored or self._nobody, password) and stored is not None
+            except (Argon2Error, InvalidHashError):
+                return False
+
+        return await self._in_thread(check)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        if self._waiting >= HASHES_WAITING_LIMIT:
+            raise Overloaded("Too many people are signing in.", retry_after_s=2)
+        self._waiting += 1
+        try:
+            async with self._slots:
+                return await asyncio.to_thread(work)
+        finally:
+            self._waiting -= 1
+
+
+_bearer = OAuth2PasswordBearer(tokenUrl="/v1/auth/token", auto_error=False)
+
+
+async def authenticated(request: Request, token: Annotated[str | None, Depends(_bearer)]) -> Principal:
+    """The principal of the request's bearer token."""
+    if token is None:
+        raise Unauthenticated()
+    tokens: Tokens = request.app.state.services.tokens
+    return tokens.principal(token)
+
+
+def only(*roles: Role) -> Callable[[Principal], Awaitable[Principal]]:
+    """A dependency that lets these roles through."""
+
+    async def check(principal: Annotated[Principal, Depends(authenticated)]) -> Principal:
+        if principal.role not in roles:
+            raise Forbidden(f"This belongs to: {', '.join(sorted(roles))}.")
+        return principal
+
+    return check
+
+
+OPERATORS = (Role.DISPATCHER, Role.ADMIN)
+Anyone = Annotated[Principal, Depends(authenticated)]
+Customer = Annotated[Principal, Depends(only(Role.CUSTOMER))]
+Merchant = Annotated[Principal, Depends(only(Role.MERCHANT))]
+Driver = Annotated[Principal, Depends(only(Role.DRIVER))]
+Operator = Annotated[Principal, Depends(only(*OPERATORS))]

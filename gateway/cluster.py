@@ -1,0 +1,189 @@
+"""The deciders as Ray actors. This is the one file of the gateway that knows Ray."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+import ray
+import ray.exceptions
+import structlog
+
+from actors.config import Config
+from domain.errors import InternalConflict, Overloaded, Refusal, RegionUnavailable
+from domain.messages import Ask, Attach, Attached, DriversSeen, Message
+from domain.ops import OpsFrame
+from domain.order import OrderCommand
+from domain.records import Answer, Done, Json, Outcome, RecordRefused
+from gateway.backend import Notice
+from gateway.collector import Collector, Unavailable
+
+_log = structlog.stdlib.get_logger(__name__)
+
+T = TypeVar("T")
+
+PERSISTENCE = "persistence:0"
+POST_BATCH_LIMIT = 2_000  # messages to a region in one call
+# A region answers these in milliseconds; a longer wait means that it is busy or gone.
+SEEN_TIMEOUT_S = 5.0
+FRAME_TIMEOUT_S = 5.0
+
+# Ray's ways of saying that an actor is not there at the moment, whatever became of the call.
+_GONE = (
+    ray.exceptions.RayActorError,
+    ray.exceptions.WorkerCrashedError,
+    ray.exceptions.NodeDiedError,
+    ray.exceptions.LocalRayletDiedError,
+    ray.exceptions.ObjectLostError,
+    ray.exceptions.GetTimeoutError,
+    ray.exceptions.TaskUnschedulableError,
+    ray.exceptions.RpcError,
+)
+
+_Answered = Answer | Attached | None
+
+
+def translate(error: Exception) -> Exception:
+    """What an exception of a call to an actor means here: `Unavailable` is worth another try, the rest is not."""
+    if isinstance(error, Unavailable):
+        return error
+    cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
+    if isinstance(cause, RegionUnavailable):
+        return Unavailable(cause.detail)
+    if isinstance(cause, Refusal):
+        return cause
+    if isinstance(cause, _GONE):
+        return Unavailable(type(cause).__name__)
+    if isinstance(cause, ray.exceptions.PendingCallsLimitExceeded):
+        return Overloaded(retry_after_s=1)
+    return error
+
+
+class Actor:
+    """A named actor's methods. The handle is looked up when first needed, and again after its actor was gone."""
+
+    def __init__(self, name: str, namespace: str) -> None:
+        self.name = name
+        self._namespace = namespace
+        self._handle: Any = None
+
+    async def call(self, method: str, *args: Any) -> Any:
+        """One call. `Unavailable` when the actor is not there; a `Refusal` that it raised comes as itself."""
+        try:
+            if self._handle is None:
+                # Blocks on the cluster's directory, so not on the event loop.
+                self._handle = await asyncio.to_thread(ray.get_actor, self.name, namespace=self._namespace)
+            return await getattr(self._handle, method).remote(*args)
+        except ValueError as error:
+            if self._handle is None:
+                raise Unavailable(f"there is no actor {self.name}") from error
+            raise
+        except Exception as error:
+            if isinstance(error, ray.exceptions.ActorDiedError):
+                self._handle = None
+            meaning = translate(error)
+            if meaning is error:
+                raise
+            raise meaning from error
+
+
+class Cluster:
+    """`gateway.backend.Backend` over the actors of one namespace."""
+
+    def __init__(self, config: Config) -> None:
+        limits = config.limits
+        persistence = Actor(PERSISTENCE, config.namespace)
+        self._actors = {region_id: Actor(f"region:{region_id}", config.namespace) for region_id in config.regions}
+        self._regions: dict[str, Collector[Message, _Answered]] = {
+            region_id: Collector(
+                f"region {region_id}",
+                _caller(actor, "post"),
+                in_flight=1,
+                batch_limit=POST_BATCH_LIMIT,
+                queue_limit=limits.region_inbox_limit,
+                deadline_s=limits.region_call_deadline_s,
+            )
+            for region_id, actor in self._actors.items()
+        }
+        self._persistence: Collector[OrderCommand, Outcome] = Collector(
+            "the order store",
+            _caller(persistence, "append"),
+            in_flight=limits.append_in_flight,
+            batch_limit=limits.append_batch_limit,
+            queue_limit=limits.region_inbox_limit,
+            deadline_s=limits.region_call_deadline_s,
+        )
+
+    async def decide(self, command: OrderCommand) -> Answer:
+        """See `Backend`. `InternalConflict` when the database refused the change."""
+        outcome = await self._persistence.ask(command)
+        if isinstance(outcome, Done):
+            return outcome.answer
+        if isinstance(outcome, RecordRefused):
+            _log.error("change refused by the database", order_id=command.order_id, constraint=outcome.constraint)
+        raise InternalConflict()
+
+    async def ask(self, region_id: str, ask: Ask) -> Answer:
+        """See `Backend`."""
+        answer = await self._regions[region_id].ask(ask)
+        assert isinstance(answer, Answer)
+        return answer
+
+    async def attach(self, region_id: str, attach: Attach) -> Attached:
+        """See `Backend`."""
+        attached = await self._regions[region_id].ask(attach)
+        assert isinstance(attached, Attached)
+        return attached
+
+    def notify(self, region_id: str, notice: Notice) -> None:
+        """See `Backend`."""
+        try:
+            self._regions[region_id].tell(notice)
+        except Overloaded:
+            _log.warning("notice dropped", region_id=region_id, notice=type(notice).__name__)
+
+    async def seen(self, region_id: str, batch: DriversSeen) -> int:
+        """See `Backend`."""
+        epoch: int = await self._once(region_id, SEEN_TIMEOUT_S, "seen", batch)
+        return epoch
+
+    async def frame(self, region_id: str) -> OpsFrame:
+        """See `Backend`."""
+        frame: OpsFrame = await self._once(region_id, FRAME_TIMEOUT_S, "frame")
+        return frame
+
+    async def stats(self, region_id: str) -> dict[str, Json]:
+        """See `Backend`."""
+        stats: dict[str, Json] = await self._once(region_id, FRAME_TIMEOUT_S, "stats")
+        return stats
+
+    async def _once(self, region_id: str, timeout_s: float, method: str, *args: Any) -> Any:
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._actors[region_id].call(method, *args)
+        except (Unavailable, TimeoutError) as error:
+            raise RegionUnavailable(f"Region {region_id} is not serving at the moment.", retry_after_s=1) from error
+
+    def queues(self) -> dict[str, int]:
+        """How much waits for each target."""
+        waiting = {f"region:{region_id}": len(collector) for region_id, collector in self._regions.items()}
+        return waiting | {PERSISTENCE: len(self._persistence)}
+
+    def retries(self) -> int:
+        """How many calls were repeated since the start."""
+        collectors = (*self._regions.values(), self._persistence)
+        return sum(collector.retries for collector in collectors)
+
+    async def close(self) -> None:
+        """Give up what waits."""
+        for collector in (*self._regions.values(), self._persistence):
+            await collector.close()
+
+
+def _caller(actor: Actor, method: str) -> Callable[[list[Any]], Awaitable[Sequence[Any]]]:
+    async def call(batch: list[Any]) -> Sequence[Any]:
+        answers: Sequence[Any] = await actor.call(method, batch)
+        return answers
+
+    return call

@@ -1,0 +1,319 @@
+"""One driver socket as a state machine without I/O: frames in, events and frames out (the model is h11).
+
+The shell (`gateway/ws.py`) feeds `receive`, carries the returned event out and writes what `take` gives. Nothing a
+client can send raises: a bad frame is an `error` to the client, and too many of them close the socket.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from datetime import datetime
+from enum import Enum, auto
+from typing import TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from domain.errors import BadFrame, InvalidRequest, Refusal, Unauthenticated
+from domain.messages import Accept, Action, Arrive, Attached, Pickup, Reject
+from domain.protocol import (
+    CLOSE_SLOW_READER,
+    Ack,
+    ClientFrame,
+    Duty,
+    Error,
+    Hello,
+    Location,
+    OfferAccept,
+    OfferAccepted,
+    OfferReject,
+    OfferRejected,
+    OfferSeen,
+    ServerFrame,
+    TaskArrive,
+    TaskPickup,
+    TaskUpdated,
+    Welcome,
+    decode_client,
+    encode,
+)
+from domain.records import Answer
+from domain.region import SEQ_ROOM
+
+CLOSE_BAD = 1008
+CLOSE_TOO_LARGE = 1009
+CLOSE_RESTARTING = 1012
+AHEAD_LIMIT = 64  # pushes held back while one before them is missing
+
+
+class Phase(Enum):
+    HELLO = auto()  # nothing but a hello is taken
+    ATTACHING = auto()  # the hello is being answered; pushes wait
+    OPEN = auto()
+    CLOSED = auto()
+
+
+class Close(Struct, frozen=True):
+    """Close the socket with this code."""
+
+    code: int
+    reason: str
+
+
+class Greeting(Struct, frozen=True):
+    """A hello: check the token, attach, then call `welcome`."""
+
+    token: str
+    resume_from: int | None
+
+
+class Question(Struct, frozen=True):
+    """A client message that must get exactly one answer: call `answer` or `refuse` with its id."""
+
+    id: str
+    frame_type: type[ClientFrame]
+    action: Action
+
+
+class Sighting(Struct, frozen=True):
+    """Where the driver is and whether on duty. None: the client did not say; `seq` rises with each one."""
+
+    seq: int
+    lat: float | None
+    lng: float | None
+    on_duty: bool | None
+
+
+class Shown(Struct, frozen=True):
+    """An offer is on the driver's screen."""
+
+    offer_id: str
+
+
+class Handled(Struct, frozen=True):
+    """The client has handled all pushes up to `seq`."""
+
+    seq: int
+
+
+Event: TypeAlias = Greeting | Question | Sighting | Shown | Handled
+
+
+class _WithId(Struct):
+    id: str
+
+
+_decode_id = msgspec.json.Decoder(_WithId).decode
+
+
+class Connection:
+    """The protocol state of one socket. `max_frame_bytes`, `bad_frames_limit` and `outbox_limit` (frames) bound it."""
+
+    def __init__(self, *, max_frame_bytes: int, bad_frames_limit: int, outbox_limit: int) -> None:
+        self.phase = Phase.HELLO
+        self.closing: Close | None = None
+        self.last_seq = 0  # the last push that was put out
+        self.received = 0
+        self._max_frame_bytes = max_frame_bytes
+        self._bad_frames_limit = bad_frames_limit
+        self._outbox_limit = outbox_limit
+        self._out: deque[bytes] = deque()
+        self._bad_frames = 0
+        self._sightings = 0
+        self._location_seq = -1
+        self._early: list[ServerFrame] = []  # pushes that came before the welcome
+        self._ahead: dict[int, ServerFrame] = {}  # pushes whose predecessor is missing
+
+    # -- from the client ----------------------------------------------------------------------------------------------
+
+    def receive(self, data: str | bytes) -> Event | None:
+        """Take one frame in. A `bytes` argument is a binary frame, which the protocol does not have."""
+        if self.phase is Phase.CLOSED:
+            return None
+        self.received += 1
+        raw = data if isinstance(data, bytes) else data.encode("utf-8", "surrogatepass")
+        if len(raw) > self._max_frame_bytes:
+            self.close(CLOSE_TOO_LARGE, f"a frame has at most {self._max_frame_bytes} bytes")
+            return None
+        if isinstance(data, bytes):
+            return self._bad("Frames are JSON text, not binary.", raw)
+        # No field has a use for NUL, and the database cannot store it.
+        if b"\\u0000" in raw:
+            return self._bad("A NUL character is not allowed.", raw)
+        try:
+            frame = decode_client(raw)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            return self._bad(str(error), raw)
+        if self.phase is not Phase.OPEN:
+            return self._hello(frame)
+        if isinstance(frame, Hello):
+            return self._bad("The hello was said already.", raw)
+        self._bad_frames = 0
+        return self._take_frame(frame)
+
+    def _hello(self, frame: ClientFrame) -> Event | None:
+        if not isinstance(frame, Hello) or self.phase is Phase.ATTACHING:
+            self.refuse(None, Unauthenticated("The first message must be one hello."))
+            self.close(CLOSE_BAD, "hello first")
+            return None
+        self.phase = Phase.ATTACHING
+        self._bad_frames = 0
+        return Greeting(frame.token, frame.resume_from)
+
+    def _take_frame(self, frame: ClientFrame) -> Event | None:
+        if isinstance(frame, Location):
+            if frame.seq <= self._location_seq:
+                return None
+            self._location_seq = frame.seq
+            return self.sighting(frame.lat, frame.lng, None)
+        if isinstance(frame, Duty):
+            if (frame.lat is None) != (frame.lng is None):
+                self.refuse(None, InvalidRequest("Give lat and lng together."))
+                return None
+            return self.sighting(frame.lat, frame.lng, frame.on)
+        if isinstance(frame, OfferSeen):
+            return Shown(frame.offer_id)
+        if isinstance(frame, Ack):
+            return Handled(frame.seq)
+        if isinstance(frame, OfferAccept):
+            return Question(frame.id, OfferAccept, Accept(offer_id=frame.offer_id))
+        if isinstance(frame, OfferReject):
+            return Question(frame.id, OfferReject, Reject(offer_id=frame.offer_id, reason=frame.reason or ""))
+        if isinstance(frame, TaskArrive):
+            return Question(frame.id, TaskArrive, Arrive(frame.task_id))
+        assert isinstance(frame, TaskPickup)
+        return Question(frame.id, TaskPickup, Pickup(frame.task_id))
+
+    def sighting(self, lat: float | None, lng: float | None, on_duty: bool | None) -> Sighting:
+        """The next sighting of this socket's session, from the socket or from REST."""
+        self._sightings += 1
+        return Sighting(self._sightings, lat, lng, on_duty)
+
+    def _bad(self, detail: str, raw: bytes) -> None:
+        self._bad_frames += 1
+        self.refuse(_id_in(raw), BadFrame(detail))
+        if self._bad_frames >= self._bad_frames_limit:
+            self.close(CLOSE_BAD, f"{self._bad_frames} bad frames in a row")
+
+    # -- to the client ------------------------------------------------------------------------------------------------
+
+    def welcome(
+        self, attached: Attached, *, driver_id: str, heartbeat_s: float, server_time: datetime, speed: float
+    ) -> None:
+        """Answer the hello, or say anew where things stand; then what the client missed, then what came meanwhile."""
+        if self.phase is Phase.CLOSED:
+            return
+        self.phase = Phase.OPEN
+        self._ahead.clear()
+        first_missed = attached.missed[0].seq if attached.missed else attached.snapshot.last_seq + 1
+        self.last_seq = first_missed - 1 if attached.resumed else attached.snapshot.last_seq
+        self._put(
+            Welcome(
+                driver_id=driver_id,
+                heartbeat_s=heartbeat_s,
+                resumed=attached.resumed,
+                snapshot=attached.snapshot,
+                server_time=server_time,
+                speed=speed,
+            )
+        )
+        early, self._early = self._early, []
+        for frame in (*attached.missed, *early):
+            self.push(frame)
+
+    def fill(self, attached: Attached) -> bool:
+        """Close a gap with what the region kept. False: it has no longer all of it, so say `welcome` again."""
+        if not attached.resumed:
+            return False
+        for frame in attached.missed:
+            self.push(frame)
+        return True
+
+    def push(self, frame: ServerFrame) -> None:
+        """A frame with a `seq`: put out in order, once. One that comes too early is held until the gap is filled."""
+        if self.phase is Phase.CLOSED:
+            return
+        if self.phase is not Phase.OPEN:
+            self._early.append(frame)
+            if len(self._early) > self._outbox_limit:
+                self.close(CLOSE_SLOW_READER, "too many messages before the welcome")
+            return
+        if frame.seq <= self.last_seq:
+            return
+        # A later life of the region numbers from its own base: nothing of the former can follow any more.
+        if frame.seq == self.last_seq + 1 or frame.seq // SEQ_ROOM > self.last_seq // SEQ_ROOM:
+            self._put_push(frame)
+            while (following := self._ahead.pop(self.last_seq + 1, None)) is not None:
+                self._put_push(following)
+        elif len(self._ahead) < AHEAD_LIMIT:
+            self._ahead[frame.seq] = frame
+
+    @property
+    def has_gap(self) -> bool:
+        """Whether a push is missing between what was put out and what is held."""
+        return self.phase is Phase.OPEN and bool(self._ahead)
+
+    def _put_push(self, frame: ServerFrame) -> None:
+        self.last_seq = frame.seq
+        self._put(frame)
+
+    def answer(self, question: Question, answer: Answer) -> None:
+        """The region's answer to a question, as the frame that the client waits for."""
+        if answer.code is not None:
+            self._put(Error(code=answer.code, detail=answer.detail, in_reply_to=question.id))
+            return
+        body = {**answer.body, "type": ANSWERS[question.frame_type], "in_reply_to": question.id}
+        self._put(msgspec.convert(body, _AnswerFrame))
+
+    def refuse(self, in_reply_to: str | None, error: Refusal) -> None:
+        """An `error` frame; `in_reply_to` None when the message had no id."""
+        self._put(
+            Error(code=error.code, detail=error.detail, retry_after_s=error.retry_after_s, in_reply_to=in_reply_to)
+        )
+
+    def close(self, code: int, reason: str) -> None:
+        """Close after what is already in the outbox. The first close wins."""
+        if self.closing is None:
+            self.closing = Close(code, reason)
+        self.phase = Phase.CLOSED
+        self._early.clear()
+        self._ahead.clear()
+
+    def _put(self, frame: ServerFrame) -> None:
+        if self.phase is Phase.CLOSED:
+            return
+        if len(self._out) >= self._outbox_limit:
+            # Whatever is left would only make a slow reader slower; it gets all of it when it resumes.
+            self._out.clear()
+            self.close(CLOSE_SLOW_READER, "messages were not read in time")
+            return
+        self._out.append(encode(frame))
+
+    @property
+    def has_output(self) -> bool:
+        return bool(self._out)
+
+    def take(self) -> list[bytes]:
+        """The frames to write now, oldest first; empty when there are none."""
+        out = list(self._out)
+        self._out.clear()
+        return out
+
+
+_AnswerFrame: TypeAlias = OfferAccepted | OfferRejected | TaskUpdated
+# What the answer to each question is called; the region's answer body has the fields of that frame.
+ANSWERS: dict[type[ClientFrame], str] = {
+    OfferAccept: "offer.accepted",
+    OfferReject: "offer.rejected",
+    TaskArrive: "task.updated",
+    TaskPickup: "task.updated",
+}
+
+
+def _id_in(raw: bytes) -> str | None:
+    """The id of a frame that is otherwise bad, so that its sender need not wait for an answer."""
+    try:
+        found = _decode_id(raw).id
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    return found if 0 < len(found) <= 64 else None

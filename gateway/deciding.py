@@ -1,0 +1,114 @@
+"""Who decides on an order now: its rows or its region. The client does not have to know."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable
+from typing import TypeVar
+
+import structlog
+
+from domain.errors import NotFound, RegionUnavailable, VendorUnavailable, VersionMismatch, WrongState
+from domain.lifecycle import REGION_DECIDES, OrderStatus, Role
+from domain.messages import Action
+from domain.order import DECIDER_MOVED, OrderAction
+from domain.records import Answer
+from gateway.auth import OPERATORS, Principal
+from gateway.backend import OrderRow
+from gateway.idempotency import Call
+from gateway.services import Services
+
+_log = structlog.stdlib.get_logger(__name__)
+
+T = TypeVar("T")
+
+ATTEMPTS = 3  # an order that is just changing hands is looked for so often
+PAUSE_S = 0.05
+
+
+async def order_for(services: Services, principal: Principal, order_id: str) -> OrderRow:
+    """The order if the principal may see it: its customer, its merchant, a driver who had its task, an operator."""
+    order = await services.reads.order(order_id)
+    if order is not None:
+        role = principal.role
+        if role in OPERATORS:
+            return order
+        if (role is Role.CUSTOMER and order.customer_id == principal.id) or (
+            role is Role.MERCHANT and order.merchant_id == principal.id
+        ):
+            return order
+        if role is Role.DRIVER and principal.id in await services.reads.drivers_of(order_id):
+            return order
+    raise NotFound("There is no such order.")
+
+
+async def decide(
+    services: Services, call: Call, order_id: str, *, rows: OrderAction | None, region: Action | None
+) -> Answer:
+    """Put the call to whoever decides on the order now; `rows` or `region` is None where that decider has no such step.
+
+    An order that changes hands between the look and the question is looked for again, `ATTEMPTS` times.
+    """
+    for attempt in range(ATTEMPTS):
+        order = await services.reads.order(order_id)
+        if order is None:
+            raise NotFound("There is no such order.")
+        if OrderStatus(order.status) in REGION_DECIDES:
+            if region is None:
+                raise wrong_state(order)
+            check_version(call, order)
+            answer = await services.backend.ask(order.region_id, call.ask(region, attempt))
+            if answer.code != NotFound.code:
+                return answer
+        else:
+            if rows is None:
+                raise wrong_state(order)
+            answer = await services.backend.decide(call.command(order_id, services.config.clock.now_ms(), rows))
+            if answer.code != DECIDER_MOVED.code:
+                return answer
+        await asyncio.sleep(PAUSE_S * 2**attempt)
+    raise RegionUnavailable("The order is just changing hands.", retry_after_s=1)
+
+
+async def ask_about_task(services: Services, call: Call, task_id: str, action: Action) -> Answer:
+    """Ask the region of a task. One that is under way by its row and unknown to its region is looked for again."""
+    for attempt in range(ATTEMPTS):
+        task = await services.reads.task(task_id)
+        if task is None or task.region_id not in services.config.regions:
+            raise NotFound("There is no such task.")
+        answer = await services.backend.ask(task.region_id, call.ask(action, attempt))
+        if answer.code != NotFound.code or task.ended_ms is not None:
+            return answer
+        await asyncio.sleep(PAUSE_S * 2**attempt)
+    raise RegionUnavailable("The task is just changing hands.", retry_after_s=1)
+
+
+def wrong_state(order: OrderRow) -> WrongState:
+    """The refusal of a step that the order has not in this state."""
+    return WrongState(f"This is not possible while the order is {order.status}.")
+
+
+def check_version(call: Call, order: OrderRow) -> None:
+    """`VersionMismatch` when the client has seen another version.
+
+    A region keeps no versions, so for its orders this is as good as the row that was just read.
+    """
+    if call.if_match is not None and call.if_match != order.version:
+        raise VersionMismatch(f"The order is at version {order.version}.")
+
+
+async def ask_vendor(services: Services, port: str, question: Awaitable[T]) -> T:
+    """A vendor's answer within `vendor_timeout_s`; anything else is `VendorUnavailable`, and no gate opens."""
+    started_s = time.perf_counter()
+    try:
+        async with asyncio.timeout(services.config.limits.vendor_timeout_s):
+            answer = await question
+    except Exception as error:
+        outcome = "timeout" if isinstance(error, TimeoutError) else "error"
+        services.metrics.vendor_calls.labels(port, outcome).inc()
+        took_s = round(time.perf_counter() - started_s, 3)
+        _log.warning("vendor unavailable", port=port, outcome=outcome, reason=type(error).__name__, took_s=took_s)
+        raise VendorUnavailable(retry_after_s=5) from error
+    services.metrics.vendor_calls.labels(port, "answer").inc()
+    return answer

@@ -1,0 +1,85 @@
+"""The sockets that are open on this gateway, and the way of a region's pushes to them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Protocol
+
+from domain.messages import Kick, Push
+from domain.protocol import CLOSE_TAKEN_OVER, ServerFrame
+
+
+class Socket(Protocol):
+    """What the hub asks of a driver's socket."""
+
+    driver_id: str
+    session: int
+    region_id: str
+
+    def push(self, frame: ServerFrame) -> None: ...
+
+    def close(self, code: int, reason: str) -> None: ...
+
+    def sighted(self, lat: float | None, lng: float | None, on_duty: bool | None) -> None:
+        """The driver said over REST where they are."""
+        ...
+
+    def reattach(self) -> None:
+        """The region does not know this socket any more."""
+        ...
+
+
+class Hub:
+    """One socket a driver. Sessions rise with time, over gateways and restarts as well."""
+
+    def __init__(self) -> None:
+        self._sockets: dict[str, Socket] = {}
+        self._last_session = 0
+        self.pushed = 0
+        self.dropped = 0
+
+    def __len__(self) -> int:
+        return len(self._sockets)
+
+    def next_session(self) -> int:
+        """Wall time in microseconds, or one more than the last where the clock stood or went back."""
+        self._last_session = max(time.time_ns() // 1000, self._last_session + 1)
+        return self._last_session
+
+    def add(self, socket: Socket) -> None:
+        """Make this the driver's socket; one that was open before closes."""
+        before = self._sockets.get(socket.driver_id)
+        self._sockets[socket.driver_id] = socket
+        if before is not None:
+            before.close(CLOSE_TAKEN_OVER, "another socket took over")
+
+    def remove(self, socket: Socket) -> None:
+        """Forget the socket if it is still the driver's."""
+        if self._sockets.get(socket.driver_id) is socket:
+            del self._sockets[socket.driver_id]
+
+    def get(self, driver_id: str) -> Socket | None:
+        """The driver's socket on this gateway."""
+        return self._sockets.get(driver_id)
+
+    def deliver(self, batch: Iterable[Push | Kick]) -> None:
+        """Carry a region's pushes out, in their order. What is for a former session is dropped: the region keeps it."""
+        for item in batch:
+            socket = self._sockets.get(item.driver_id)
+            if socket is None or socket.session != item.session:
+                self.dropped += 1
+            elif isinstance(item, Kick):
+                socket.close(CLOSE_TAKEN_OVER, "another socket took over")
+            else:
+                self.pushed += 1
+                socket.push(item.frame)
+
+    def in_region(self, region_id: str) -> list[Socket]:
+        """The sockets attached to a region."""
+        return [socket for socket in self._sockets.values() if socket.region_id == region_id]
+
+    def close_all(self, code: int, reason: str) -> None:
+        """Close every socket."""
+        for socket in list(self._sockets.values()):
+            socket.close(code, reason)

@@ -1,0 +1,126 @@
+"""A mutation's identity: who asks, on which route, under which key, for what."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import uuid
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Request
+from pydantic import BaseModel
+
+from domain.errors import InvalidRequest
+from domain.messages import Action, Ask
+from domain.order import OrderAction, OrderCommand
+from domain.records import Json
+from gateway.auth import Principal, authenticated
+
+KEY_LIMIT = 255  # characters of an Idempotency-Key
+NAMESPACE = uuid.UUID("6f1a2c1e-54b5-5a6e-9f60-3d1f0f4d7a51")  # for ids derived from a request's identity
+
+_KEY = re.compile(r"[\x20-\x7e]{1,255}")
+_ETAG = re.compile(r'\s*(?:W/)?"?(\d{1,9})"?\s*')
+
+
+def fingerprint(method: str, path: str, body: Json) -> str:
+    """SHA-256 of what is asked: the same key with another one is refused."""
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(f"{method}\n{path}\n{canonical}".encode()).hexdigest()
+
+
+class Call:
+    """One mutation. `given`: the client named the key, so that it may be a repeat."""
+
+    def __init__(
+        self, principal: Principal, method: str, template: str, path: str, key: str | None, if_match: int | None
+    ) -> None:
+        self.principal = principal
+        self.scope = f"{principal.id}|{method} {template}"
+        self.given = key is not None
+        # Without a key of the client's, one of our own makes our internal repeats safe.
+        self.key = key or uuid.uuid4().hex
+        self.if_match = if_match
+        self._method = method
+        self._path = path
+        self.fingerprint = fingerprint(method, path, None)
+
+    def covers(self, body: BaseModel | None) -> Call:
+        """Make the body part of what is asked."""
+        if body is not None:
+            content = body.model_dump(mode="json", exclude_none=True)
+            self.fingerprint = fingerprint(self._method, self._path, content)
+        return self
+
+    def derived_id(self, what: str = "") -> str:
+        """An id that a repeat under the same key gets again."""
+        return str(uuid.uuid5(NAMESPACE, f"{self.scope}|{self.key}|{what}"))
+
+    def command(self, order_id: str, at_ms: int, action: OrderAction) -> OrderCommand:
+        """The call as a command to the rows."""
+        return OrderCommand(
+            scope=self.scope,
+            key=self.key,
+            fingerprint=self.fingerprint,
+            role=self.principal.role,
+            principal_id=self.principal.id,
+            order_id=order_id,
+            at_ms=at_ms,
+            action=action,
+            if_match=self.if_match,
+        )
+
+    def ask(self, action: Action, attempt: int = 0) -> Ask:
+        """The call as a question to a region.
+
+        A region remembers its refusals too, so a later attempt after "not found" needs an id of its own; the same
+        attempt of a repeated call has the same one.
+        """
+        return Ask(
+            scope=self.scope,
+            key=f"{self.key}#{attempt}" if attempt else self.key,
+            fingerprint=self.fingerprint,
+            role=self.principal.role,
+            principal_id=self.principal.id,
+            action=action,
+        )
+
+
+async def _call(
+    request: Request,
+    principal: Annotated[Principal, Depends(authenticated)],
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            max_length=KEY_LIMIT,
+            description="Makes a repeat harmless: the same key and body get the first answer, for a day.",
+        ),
+    ] = None,
+    if_match: Annotated[
+        str | None, Header(max_length=32, description="The version (ETag) that you have seen; 412 when it is another.")
+    ] = None,
+) -> Call:
+    return call_of(request, principal, idempotency_key, if_match)
+
+
+def call_of(request: Request, principal: Principal, key: str | None, if_match: str | None = None) -> Call:
+    """The call that a request makes. `InvalidRequest` for a key or a version that is not of the documented form."""
+    if key is not None and not _KEY.fullmatch(key):
+        raise InvalidRequest("An Idempotency-Key has 1 to 255 printable ASCII characters.")
+    route: Any = request.scope.get("route")
+    path = request.url.path
+    return Call(principal, request.method, getattr(route, "path", path), path, key, version_in(if_match))
+
+
+def version_in(if_match: str | None) -> int | None:
+    """The version in an If-Match header; None when there is none or it is `*`."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    match = _ETAG.fullmatch(if_match)
+    if match is None:
+        raise InvalidRequest("If-Match holds one version, as the ETag of a read.")
+    return int(match[1])
+
+
+Mutation = Annotated[Call, Depends(_call)]

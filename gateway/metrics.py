@@ -1,0 +1,36 @@
+"""The gateway's numbers for Prometheus, in a registry of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
+
+
+class Metrics:
+    """Labels are route templates and statuses only: their number is bounded."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "doorstep_http_requests", "HTTP requests answered", ("method", "route", "status"), registry=self.registry
+        )
+        self.request_s = Histogram(
+            "doorstep_http_request_seconds", "Time to answer", ("route",), buckets=_SECONDS, registry=self.registry
+        )
+        self.ws_frames_in = Counter("doorstep_ws_frames_in", "Frames from drivers", registry=self.registry)
+        self.ws_frames_out = Counter("doorstep_ws_frames_out", "Frames to drivers", registry=self.registry)
+        self.vendor_calls = Counter(
+            "doorstep_vendor_calls", "Calls to vendors", ("port", "outcome"), registry=self.registry
+        )
+
+    def gauge(self, name: str, help_: str, read: Callable[[], float]) -> None:
+        """A number that is read when the page is asked for."""
+        Gauge(name, help_, registry=self.registry).set_function(read)
+
+    def page(self) -> bytes:
+        """The page in Prometheus' text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,72 @@
+"""Round every HTTP request: its id, its log line, its numbers, and a problem instead of a stack trace."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from domain.errors import InternalError
+from gateway.metrics import Metrics
+from gateway.problem import problem
+
+_log = structlog.stdlib.get_logger(__name__)
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+SLOW_S = 1.0  # a request that takes longer is logged even if it went well
+
+
+class Requests:
+    """Pure ASGI, so that streams and sockets pass untouched."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        request_id = given.decode() if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        started_s = time.perf_counter()
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message.setdefault("headers", [])
+                message["headers"] = [
+                    *message["headers"],
+                    (b"x-request-id", request_id.encode()),
+                    (b"x-content-type-options", b"nosniff"),
+                ]
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, send_with_id)
+            except Exception:
+                _log.exception("request failed", method=scope["method"], route=_template(scope))
+                if status:
+                    raise  # the response has begun: all that is left is to break it off
+                await problem(InternalError(), request_id)(scope, receive, send_with_id)
+            finally:
+                took_s = time.perf_counter() - started_s
+                route = _template(scope)
+                self._metrics.requests.labels(scope["method"], route, str(status)).inc()
+                self._metrics.request_s.labels(route).observe(took_s)
+                if status >= 500 or took_s > SLOW_S:
+                    _log.info("request", method=scope["method"], route=route, status=status, took_s=round(took_s, 3))
+
+
+def _template(scope: Scope) -> str:
+    """The route's template: paths hold ids, and a label for each would fill the memory."""
+    route = scope.get("route")
+    context = scope.get("fastapi_effective_route_context") or scope.get("effective_route_context")
+    return str(getattr(context, "path", None) or getattr(route, "path", None) or "unmatched")

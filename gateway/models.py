@@ -1,0 +1,245 @@
+"""Request and response bodies of the REST API. Text has no NUL, numbers are finite, unknown fields are refused."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from domain.lifecycle import OrderStatus
+
+
+def _no_nul(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("must not contain a NUL character")
+    return text
+
+
+def _email(text: str) -> str:
+    local, at, host = text.rpartition("@")
+    if not at or not local or "." not in host or any(c.isspace() for c in text):
+        raise ValueError("is not an e-mail address")
+    return text.lower()
+
+
+Clean = AfterValidator(_no_nul)
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), Clean]
+Address = Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True), Clean]
+Reason = Annotated[str, StringConstraints(max_length=500, strip_whitespace=True), Clean]
+VendorToken = Annotated[str, StringConstraints(min_length=1, max_length=2048), Clean]
+Email = Annotated[str, StringConstraints(min_length=3, max_length=254, strip_whitespace=True), Clean, AfterValidator(_email)]
+Password = Annotated[str, StringConstraints(min_length=8, max_length=256), Clean]
+Lat = Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)]
+Lng = Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)]
+Category = Literal["alcohol", "tobacco", "general"]
+
+
+class Body(BaseModel):
+    """A request body."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# -- accounts ---------------------------------------------------------------------------------------------------------
+
+
+class Register(Body):
+    """A new account. Dispatchers and administrators are made by operators, not here."""
+
+    email: Email
+    password: Password
+    role: Literal["customer", "merchant", "driver"]
+    name: Name
+
+
+class Token(BaseModel):
+    """An access token; `expires_in` in seconds of wall time."""
+
+    access_token: str
+    token_type: Literal["bearer"] = "bearer"
+    expires_in: int
+
+
+class Registered(Token):
+    """The new account, signed in."""
+
+    user_id: str
+    role: str
+
+
+class Me(BaseModel):
+    """Your own account."""
+
+    user_id: str
+    role: str
+    email: str
+    name: str
+
+
+# -- merchants --------------------------------------------------------------------------------------------------------
+
+
+class NewStore(Body):
+    """A store in one of this server's markets."""
+
+    name: Name
+    region_id: Annotated[str, StringConstraints(min_length=1, max_length=64), Clean]
+    lat: Lat
+    lng: Lng
+    address: Address
+
+
+class StoreView(BaseModel):
+    """A store."""
+
+    id: str
+    merchant_id: str
+    region_id: str
+    name: str
+    lat: float
+    lng: float
+    address: str
+
+
+class NewProduct(Body):
+    """A product of a store. What is not `general` needs a customer of age."""
+
+    name: Name
+    category: Category
+    price_cents: Annotated[int, Field(ge=0, le=100_000_000)]
+
+
+class ProductView(BaseModel):
+    """A product."""
+
+    id: str
+    store_id: str
+    name: str
+    category: str
+    price_cents: int
+
+
+class Action(Body):
+    """What the merchant does with an order. `prep_minutes`: until the goods are packed, for `accept`."""
+
+    action: Literal["accept", "reject", "ready"]
+    prep_minutes: Annotated[float, Field(ge=0, le=24 * 60, allow_inf_nan=False)] | None = None
+    reason: Reason = ""
+
+
+# -- orders -----------------------------------------------------------------------------------------------------------
+
+
+class Item(Body):
+    """So many of a product."""
+
+    product_id: UUID
+    quantity: Annotated[int, Field(ge=1, le=1000)]
+
+
+class Dropoff(Body):
+    """The door."""
+
+    lat: Lat
+    lng: Lng
+    address: Address
+
+
+class NewOrder(Body):
+    """What to bring, from where, to which door."""
+
+    store_id: UUID
+    items: Annotated[tuple[Item, ...], Field(min_length=1, max_length=100)]
+    dropoff: Dropoff
+
+
+class OrderRef(BaseModel):
+    """An order's state after a step. `version` is missing where the region decided: read the order for it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    status: OrderStatus
+    version: int | None = None
+
+
+class ItemView(BaseModel):
+    product_id: str
+    quantity: int
+
+
+class DropoffView(BaseModel):
+    lat: float
+    lng: float
+    address: str
+
+
+class OrderView(BaseModel):
+    """An order. Times are RFC 3339 on the server's clock; money is cents."""
+
+    id: str
+    status: str
+    version: int
+    region_id: str
+    customer_id: str
+    merchant_id: str
+    store_id: str
+    items: list[ItemView]
+    dropoff: DropoffView
+    min_age: int
+    total_cents: int
+    created_at: datetime
+    ready_at: datetime | None
+    due_at: datetime | None
+
+
+class OrderPage(BaseModel):
+    """One page; ask again with `cursor=next_cursor` for the next one, until it is null."""
+
+    orders: list[OrderView]
+    next_cursor: str | None
+
+
+class VendorCheck(Body):
+    """What the vendor's client gave; we never see a document."""
+
+    vendor_token: VendorToken
+
+
+class Cancel(Body):
+    """Why, if you like."""
+
+    reason: Reason = ""
+
+
+class Refuse(Body):
+    """Why the goods are not handed over."""
+
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True), Clean]
+
+
+class DoorCheck(Body):
+    """An ID check at the door: the vendor reads the ID, the driver sees whether the customer is sober."""
+
+    method: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+    vendor_token: VendorToken
+    sober: bool
+
+
+# -- drivers ----------------------------------------------------------------------------------------------------------
+
+
+class Duty(Body):
+    """On duty at a place, or off duty."""
+
+    on: bool
+    lat: Lat
+    lng: Lng
+
+
+class Decline(Body):
+    """Why, if you like."""
+
+    reason: Annotated[str, StringConstraints(max_length=200), Clean] = ""

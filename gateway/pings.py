@@ -1,0 +1,165 @@
+"""Positions on their way to the regions: the newest of each driver, collected and sent as columns."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import numpy as np
+import structlog
+from msgspec import Struct
+
+from domain.errors import Refusal
+from domain.messages import DriversSeen
+
+_log = structlog.stdlib.get_logger(__name__)
+
+BATCH_LIMIT = 20_000  # drivers in one message
+# Where a region's message goes; returns the region's epoch.
+Send = Callable[[str, DriversSeen], Awaitable[int]]
+
+
+class State(Struct, frozen=True):
+    """The newest that is known of a driver. `session` 0: no socket, the driver reports over REST."""
+
+    driver_id: str
+    region_id: str
+    session: int
+    seq: int
+    lat: float
+    lng: float
+    on_duty: bool
+    at_s: float  # monotonic seconds of the gateway
+
+
+def columns(gateway_id: str, states: list[State]) -> DriversSeen:
+    """The states as one message."""
+    return DriversSeen(
+        gateway_id=gateway_id,
+        driver_ids=[state.driver_id for state in states],
+        session=np.array([state.session for state in states], np.int64),
+        seq=np.array([state.seq for state in states], np.int64),
+        lat=np.array([state.lat for state in states], np.float64),
+        lng=np.array([state.lng for state in states], np.float64),
+        on_duty=np.array([state.on_duty for state in states], np.bool_),
+    )
+
+
+class Pings:
+    """Collects states and flushes them every `flush_s`, one call under way for each region.
+
+    A state that could not be sent stays until a newer one replaces it. When a region turns out to be in a new life
+    (another epoch), everything known of its drivers is sent again and `on_new_epoch(region_id)` is called. Drivers without
+    a socket are remembered for `keep_s` seconds of wall time.
+    """
+
+    def __init__(
+        self,
+        gateway_id: str,
+        send: Send,
+        *,
+        flush_s: float,
+        keep_s: float,
+        on_new_epoch: Callable[[str], None] = lambda region_id: None,
+    ) -> None:
+        self._gateway_id = gateway_id
+        self._send = send
+        self._flush_s = flush_s
+        self._keep_s = keep_s
+        self._on_new_epoch = on_new_epoch
+        self._known: dict[str, State] = {}
+        self._parked: dict[str, State] = {}  # of sockets that have closed
+        self._pending: dict[str, dict[str, State]] = {}
+        self._epochs: dict[str, int] = {}
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+        self.sent = 0
+
+    def put(self, state: State) -> None:
+        """Note the newest state of a driver."""
+        before = self._known.get(state.driver_id)
+        if before is not None and before.region_id != state.region_id:
+            self._pending.get(before.region_id, {}).pop(state.driver_id, None)
+        self._known[state.driver_id] = state
+        self._parked.pop(state.driver_id, None)
+        self._pending.setdefault(state.region_id, {})[state.driver_id] = state
+
+    def last(self, driver_id: str) -> State | None:
+        """The newest state that this gateway knows."""
+        return self._known.get(driver_id) or self._parked.get(driver_id)
+
+    async def closed(self, driver_id: str, session: int) -> None:
+        """The socket has closed: send what waits of it, which may be the end of a duty, and nothing of it again.
+
+        The last state stays known for a while, so that the driver's next socket starts with it.
+        """
+        state = self._known.get(driver_id)
+        if state is None or state.session != session:
+            return
+        self._parked[driver_id] = self._known.pop(driver_id)
+        if self._pending.get(state.region_id, {}).pop(driver_id, None) is not None:
+            await self._send_batch(state.region_id, [state])
+
+    def is_current(self, driver_id: str) -> bool:
+        """Whether a region that starts anew would hear of this driver from here."""
+        return driver_id in self._known
+
+    def flush(self) -> None:
+        """Start sending to every region that has something waiting and no call under way."""
+        for region_id, states in self._pending.items():
+            if states and region_id not in self._under_way:
+                batch = list(states.values())[:BATCH_LIMIT]
+                for state in batch:
+                    del states[state.driver_id]
+                self._under_way[region_id] = asyncio.create_task(self._send_alone(region_id, batch))
+
+    async def _send_alone(self, region_id: str, batch: list[State]) -> None:
+        try:
+            await self._send_batch(region_id, batch)
+        finally:
+            del self._under_way[region_id]
+
+    async def _send_batch(self, region_id: str, batch: list[State]) -> None:
+        try:
+            epoch = await self._send(region_id, columns(self._gateway_id, batch))
+        except Refusal as error:
+            _log.debug("pings wait", region_id=region_id, code=error.code)
+            waiting = self._pending[region_id]
+            for state in batch:
+                if self._known.get(state.driver_id) is state:
+                    waiting.setdefault(state.driver_id, state)
+            return
+        except Exception:
+            _log.exception("pings lost", region_id=region_id)
+            return
+        self.sent += len(batch)
+        before = self._epochs.get(region_id)
+        self._epochs[region_id] = epoch
+        if before is not None and before != epoch:
+            self.refill(region_id)
+
+    def refill(self, region_id: str) -> None:
+        """Send the region everything that is known of its drivers again."""
+        waiting = self._pending.setdefault(region_id, {})
+        states = [state for state in self._known.values() if state.region_id == region_id]
+        for state in states:
+            waiting.setdefault(state.driver_id, state)
+        _log.info("region refilled", region_id=region_id, drivers=len(states))
+        self._on_new_epoch(region_id)
+
+    def forget(self, now_s: float) -> None:
+        """Drop drivers without a socket who were not heard of for `keep_s`."""
+        for states in (self._known, self._parked):
+            for state in list(states.values()):
+                if (states is self._parked or state.session == 0) and now_s - state.at_s > self._keep_s:
+                    del states[state.driver_id]
+
+    async def run(self) -> None:
+        """Flush for ever."""
+        forget_at_s = 0.0
+        while True:
+            await asyncio.sleep(self._flush_s)
+            self.flush()
+            if (now_s := time.monotonic()) >= forget_at_s:
+                self.forget(now_s)
+                forget_at_s = now_s + self._keep_s / 4

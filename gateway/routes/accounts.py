@@ -1,0 +1,92 @@
+"""Accounts: register, sign in, who am I."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import uuid4
+
+from fastapi import APIRouter, Depends, Header, Request
+from fastapi.security import OAuth2PasswordRequestForm
+from starlette.responses import Response
+
+from domain.errors import EmailTaken, Unauthenticated
+from domain.lifecycle import Role
+from gateway.auth import Anyone, Principal
+from gateway.idempotency import KEY_LIMIT, call_of
+from gateway.models import Me, Register, Registered, Token
+from gateway.problem import refusals
+from gateway.routes.common import Parts, json_response
+from persistence.reads import User
+
+router = APIRouter(tags=["accounts"])
+
+_NOBODY = Principal("anyone", Role.SYSTEM)
+PASSWORD_LIMIT = 256  # characters; hashing a longer one would only cost time
+
+
+@router.post(
+    "/v1/auth/register",
+    status_code=201,
+    response_model=Registered,
+    responses=refusals("EMAIL_TAKEN", mutation=True),
+)
+async def register(
+    body: Register,
+    request: Request,
+    services: Parts,
+    idempotency_key: Annotated[str | None, Header(max_length=KEY_LIMIT)] = None,
+) -> Response:
+    """Make an account of role customer, merchant or driver, and sign it in."""
+    # The account's id comes from the key, so that a repeat is known by the account that it finds.
+    call = call_of(request, _NOBODY, idempotency_key)
+    user_id = call.derived_id(body.email) if call.given else str(uuid4())
+    hashed = await services.passwords.hash(body.password)
+    user = User(
+        user_id=user_id,
+        email=body.email,
+        password_hash=hashed,
+        role=Role(body.role),
+        name=body.name,
+        created_ms=services.config.clock.now_ms(),
+    )
+    headers = {}
+    try:
+        await services.reads.add_user(user)
+    except EmailTaken:
+        known = await services.reads.user_by_email(body.email)
+        if (
+            known is None
+            or known.user_id != user_id
+            or (known.role, known.name) != (user.role, user.name)
+            or not await services.passwords.verify(known.password_hash, body.password)
+        ):
+            raise
+        headers["Idempotency-Replayed"] = "true"
+    token = services.tokens.issue(user_id, user.role)
+    answer = Registered(
+        user_id=user_id, role=user.role, access_token=token, expires_in=services.tokens.ttl_s
+    )
+    return json_response(answer.model_dump(), 201, headers)
+
+
+@router.post("/v1/auth/token", response_model=Token, responses=refusals("OVERLOADED", "PAYLOAD_TOO_LARGE"))
+async def token(form: Annotated[OAuth2PasswordRequestForm, Depends()], services: Parts) -> Response:
+    """Sign in with e-mail address and password (the OAuth2 password form)."""
+    email = form.username.strip().lower()
+    unfit = len(email) > 254 or len(form.password) > PASSWORD_LIMIT or "\x00" in email
+    user = None if unfit else await services.reads.user_by_email(email)
+    # An account's existence does not show: the hash is computed either way.
+    right = await services.passwords.verify(user.password_hash if user else None, form.password[:PASSWORD_LIMIT])
+    if user is None or not right:
+        raise Unauthenticated("E-mail address and password do not match.")
+    answer = Token(access_token=services.tokens.issue(user.user_id, Role(user.role)), expires_in=services.tokens.ttl_s)
+    return json_response(answer.model_dump())
+
+
+@router.get("/v1/me", response_model=Me, responses=refusals())
+async def me(principal: Anyone, services: Parts) -> Response:
+    """The account of the access token."""
+    user = await services.reads.user(principal.id)
+    if user is None:
+        raise Unauthenticated("The account is gone.")
+    return json_response({"user_id": user.user_id, "role": user.role, "email": user.email, "name": user.name})

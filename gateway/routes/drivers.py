@@ -1,0 +1,88 @@
+"""Drivers without a socket: what concerns me, where I am, and every step of a task."""
+
+from __future__ import annotations
+
+import time
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from domain.errors import NotFound
+from domain.messages import Accept, Action, Arrive, ConfirmReturn, Pickup, Reject
+from domain.protocol import Snapshot
+from gateway.auth import OPERATORS, Anyone, Driver
+from gateway.deciding import ask_about_task
+from gateway.idempotency import Call, Mutation
+from gateway.models import Decline, Duty
+from gateway.pings import State
+from gateway.places import nearest_region
+from gateway.problem import refusals
+from gateway.routes.common import Parts, Uid, json_response, once, own
+from gateway.services import Services
+
+router = APIRouter(tags=["drivers"])
+
+_OFFER = ("FORBIDDEN", "NOT_FOUND", "OFFER_TAKEN", "OFFER_EXPIRED")
+_STEP = ("FORBIDDEN", "NOT_FOUND", "NOT_TASK_HOLDER", "WRONG_STATE")
+
+
+@router.get("/v1/drivers/{driver_id}/task", responses=refusals("NOT_FOUND"))
+async def current(driver_id: Uid, principal: Anyone, services: Parts) -> Response:
+    """The driver's open offers and tasks under way, for clients that poll. As the `snapshot` of the socket's welcome."""
+    if str(driver_id) != principal.id and principal.role not in OPERATORS:
+        raise NotFound("There is no such driver.")
+    offers, tasks = await services.reads.driver_snapshot(str(driver_id), services.config.clock.now_ms())
+    return json_response(Snapshot(offers=tuple(offers), tasks=tuple(tasks)))
+
+
+@router.post("/v1/drivers/{driver_id}/duty", responses=refusals("FORBIDDEN", "NOT_FOUND", mutation=True))
+async def duty(driver_id: Uid, body: Duty, driver: Driver, _: Mutation, services: Parts) -> Response:
+    """Go on or off duty, or say where you are. Repeat it at least every minute: who is silent gets no offers."""
+    own(driver_id, driver.id)
+    socket = services.hub.get(driver.id)
+    region_id = nearest_region(services.config.regions, body.lat, body.lng)
+    if socket is not None:
+        socket.sighted(body.lat, body.lng, body.on)
+    else:
+        # No socket, no session: the time numbers these, and any socket's word counts for more.
+        seq = time.time_ns() // 1_000_000
+        services.pings.put(State(driver.id, region_id, 0, seq, body.lat, body.lng, body.on, time.monotonic()))
+    return json_response({"driver_id": driver.id, "on": body.on, "region_id": region_id})
+
+
+@router.post("/v1/tasks/{task_id}/accept", responses=refusals(*_OFFER, mutation=True))
+async def accept(task_id: Uid, _: Driver, call: Mutation, services: Parts) -> Response:
+    """Take the offer that this task is in."""
+    return await _step(services, call, str(task_id), Accept(task_id=str(task_id)))
+
+
+@router.post("/v1/tasks/{task_id}/reject", responses=refusals(*_OFFER, mutation=True))
+async def reject(
+    task_id: Uid, _: Driver, call: Mutation, services: Parts, body: Decline | None = None
+) -> Response:
+    """Decline the offer that this task is in."""
+    call.covers(body)
+    action = Reject(task_id=str(task_id), reason=body.reason if body else "")
+    return await _step(services, call, str(task_id), action)
+
+
+@router.post("/v1/tasks/{task_id}/arrive", responses=refusals(*_STEP, mutation=True))
+async def arrive(task_id: Uid, _: Driver, call: Mutation, services: Parts) -> Response:
+    """You are at the store, at the door, or back at the store with a return."""
+    return await _step(services, call, str(task_id), Arrive(str(task_id)))
+
+
+@router.post("/v1/tasks/{task_id}/pickup", responses=refusals(*_STEP, mutation=True))
+async def pickup(task_id: Uid, _: Driver, call: Mutation, services: Parts) -> Response:
+    """The goods are in your vehicle."""
+    return await _step(services, call, str(task_id), Pickup(str(task_id)))
+
+
+@router.post("/v1/tasks/{task_id}/return/confirm", responses=refusals(*_STEP, mutation=True))
+async def confirm_return(task_id: Uid, _: Driver, call: Mutation, services: Parts) -> Response:
+    """The refused goods are back in the store."""
+    return await _step(services, call, str(task_id), ConfirmReturn(str(task_id)))
+
+
+async def _step(services: Services, call: Call, task_id: str, action: Action) -> Response:
+    return await once(services, call, lambda: ask_about_task(services, call, task_id, action))

@@ -1,0 +1,120 @@
+"""For operators' machinery: dispatch by hand, health, metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from typing import Annotated
+from uuid import uuid4
+
+from fastapi import APIRouter, Depends, Header, Query
+from starlette.responses import Response
+
+from domain.errors import Forbidden
+from domain.lifecycle import Role
+from domain.messages import Action, Ask, DispatchTick, ExpireOffers
+from domain.records import Answer, Json
+from gateway.idempotency import fingerprint
+from gateway.metrics import CONTENT_TYPE
+from gateway.problem import refusals
+from gateway.routes.common import Parts, json_response
+from gateway.services import Services
+
+router = APIRouter()
+
+READY_TIMEOUT_S = 2.0
+EXPIRE_LIMIT = 10_000
+
+
+async def _internal(services: Parts, x_internal_token: Annotated[str, Header(max_length=512)] = "") -> None:
+    expected = services.config.internal_token.encode()
+    # An empty token is no token: a server that was given none takes nobody's.
+    if not expected or not hmac.compare_digest(x_internal_token.encode(), expected):
+        raise Forbidden("The X-Internal-Token header is missing or wrong.")
+
+
+async def _ask(services: Services, region_id: str, action: Action) -> Answer:
+    name = type(action).__name__
+    ask = Ask(
+        scope=f"internal|{name}",
+        key=uuid4().hex,
+        fingerprint=fingerprint("INTERNAL", name, None),
+        role=Role.SYSTEM,
+        principal_id="internal",
+        action=action,
+    )
+    return await services.backend.ask(region_id, ask)
+
+
+@router.post(
+    "/internal/dispatch/tick",
+    tags=["internal"],
+    dependencies=[Depends(_internal)],
+    responses=refusals("FORBIDDEN", "NOT_FOUND", "REGION_UNAVAILABLE", "OVERLOADED"),
+)
+async def tick(services: Parts, region_id: Annotated[str, Query(max_length=64)]) -> Response:
+    """Have a region look for drivers now instead of at the end of its window."""
+    answer = await _ask(services, services.region(region_id), DispatchTick())
+    return json_response(answer.body)
+
+
+@router.post(
+    "/internal/dispatch/expire_offers",
+    tags=["internal"],
+    dependencies=[Depends(_internal)],
+    responses=refusals("FORBIDDEN", "REGION_UNAVAILABLE", "OVERLOADED"),
+)
+async def expire_offers(
+    services: Parts, limit: Annotated[int, Query(ge=1, le=EXPIRE_LIMIT)] = 1000
+) -> Response:
+    """Expire at most `limit` offers that are past their time. Regions do so by themselves; this is for recovery."""
+    left, by_region = limit, {}
+    for region_id in services.config.regions:
+        answer = await _ask(services, region_id, ExpireOffers(left))
+        expired = int(answer.body.get("expired", 0))
+        by_region[region_id] = expired
+        left -= expired
+        if left <= 0:
+            break
+    return json_response({"expired": limit - left, "regions": by_region})
+
+
+@router.get("/health/live", tags=["health"])
+async def live() -> Response:
+    """The process answers."""
+    return json_response({"status": "ok"})
+
+
+@router.get("/health/ready", tags=["health"], responses={503: {"description": "Some part is not serving."}})
+async def ready(services: Parts) -> Response:
+    """The database answers and every region serves; 503 names what does not."""
+    names = ["database", *(f"region:{region_id}" for region_id in services.config.regions)]
+    checks = [_database(services), *(_region(services, region_id) for region_id in services.config.regions)]
+    results = await asyncio.gather(*checks)
+    parts: dict[str, Json] = dict(zip(names, results, strict=True))
+    well = all(result == "ok" for result in results)
+    return json_response({"status": "ok" if well else "unavailable", "parts": parts}, 200 if well else 503)
+
+
+async def _database(services: Services) -> str:
+    try:
+        async with asyncio.timeout(READY_TIMEOUT_S):
+            await services.reads.ping()
+    except Exception as error:
+        return type(error).__name__
+    return "ok"
+
+
+async def _region(services: Services, region_id: str) -> str:
+    try:
+        async with asyncio.timeout(READY_TIMEOUT_S):
+            await services.backend.stats(region_id)
+    except Exception as error:
+        return type(error).__name__
+    return "ok"
+
+
+@router.get("/metrics", tags=["health"])
+async def metrics(services: Parts) -> Response:
+    """Numbers for Prometheus."""
+    return Response(services.metrics.page(), media_type=CONTENT_TYPE)

@@ -1,0 +1,112 @@
+"""Pages of orders, by keyset: a page is as quick on the thousandth as on the first."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Query
+from msgspec import Struct
+from pydantic import AwareDatetime
+
+from domain.errors import Forbidden, InvalidRequest
+from domain.lifecycle import OrderStatus, Role
+from domain.order import OrderState
+from domain.records import Json
+from domain.times import instant, millis
+from gateway.auth import OPERATORS, Principal
+from gateway.services import Services
+
+PAGE_LIMIT = 200
+_CURSOR = re.compile(r"(\d{1,16}):([0-9a-f-]{36})")
+
+# Whose orders each role sees.
+_OWN = {Role.CUSTOMER: "customer_id", Role.MERCHANT: "merchant_id", Role.DRIVER: "driver_id"}
+
+
+class Asked(Struct, frozen=True):
+    """Which orders, and from where on; times in server ms."""
+
+    limit: int
+    after: tuple[int, str] | None
+    status: OrderStatus | None
+    from_ms: int | None
+    to_ms: int | None
+
+
+async def _page(
+    limit: Annotated[int, Query(ge=1, le=PAGE_LIMIT)] = 50,
+    cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before.")] = None,
+    status: Annotated[OrderStatus | None, Query()] = None,
+    created_from: Annotated[AwareDatetime | None, Query(description="Inclusive, RFC 3339.")] = None,
+    created_to: Annotated[AwareDatetime | None, Query(description="Exclusive, RFC 3339.")] = None,
+) -> Asked:
+    return Asked(limit, _read_cursor(cursor) if cursor else None, status, _ms(created_from), _ms(created_to))
+
+
+Page = Annotated[Asked, Depends(_page)]
+
+
+async def order_page(services: Services, principal: Principal, page: Asked) -> dict[str, Json]:
+    """One page of the orders that the principal may see, newest first."""
+    if principal.role not in OPERATORS and principal.role not in _OWN:
+        raise Forbidden()
+    owner = {_OWN[principal.role]: principal.id} if principal.role in _OWN else {}
+    # One more than asked for tells whether there is a next page.
+    orders = await services.reads.orders(
+        **owner,
+        status=page.status,
+        from_ms=page.from_ms,
+        to_ms=page.to_ms,
+        after=page.after,
+        limit=page.limit + 1,
+    )
+    shown = orders[: page.limit]
+    last = shown[-1] if len(orders) > page.limit else None
+    return {
+        "orders": [order_view(order) for order in shown],
+        "next_cursor": _write_cursor(last.created_ms, last.order_id) if last else None,
+    }
+
+
+def order_view(order: OrderState) -> dict[str, Json]:
+    """An order as `gateway.models.OrderView` has it."""
+    return {
+        "id": order.order_id,
+        "status": str(order.status),
+        "version": order.version,
+        "region_id": order.region_id,
+        "customer_id": order.customer_id,
+        "merchant_id": order.merchant_id,
+        "store_id": order.store_id,
+        "items": [{"product_id": item.product_id, "quantity": item.quantity} for item in order.items],
+        "dropoff": {"lat": order.dropoff_lat, "lng": order.dropoff_lng, "address": order.dropoff_address},
+        "min_age": order.min_age,
+        "total_cents": order.total_cents,
+        "created_at": instant(order.created_ms),
+        "ready_at": None if order.ready_ms is None else instant(order.ready_ms),
+        "due_at": None if order.due_ms is None else instant(order.due_ms),
+    }
+
+
+def _ms(at: datetime | None) -> int | None:
+    return None if at is None else millis(at)
+
+
+def _write_cursor(created_ms: int, order_id: str) -> str:
+    return base64.urlsafe_b64encode(f"{created_ms}:{order_id}".encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> tuple[int, str]:
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        match = _CURSOR.fullmatch(text)
+        if match is None:
+            raise ValueError
+        return int(match[1]), str(UUID(match[2]))
+    except (ValueError, binascii.Error):
+        raise InvalidRequest("The cursor is not one of ours.") from None

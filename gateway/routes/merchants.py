@@ -1,0 +1,203 @@
+"""Stores and products, and what a merchant does with an order."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import uuid4
+
+from fastapi import APIRouter, Body, Query
+from starlette.responses import Response
+
+from domain.errors import IdempotencyKeyReused, InvalidRequest, NotFound, OutsideServiceArea
+from domain.markets import MARKETS, serves
+from domain.messages import GoodsReady
+from domain.order import MerchantAccept, MerchantReject
+from domain.records import Answer
+from gateway.auth import Anyone, Merchant
+from gateway.deciding import decide, order_for
+from gateway.idempotency import Mutation
+from gateway.models import Action, NewProduct, NewStore, OrderPage, OrderRef, ProductView, StoreView
+from gateway.problem import refusals
+from gateway.routes.common import Parts, Uid, json_response, once, own
+from gateway.routes.listing import Page, order_page
+from persistence.reads import Product, Store
+
+router = APIRouter(tags=["merchants"])
+
+PRODUCTS_LIMIT = 200  # in one request
+REPLAYED = {"Idempotency-Replayed": "true"}
+
+
+@router.post(
+    "/v1/merchants/{merchant_id}/stores",
+    status_code=201,
+    response_model=StoreView,
+    responses=refusals("FORBIDDEN", "NOT_FOUND", "OUTSIDE_SERVICE_AREA", mutation=True),
+)
+async def add_store(merchant_id: Uid, body: NewStore, merchant: Merchant, call: Mutation, services: Parts) -> Response:
+    """Open a store. It must lie inside its market."""
+    own(merchant_id, merchant.id)
+    services.region(body.region_id)
+    if not serves(MARKETS[body.region_id], body.lat, body.lng):
+        raise OutsideServiceArea("The store is not inside its market.")
+    store = Store(
+        # From the key, so that a repeat finds the store that the first one made.
+        store_id=call.derived_id() if call.given else str(uuid4()),
+        merchant_id=merchant.id,
+        region_id=body.region_id,
+        name=body.name,
+        lat=body.lat,
+        lng=body.lng,
+        address=body.address,
+    )
+    known = await services.reads.store(store.store_id) if call.given else None
+    if known is not None and known != store:
+        raise IdempotencyKeyReused()
+    if known is None:
+        await services.reads.add_store(store)
+    return json_response(_store(store), 201, REPLAYED if known else None)
+
+
+@router.get(
+    "/v1/merchants/{merchant_id}/stores",
+    response_model=list[StoreView],
+    responses=refusals("FORBIDDEN", "NOT_FOUND"),
+)
+async def own_stores(merchant_id: Uid, merchant: Merchant, services: Parts) -> Response:
+    """Your stores."""
+    stores = await services.reads.stores(merchant_id=own(merchant_id, merchant.id))
+    return json_response([_store(store) for store in stores])
+
+
+@router.post(
+    "/v1/merchants/{merchant_id}/stores/{store_id}/products",
+    status_code=201,
+    response_model=list[ProductView],
+    responses=refusals("FORBIDDEN", "NOT_FOUND", mutation=True),
+)
+async def add_products(
+    merchant_id: Uid,
+    store_id: Uid,
+    body: Annotated[NewProduct | list[NewProduct], Body()],
+    merchant: Merchant,
+    call: Mutation,
+    services: Parts,
+) -> Response:
+    """Add one product or a list of them; answers with the list, in the order given."""
+    own(merchant_id, merchant.id)
+    store = await services.reads.store(str(store_id))
+    if store is None or store.merchant_id != merchant.id:
+        raise NotFound("There is no such store.")
+    new = body if isinstance(body, list) else [body]
+    if not 1 <= len(new) <= PRODUCTS_LIMIT:
+        raise InvalidRequest(f"From 1 to {PRODUCTS_LIMIT} products at a time.")
+    products = [
+        Product(
+            product_id=call.derived_id(f"{store_id}|{number}") if call.given else str(uuid4()),
+            store_id=store.store_id,
+            name=item.name,
+            category=item.category,
+            price_cents=item.price_cents,
+        )
+        for number, item in enumerate(new)
+    ]
+    known = {}
+    if call.given:
+        # One more than was sent: a repeat with fewer products is another request.
+        ids = {product.product_id for product in products} | {call.derived_id(f"{store_id}|{len(new)}")}
+        found = await services.reads.products(store.store_id)
+        known = {product.product_id: product for product in found if product.product_id in ids}
+    if known and known != {product.product_id: product for product in products}:
+        raise IdempotencyKeyReused()
+    if not known:
+        await services.reads.add_products(products)
+    return json_response([_product(product) for product in products], 201, REPLAYED if known else None)
+
+
+@router.get("/v1/stores", response_model=list[StoreView], responses=refusals("NOT_FOUND"))
+async def stores(
+    _: Anyone, services: Parts, region_id: Annotated[str, Query(max_length=64, description="A region's id.")]
+) -> Response:
+    """The stores of a region."""
+    found = await services.reads.stores(region_id=services.region(region_id))
+    return json_response([_store(store) for store in found])
+
+
+@router.get("/v1/stores/{store_id}/products", response_model=list[ProductView], responses=refusals("NOT_FOUND"))
+async def products(store_id: Uid, _: Anyone, services: Parts) -> Response:
+    """What a store sells."""
+    if await services.reads.store(str(store_id)) is None:
+        raise NotFound("There is no such store.")
+    return json_response([_product(product) for product in await services.reads.products(str(store_id))])
+
+
+@router.get(
+    "/v1/merchants/{merchant_id}/orders",
+    response_model=OrderPage,
+    responses=refusals("FORBIDDEN", "NOT_FOUND"),
+)
+async def merchant_orders(merchant_id: Uid, merchant: Merchant, page: Page, services: Parts) -> Response:
+    """Orders to your stores, newest first."""
+    own(merchant_id, merchant.id)
+    return json_response(await order_page(services, merchant, page))
+
+
+@router.post(
+    "/v1/merchants/{merchant_id}/stores/{store_id}/orders/{order_id}/action",
+    response_model=OrderRef,
+    responses=refusals("FORBIDDEN", "NOT_FOUND", "WRONG_STATE", "VERSION_MISMATCH", mutation=True),
+)
+async def act(
+    merchant_id: Uid,
+    store_id: Uid,
+    order_id: Uid,
+    body: Action,
+    merchant: Merchant,
+    call: Mutation,
+    services: Parts,
+) -> Response:
+    """Accept (which seeks a driver at once), reject, or say that the goods are packed."""
+    own(merchant_id, merchant.id)
+    call.covers(body)
+    order = await order_for(services, merchant, str(order_id))
+    if order.store_id != str(store_id):
+        raise NotFound("There is no such order.")
+
+    async def now() -> Answer:
+        if body.action == "ready":
+            return await decide(services, call, order.order_id, rows=None, region=GoodsReady(order.order_id))
+        step = MerchantReject(body.reason)
+        if body.action == "accept":
+            policy = services.config.policy
+            step = MerchantAccept(
+                task_id=str(uuid4()),
+                prep_s=None if body.prep_minutes is None else body.prep_minutes * 60,
+                default_prep_s=policy.prep_s,
+                promise_s=policy.promise_s,
+            )
+        at_ms = services.config.clock.now_ms()
+        return await services.backend.decide(call.command(order.order_id, at_ms, step))
+
+    return await once(services, call, now)
+
+
+def _store(store: Store) -> dict[str, object]:
+    return {
+        "id": store.store_id,
+        "merchant_id": store.merchant_id,
+        "region_id": store.region_id,
+        "name": store.name,
+        "lat": store.lat,
+        "lng": store.lng,
+        "address": store.address,
+    }
+
+
+def _product(product: Product) -> dict[str, object]:
+    return {
+        "id": product.product_id,
+        "store_id": product.store_id,
+        "name": product.name,
+        "category": product.category,
+        "price_cents": product.price_cents,
+    }

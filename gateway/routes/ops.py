@@ -1,0 +1,113 @@
+"""Regions and mission control, and the built browser app."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.security import OAuth2PasswordBearer
+from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
+
+from domain.errors import Forbidden, Unauthenticated
+from domain.markets import MARKETS
+from gateway.auth import OPERATORS, Anyone
+from gateway.problem import refusals
+from gateway.routes.common import Parts, json_response
+from gateway.services import Services
+
+router = APIRouter(tags=["operations"])
+app_router = APIRouter(include_in_schema=False)
+
+_bearer = OAuth2PasswordBearer(tokenUrl="/v1/auth/token", auto_error=False)
+
+NOT_BUILT = "The browser app is not built. Run `make web`, then start the server again.\n"
+ASSET_HEADERS = {"Cache-Control": "public, max-age=31536000, immutable"}  # their names hold a hash of the content
+PAGE_HEADERS = {"Cache-Control": "no-cache"}
+
+
+async def _viewer(services: Parts, token: Annotated[str | None, Depends(_bearer)]) -> None:
+    """Lets operators through, and everybody where mission control is open."""
+    if services.config.ops_open:
+        return
+    if token is None:
+        raise Unauthenticated()
+    if services.tokens.principal(token).role not in OPERATORS:
+        raise Forbidden("Mission control is for dispatchers and administrators.")
+
+
+Viewer = Depends(_viewer)
+
+
+@router.get("/v1/regions", responses=refusals())
+async def regions(services: Parts) -> Response:
+    """The markets that this server serves."""
+    return json_response(_regions(services))
+
+
+@router.get("/v1/regions/{region_id}/stats", responses=refusals("NOT_FOUND", "REGION_UNAVAILABLE"))
+async def stats(region_id: str, _: Anyone, services: Parts) -> Response:
+    """A region's numbers: drivers, tasks, offers, counters, loop times."""
+    return json_response(await services.backend.stats(services.region(region_id)))
+
+
+@router.get("/v1/ops/config")
+async def config(services: Parts) -> Response:
+    """What mission control has to know before anybody signs in."""
+    return json_response(
+        {
+            "tile_url": services.config.tile_url,
+            "auth_required": not services.config.ops_open,
+            "regions": _regions(services),
+        }
+    )
+
+
+@router.get(
+    "/v1/ops/stream",
+    dependencies=[Viewer],
+    response_class=StreamingResponse,
+    responses={
+        200: {"content": {"text/event-stream": {}}, "description": "Events `frame` (OpsFrame) and `down`."},
+        **refusals("FORBIDDEN", "NOT_FOUND", "OVERLOADED"),
+    },
+)
+async def stream(services: Parts, region_id: Annotated[str, Query(max_length=64)]) -> Response:
+    """A region live, as server-sent events, at most four frames a second."""
+    events = services.feeds.watch(services.region(region_id))
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+
+
+def _regions(services: Services) -> list[dict[str, object]]:
+    markets = [MARKETS[region_id] for region_id in services.config.regions]
+    return [
+        {"id": market.id, "name": market.name, "center": [market.lng, market.lat], "zoom": market.zoom}
+        for market in markets
+    ]
+
+
+# -- the browser app --------------------------------------------------------------------------------------------------
+
+
+@app_router.get("/")
+async def root() -> Response:
+    """To mission control."""
+    return RedirectResponse("/ops")
+
+
+@app_router.get("/ops")
+@app_router.get("/ops/{path:path}")
+async def page(request: Request, services: Parts, path: str = "") -> Response:
+    """A file of the built app; any other path is the app's own, so it gets the page."""
+    dist = services.config.web_dist
+    root_dir = Path(dist).resolve() if dist else None
+    if root_dir is None or not (root_dir / "index.html").is_file():
+        return PlainTextResponse(NOT_BUILT, 404)
+    if path and "\x00" not in path:
+        file = (root_dir / path).resolve()
+        if file.is_relative_to(root_dir) and file.is_file() and file.name != "index.html":
+            return FileResponse(file, headers=ASSET_HEADERS if path.startswith("assets/") else PAGE_HEADERS)
+        if "." in file.name and file.name != "index.html":
+            return PlainTextResponse("There is no such file.\n", 404)
+    return FileResponse(root_dir / "index.html", headers=PAGE_HEADERS)

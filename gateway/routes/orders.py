@@ -1,0 +1,259 @@
+"""An order's life, from the customer's side and at the door."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from domain.compliance import RULEBOOKS
+from domain.dossier import verify
+from domain.errors import (
+    AgeAttemptsExhausted,
+    AgeNotVerified,
+    IdCheckInconclusive,
+    NotFound,
+    NotTaskHolder,
+)
+from domain.lifecycle import OrderStatus
+from domain.markets import MARKETS
+from domain.messages import Cancel as CancelTask
+from domain.messages import Deliver, SubmitIdCheck
+from domain.messages import Refuse as RefuseAtDoor
+from domain.order import CancelOrder, CreateOrder, OrderItem, RecordAgeCheck, RecordPayment
+from domain.ports import Verdict
+from domain.records import Answer
+from domain.times import instant
+from gateway.auth import Anyone, Customer, Driver
+from gateway.deciding import ask_vendor, check_version, decide, order_for, wrong_state
+from gateway.idempotency import Mutation
+from gateway.models import Cancel, DoorCheck, NewOrder, OrderPage, OrderRef, OrderView, Refuse, VendorCheck
+from gateway.problem import refusals
+from gateway.routes.common import Parts, Uid, etag, json_response, once
+from gateway.routes.listing import Page, order_page, order_view
+
+router = APIRouter(tags=["orders"])
+
+_STEP = ("FORBIDDEN", "NOT_FOUND", "WRONG_STATE", "VERSION_MISMATCH")
+
+
+@router.post(
+    "/v1/orders",
+    status_code=201,
+    response_model=OrderRef,
+    responses=refusals("FORBIDDEN", "NOT_FOUND", "OUTSIDE_SERVICE_AREA", mutation=True),
+)
+async def create(body: NewOrder, customer: Customer, call: Mutation, services: Parts) -> Response:
+    """Place an order with a store. It starts as a draft: verify age, then authorize payment."""
+    call.covers(body)
+    action = CreateOrder(
+        store_id=str(body.store_id),
+        items=tuple(OrderItem(str(item.product_id), item.quantity) for item in body.items),
+        dropoff_lat=body.dropoff.lat,
+        dropoff_lng=body.dropoff.lng,
+        dropoff_address=body.dropoff.address,
+    )
+    command = call.command(str(uuid4()), services.config.clock.now_ms(), action)
+    return await once(services, call, lambda: services.backend.decide(command), 201)
+
+
+@router.get("/v1/orders", response_model=OrderPage, responses=refusals())
+async def own_orders(principal: Anyone, page: Page, services: Parts) -> Response:
+    """Your orders, newest first: what you ordered, what your stores got, what you drove; operators see all."""
+    return json_response(await order_page(services, principal, page))
+
+
+@router.get("/v1/orders/{order_id}", response_model=OrderView, responses=refusals("NOT_FOUND"))
+async def read(order_id: Uid, principal: Anyone, services: Parts) -> Response:
+    """One order. The ETag is its version, for If-Match."""
+    order = await order_for(services, principal, str(order_id))
+    return json_response(order_view(order), headers=etag(order.version))
+
+
+@router.post(
+    "/v1/orders/{order_id}/verify_age",
+    response_model=OrderRef,
+    responses=refusals(*_STEP, "AGE_NOT_VERIFIED", "AGE_ATTEMPTS_EXHAUSTED", "VENDOR_UNAVAILABLE", mutation=True),
+)
+async def verify_age(
+    order_id: Uid, body: VendorCheck, customer: Customer, call: Mutation, services: Parts
+) -> Response:
+    """Have the identity vendor check the customer's age. Only a clear pass passes."""
+    call.covers(body)
+
+    async def now() -> Answer:
+        order = await order_for(services, customer, str(order_id))
+        check_version(call, order)
+        if order.status != OrderStatus.DRAFT:
+            raise wrong_state(order)
+        if order.age_attempts >= RULEBOOKS[MARKETS[order.region_id].jurisdiction].age_attempts_limit:
+            raise AgeAttemptsExhausted()
+        result = await ask_vendor(
+            services,
+            "identity",
+            services.identity.verify_age(
+                request_id=call.derived_id("age"), vendor_token=body.vendor_token, min_age=order.min_age
+            ),
+        )
+        if result.verdict is Verdict.REVIEW:
+            raise AgeNotVerified("The vendor could not tell: a person has to look. Try again later.")
+        action = RecordAgeCheck(passed=result.verdict is Verdict.PASS, vendor_ref=result.vendor_ref)
+        return await services.backend.decide(call.command(order.order_id, services.config.clock.now_ms(), action))
+
+    return await once(services, call, now)
+
+
+@router.post(
+    "/v1/orders/{order_id}/payment/authorize",
+    response_model=OrderRef,
+    responses=refusals(*_STEP, "PAYMENT_DECLINED", "VENDOR_UNAVAILABLE", mutation=True),
+)
+async def authorize(
+    order_id: Uid, body: VendorCheck, customer: Customer, call: Mutation, services: Parts
+) -> Response:
+    """Authorize the order's total with the payment vendor."""
+    call.covers(body)
+
+    async def now() -> Answer:
+        order = await order_for(services, customer, str(order_id))
+        check_version(call, order)
+        if order.status != OrderStatus.AGE_VERIFIED:
+            raise wrong_state(order)
+        result = await ask_vendor(
+            services,
+            "payment",
+            services.payment.authorize(
+                request_id=call.derived_id("pay"), amount_cents=order.total_cents, vendor_token=body.vendor_token
+            ),
+        )
+        action = RecordPayment(authorized=result.ok, vendor_ref=result.vendor_ref)
+        return await services.backend.decide(call.command(order.order_id, services.config.clock.now_ms(), action))
+
+    return await once(services, call, now)
+
+
+@router.post("/v1/orders/{order_id}/cancel", response_model=OrderRef, responses=refusals(*_STEP, mutation=True))
+async def cancel(
+    order_id: Uid, principal: Anyone, call: Mutation, services: Parts, body: Cancel | None = None
+) -> Response:
+    """Call the order off before the goods are picked up."""
+    call.covers(body)
+    reason = body.reason if body else ""
+
+    async def now() -> Answer:
+        order = await order_for(services, principal, str(order_id))
+        rows, region = CancelOrder(reason), CancelTask(order.order_id, reason)
+        return await decide(services, call, order.order_id, rows=rows, region=region)
+
+    return await once(services, call, now)
+
+
+@router.post(
+    "/v1/orders/{order_id}/doorstep_id_check/submit",
+    response_model=OrderRef,
+    responses=refusals(*_STEP, "NOT_TASK_HOLDER", "ID_CHECK_INCONCLUSIVE", "VENDOR_UNAVAILABLE", mutation=True),
+)
+async def submit_id_check(
+    order_id: Uid, body: DoorCheck, driver: Driver, call: Mutation, services: Parts
+) -> Response:
+    """Check the customer's ID at the door, as the driver who holds the task. A failed check starts the return."""
+    call.covers(body)
+
+    async def now() -> Answer:
+        order = await services.reads.order(str(order_id))
+        if order is None:
+            raise NotFound("There is no such order.")
+        check_version(call, order)
+        # Looked at before the vendor is asked, so that nobody but the holder can make it look; decided by the region.
+        if await services.reads.holder_of(order.order_id) != driver.id:
+            raise NotTaskHolder()
+        if order.status != OrderStatus.AT_DOOR:
+            raise wrong_state(order)
+        result = await ask_vendor(
+            services,
+            "identity",
+            services.identity.check_id(
+                request_id=call.derived_id("id"), vendor_token=body.vendor_token, min_age=order.min_age
+            ),
+        )
+        flags = (result.over_age, result.not_expired, result.name_matches)
+        # A verdict that its own flags contradict is no verdict.
+        if result.verdict is Verdict.REVIEW or (result.verdict is Verdict.FAIL and all(flags)):
+            raise IdCheckInconclusive()
+        check = SubmitIdCheck(
+            order_id=order.order_id,
+            check_id=call.derived_id("check"),
+            over_age=result.over_age,
+            not_expired=result.not_expired,
+            name_matches=result.name_matches,
+            sober=body.sober,
+            method=body.method,
+            vendor_ref=result.vendor_ref,
+        )
+        return await decide(services, call, order.order_id, rows=None, region=check)
+
+    return await once(services, call, now)
+
+
+@router.post(
+    "/v1/orders/{order_id}/deliver/confirm",
+    response_model=OrderRef,
+    responses=refusals(*_STEP, "NOT_TASK_HOLDER", mutation=True),
+)
+async def deliver(order_id: Uid, driver: Driver, call: Mutation, services: Parts) -> Response:
+    """The goods were handed over, after a passed ID check, by the driver who holds the task."""
+    order = str(order_id)
+    return await once(
+        services, call, lambda: decide(services, call, order, rows=None, region=Deliver(order))
+    )
+
+
+@router.post(
+    "/v1/orders/{order_id}/refuse",
+    response_model=OrderRef,
+    responses=refusals(*_STEP, "NOT_TASK_HOLDER", mutation=True),
+)
+async def refuse(order_id: Uid, body: Refuse, driver: Driver, call: Mutation, services: Parts) -> Response:
+    """The goods are not handed over: they go back to the store, with the same driver."""
+    call.covers(body)
+    order = str(order_id)
+    return await once(
+        services, call, lambda: decide(services, call, order, rows=None, region=RefuseAtDoor(order, body.reason))
+    )
+
+
+@router.get("/v1/orders/{order_id}/dossier", responses=refusals("NOT_FOUND"))
+async def dossier(order_id: Uid, principal: Anyone, services: Parts) -> Response:
+    """The order's hash-chained events. See docs/architecture.md for how anyone can verify them offline."""
+    await order_for(services, principal, str(order_id))
+    entries = await services.reads.dossier(str(order_id))
+    return json_response(
+        {
+            "order_id": str(order_id),
+            "events": [
+                {
+                    "order_id": entry.order_id,
+                    "seq": entry.seq,
+                    "type": entry.type,
+                    "status": entry.status,
+                    "at_ms": entry.at_ms,
+                    "at": instant(entry.at_ms),
+                    "actor": entry.actor,
+                    "payload": entry.payload,
+                    "prev_hash": entry.prev_hash.hex(),
+                    "hash": entry.hash.hex(),
+                }
+                for entry in entries
+            ],
+        }
+    )
+
+
+@router.get("/v1/orders/{order_id}/dossier/verify", responses=refusals("NOT_FOUND"))
+async def verify_dossier(order_id: Uid, principal: Anyone, services: Parts) -> Response:
+    """Check the order's chain now: every link and every hash."""
+    await order_for(services, principal, str(order_id))
+    return json_response(verify(await services.reads.dossier(str(order_id))))
+
+

@@ -1,0 +1,111 @@
+"""What the routes and sockets work with, put together once for each gateway."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from actors.config import Config
+from domain.errors import NotFound
+from domain.markets import MARKETS
+from domain.ports import IdentityVendor, PaymentVendor
+from gateway.auth import Passwords, Tokens
+from gateway.backend import Backend, ReadSide
+from gateway.hub import Hub
+from gateway.metrics import Metrics
+from gateway.opsfeed import Feeds
+from gateway.pings import Pings
+
+if TYPE_CHECKING:
+    from gateway.ws import DriverSocket
+
+
+@dataclass
+class Services:
+    """The parts. Made by `assemble`; `config` says which markets there are and every limit."""
+
+    config: Config
+    gateway_id: str
+    backend: Backend
+    reads: ReadSide
+    identity: IdentityVendor
+    payment: PaymentVendor
+    hub: Hub
+    pings: Pings
+    feeds: Feeds
+    tokens: Tokens
+    passwords: Passwords
+    metrics: Metrics
+    open_sockets: set[DriverSocket] = field(default_factory=set)
+
+    def region(self, region_id: str) -> str:
+        """The region's id if this server serves it, else `NotFound`."""
+        if region_id not in self.config.regions:
+            raise NotFound("There is no such region.")
+        return region_id
+
+    def centre_of(self, region_id: str) -> tuple[float, float]:
+        """Latitude and longitude of a market's centre."""
+        market = MARKETS[region_id]
+        return market.lat, market.lng
+
+    async def region_of_driver(self, driver_id: str) -> str:
+        """Where the driver's task is, else where the driver was last, else the first region."""
+        regions = self.config.regions
+        if len(regions) == 1:
+            return regions[0]
+        held = await self.reads.driver_region(driver_id)
+        last = self.pings.last(driver_id)
+        known = held or (last.region_id if last else None)
+        return known if known in regions else regions[0]
+
+    async def holds_task(self, driver_id: str) -> bool:
+        """Whether the driver has a task or an open offer, and so stays with its region."""
+        return await self.reads.driver_region(driver_id) is not None
+
+
+def assemble(
+    config: Config,
+    gateway_id: str,
+    *,
+    backend: Backend,
+    reads: ReadSide,
+    identity: IdentityVendor,
+    payment: PaymentVendor,
+) -> Services:
+    """Put the parts of one gateway together."""
+    hub, metrics = Hub(), Metrics()
+
+    def region_began_anew(region_id: str) -> None:
+        # Those with a known position are told by it; the others have no other way.
+        for socket in hub.in_region(region_id):
+            if not pings.is_current(socket.driver_id):
+                socket.reattach()
+
+    pings = Pings(
+        gateway_id,
+        backend.seen,
+        flush_s=config.limits.ping_flush_s,
+        keep_s=config.clock.wall_s(config.policy.driver_stale_s),
+        on_new_epoch=region_began_anew,
+    )
+    services = Services(
+        config=config,
+        gateway_id=gateway_id,
+        backend=backend,
+        reads=reads,
+        identity=identity,
+        payment=payment,
+        hub=hub,
+        pings=pings,
+        feeds=Feeds(backend.frame, frame_s=config.limits.ops_frame_s),
+        tokens=Tokens(config.jwt_secret, config.jwt_ttl_s),
+        passwords=Passwords(),
+        metrics=metrics,
+    )
+    metrics.gauge("doorstep_ws_sockets", "Driver sockets open", lambda: len(services.open_sockets))
+    metrics.gauge("doorstep_pings_sent", "Positions handed to regions since the start", lambda: pings.sent)
+    metrics.gauge("doorstep_pushes_sent", "Pushes handed to sockets since the start", lambda: hub.pushed)
+    metrics.gauge("doorstep_pushes_dropped", "Pushes for sockets that are gone", lambda: hub.dropped)
+    metrics.gauge("doorstep_ops_viewers", "Open mission-control streams", lambda: services.feeds.viewers)
+    return services

@@ -1,0 +1,344 @@
+"""The driver socket's shell: reads frames, carries events out, writes what the protocol state machine puts out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+import msgspec
+import structlog
+from fastapi import APIRouter, WebSocket
+from starlette.websockets import WebSocketDisconnect
+
+from domain.errors import Forbidden, InternalError, InvalidRequest, Overloaded, Refusal, Unauthenticated
+from domain.lifecycle import Role
+from domain.messages import Acked, Ask, Attach, Detach, OfferSeenBy
+from domain.protocol import CLOSE_SLOW_READER, SUBPROTOCOL, ServerFrame
+from domain.times import instant
+from gateway.connection import (
+    CLOSE_BAD,
+    CLOSE_RESTARTING,
+    Connection,
+    Event,
+    Greeting,
+    Handled,
+    Phase,
+    Question,
+    Shown,
+    Sighting,
+)
+from gateway.idempotency import fingerprint
+from gateway.pings import State
+from gateway.places import nearest_region
+from gateway.services import Services
+
+_log = structlog.stdlib.get_logger(__name__)
+
+router = APIRouter()
+
+QUESTIONS_LIMIT = 16  # of one socket, waiting for their answers
+GAP_WAIT_S = 0.25  # a push that overtook another one waits so long before the region is asked
+CLOSE_TIMEOUT_S = 5.0  # a client that reads nothing does not read the close frame either
+
+
+@router.websocket("/v1/drivers/ws")
+async def drivers_ws(ws: WebSocket) -> None:
+    """The driver protocol; see docs/protocol.md."""
+    services: Services = ws.app.state.services
+    offered = ws.scope.get("subprotocols", [])
+    await ws.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
+    await DriverSocket(ws, services).run()
+
+
+class DriverSocket:
+    """One open socket. `driver_id` is empty until the hello was taken."""
+
+    def __init__(self, ws: WebSocket, services: Services) -> None:
+        limits = services.config.limits
+        self.driver_id = ""
+        self.region_id = services.config.regions[0]
+        self.session = 0
+        self._ws = ws
+        self._services = services
+        self._connection = Connection(
+            max_frame_bytes=limits.ws_max_frame_bytes,
+            bad_frames_limit=limits.ws_bad_frames_limit,
+            outbox_limit=limits.ws_outbox_limit,
+        )
+        self._writer: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._questions = 0
+        self._mending = False
+        self._reading = True
+        self._closed = asyncio.Event()
+
+    # -- the socket's life --------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serve the socket until it is closed by either side."""
+        services = self._services
+        reader = asyncio.current_task()
+        assert reader is not None
+        services.open_sockets.add(self)
+        closer = asyncio.create_task(self._close_when_asked(reader))
+        try:
+            await self._read()
+        except (WebSocketDisconnect, RuntimeError):
+            pass  # the client has gone; starlette says so by either
+        except asyncio.CancelledError:
+            if not self._closed.is_set():
+                raise
+            reader.uncancel()
+        finally:
+            self._reading = False
+            self._connection.close(CLOSE_RESTARTING, "closed")
+            services.open_sockets.discard(self)
+            for task in list(self._tasks):
+                task.cancel()
+            if not self._closed.is_set():
+                closer.cancel()
+                if self._writer is not None:
+                    self._writer.cancel()
+            if self.session:
+                services.hub.remove(self)
+                await asyncio.shield(self._leave())
+            await asyncio.gather(closer, return_exceptions=True)
+
+    async def _leave(self) -> None:
+        await self._services.pings.closed(self.driver_id, self.session)
+        self._services.backend.notify(self.region_id, Detach(driver_id=self.driver_id, session=self.session))
+
+    async def _close_when_asked(self, reader: asyncio.Task[Any]) -> None:
+        """Write the rest and the close frame once the protocol wants to close, then end the reading."""
+        await self._closed.wait()
+        closing = self._connection.closing
+        assert closing is not None
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                if self._writer is not None and not self._writer.done():
+                    if closing.code == CLOSE_SLOW_READER:
+                        self._writer.cancel()
+                    await asyncio.wait([self._writer])
+                for data in self._connection.take():
+                    await self._ws.send_text(data.decode())
+                await self._ws.close(closing.code, closing.reason)
+        except (TimeoutError, RuntimeError, WebSocketDisconnect):
+            pass
+        if self._reading:
+            reader.cancel()
+
+    async def _read(self) -> None:
+        limits = self._services.config.limits
+        try:
+            async with asyncio.timeout(limits.ws_hello_timeout_s):
+                greeting = None
+                while greeting is None:
+                    greeting = await self._next_event()
+        except TimeoutError:
+            self._connection.refuse(None, Unauthenticated("No hello came in time."))
+            self.close(CLOSE_BAD, "no hello in time")
+        else:
+            assert isinstance(greeting, Greeting)
+            await self._greet(greeting)
+        while True:
+            event = await self._next_event()
+            if event is not None:
+                self._carry_out(event)
+                self._flush()
+
+    async def _next_event(self) -> Event | None:
+        message = await self._ws.receive()
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message.get("code", 1005))
+        data = message.get("text")
+        event = self._connection.receive(message.get("bytes") or b"" if data is None else data)
+        self._services.metrics.ws_frames_in.inc()
+        self._flush()
+        return event
+
+    def _flush(self) -> None:
+        """Start writing if there is something to write and nobody at it; begin to close if it is time."""
+        connection = self._connection
+        if connection.closing is not None:
+            self._closed.set()
+        elif self._writer is None or self._writer.done():
+            if connection.has_output:
+                self._writer = asyncio.create_task(self._write())
+
+    async def _write(self) -> None:
+        connection = self._connection
+        try:
+            while connection.closing is None and (frames := connection.take()):
+                for data in frames:
+                    await self._ws.send_text(data.decode())
+                self._services.metrics.ws_frames_out.inc(len(frames))
+        except (RuntimeError, WebSocketDisconnect):
+            pass  # the reader hears of it too
+
+    # -- hello --------------------------------------------------------------------------------------------------------
+
+    async def _greet(self, greeting: Greeting) -> None:
+        services = self._services
+        try:
+            principal = services.tokens.principal(greeting.token)
+            if principal.role is not Role.DRIVER:
+                raise Forbidden("The socket is for drivers.")
+            self.driver_id = principal.id
+            self.region_id = await services.region_of_driver(self.driver_id)
+            self.session = services.hub.next_session()
+            services.hub.add(self)
+            await self._attach(greeting.resume_from)
+        except Refusal as error:
+            self._connection.refuse(None, error)
+            auth = isinstance(error, Unauthenticated | Forbidden)
+            self.close(CLOSE_BAD if auth else CLOSE_RESTARTING, error.code)
+        except Exception:
+            _log.exception("hello failed", driver_id=self.driver_id)
+            self._connection.refuse(None, InternalError())
+            self.close(CLOSE_RESTARTING, InternalError.code)
+
+    async def _attach(self, resume_from: int | None) -> None:
+        """Tell the region where the socket is, and the client where things stand."""
+        services, config = self._services, self._services.config
+        attached = await services.backend.attach(
+            self.region_id,
+            Attach(
+                gateway_id=services.gateway_id,
+                driver_id=self.driver_id,
+                session=self.session,
+                resume_from=resume_from,
+            ),
+        )
+        if self._connection.phase is Phase.OPEN and self._connection.fill(attached):
+            self._flush()
+            return
+        self._connection.welcome(
+            attached,
+            driver_id=self.driver_id,
+            heartbeat_s=config.limits.ws_heartbeat_s,
+            server_time=instant(config.clock.now_ms()),
+            speed=config.clock.speed,
+        )
+        self._flush()
+
+    # -- events -------------------------------------------------------------------------------------------------------
+
+    def _carry_out(self, event: Event) -> None:
+        backend = self._services.backend
+        if isinstance(event, Question):
+            if self._questions >= QUESTIONS_LIMIT:
+                error = Overloaded(f"At most {QUESTIONS_LIMIT} messages may wait for answers.", retry_after_s=1)
+                self._connection.refuse(event.id, error)
+                return
+            self._questions += 1
+            self._spawn(self._answer(event))
+        elif isinstance(event, Sighting):
+            self._sighted(event)
+        elif isinstance(event, Shown):
+            backend.notify(self.region_id, OfferSeenBy(self.driver_id, event.offer_id))
+        elif isinstance(event, Handled):
+            # Only what was sent can have been handled: a client cannot acknowledge the future away.
+            backend.notify(self.region_id, Acked(self.driver_id, min(event.seq, self._connection.last_seq)))
+
+    async def _answer(self, question: Question) -> None:
+        ask = Ask(
+            scope=f"{self.driver_id}|ws",
+            key=question.id,
+            fingerprint=fingerprint("WS", question.frame_type.__name__, msgspec.to_builtins(question.action)),
+            role=Role.DRIVER,
+            principal_id=self.driver_id,
+            action=question.action,
+        )
+        try:
+            answer = await self._services.backend.ask(self.region_id, ask)
+            self._connection.answer(question, answer)
+        except Refusal as error:
+            self._connection.refuse(question.id, error)
+        except Exception:
+            _log.exception("question failed", driver_id=self.driver_id)
+            self._connection.refuse(question.id, InternalError())
+        finally:
+            self._questions -= 1
+            self._flush()
+
+    def _sighted(self, event: Sighting) -> None:
+        pings = self._services.pings
+        before = pings.last(self.driver_id)
+        on_duty = event.on_duty if event.on_duty is not None else before.on_duty if before else None
+        if on_duty is None:
+            return  # a position before any word on duty says nothing about it: wait for the word
+        lat, lng = event.lat, event.lng
+        if lat is None or lng is None:
+            if before is None and on_duty:
+                self._connection.refuse(None, InvalidRequest("Say where you go on duty: lat and lng."))
+                return
+            lat, lng = (before.lat, before.lng) if before else self._services.centre_of(self.region_id)
+        region_id = nearest_region(self._services.config.regions, lat, lng)
+        if region_id != self.region_id:
+            self._spawn(self._move_to(region_id))
+        pings.put(
+            State(self.driver_id, region_id, self.session, event.seq, lat, lng, on_duty, time.monotonic())
+        )
+
+    async def _move_to(self, region_id: str) -> None:
+        """The driver has driven into another market. A task that is still held keeps its region."""
+        if await self._services.holds_task(self.driver_id) or region_id == self.region_id:
+            return
+        before, self.region_id = self.region_id, region_id
+        self._services.backend.notify(before, Detach(driver_id=self.driver_id, session=self.session))
+        try:
+            await self._attach(None)
+        except Refusal as error:
+            self._connection.refuse(None, error)
+            self.close(CLOSE_RESTARTING, error.code)
+
+    # -- from the region ----------------------------------------------------------------------------------------------
+
+    def push(self, frame: ServerFrame) -> None:
+        """A frame from the region."""
+        self._connection.push(frame)
+        if self._connection.has_gap and not self._mending:
+            self._mending = True
+            self._spawn(self._mend())
+        self._flush()
+
+    async def _mend(self) -> None:
+        """Ask the region for a push that is missing, if it does not come by itself."""
+        try:
+            await asyncio.sleep(GAP_WAIT_S)
+            if self._connection.has_gap:
+                await self._attach(self._connection.last_seq)
+        except Refusal as error:
+            self.close(CLOSE_RESTARTING, error.code)
+        finally:
+            self._mending = False
+
+    def sighted(self, lat: float | None, lng: float | None, on_duty: bool | None) -> None:
+        """See `gateway.hub.Socket`."""
+        self._sighted(self._connection.sighting(lat, lng, on_duty))
+
+    def reattach(self) -> None:
+        """See `gateway.hub.Socket`."""
+        if not self._mending and self._connection.phase is Phase.OPEN:
+            self._mending = True
+            self._spawn(self._reattach())
+
+    async def _reattach(self) -> None:
+        try:
+            await self._attach(self._connection.last_seq)
+        except Refusal as error:
+            self.close(CLOSE_RESTARTING, error.code)
+        finally:
+            self._mending = False
+
+    def close(self, code: int, reason: str) -> None:
+        """Close the socket from this side."""
+        self._connection.close(code, reason)
+        self._flush()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,1 @@
+"""Vendors behind the ports of `domain.ports`. One file each and a line in `integrations.registry`."""

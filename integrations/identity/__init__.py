@@ -1,0 +1,1 @@
+"""Identity vendors: age at checkout and the ID check at the door."""

@@ -1,0 +1,52 @@
+"""Connections: one SQLAlchemy engine (asyncpg) per process, with limits on every wait."""
+
+from __future__ import annotations
+
+from sqlalchemy import URL, event, make_url
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+
+def async_url(database_url: str) -> URL:
+    """`postgresql://...` as SQLAlchemy wants it; a Unix socket is named by `?host=/directory`."""
+    return make_url(database_url).set(drivername="postgresql+asyncpg")
+
+
+def create_engine(
+    database_url: str,
+    *,
+    pool_size: int = 8,
+    statement_timeout_s: float = 10.0,
+    connect_timeout_s: float = 10.0,
+) -> AsyncEngine:
+    """An engine of at most `pool_size` connections. A wait for one of them ends after `connect_timeout_s`, too."""
+    engine = create_async_engine(
+        async_url(database_url),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=connect_timeout_s,
+        connect_args={
+            "timeout": connect_timeout_s,
+            "command_timeout": statement_timeout_s + 5,  # the server's own limit comes first
+            "server_settings": {
+                "application_name": "doorstep",
+                "statement_timeout": str(round(statement_timeout_s * 1000)),
+                "idle_in_transaction_session_timeout": str(round(statement_timeout_s * 2000)),
+                "jit": "off",  # short statements only
+            },
+        },
+    )
+    event.listen(engine.sync_engine, "checkout", _refuse_closed)
+    return engine
+
+
+def create_plain_engine(database_url: str) -> AsyncEngine:
+    """An engine without pool and time limits, for migrations."""
+    return create_async_engine(async_url(database_url), poolclass=NullPool)
+
+
+def _refuse_closed(dbapi_connection: object, _record: object, _proxy: object) -> None:
+    """A connection that the server closed while it lay in the pool is replaced; this costs no round trip."""
+    if dbapi_connection.driver_connection.is_closed():  # type: ignore[attr-defined]
+        raise DisconnectionError

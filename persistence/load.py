@@ -1,0 +1,182 @@
+"""Loading what an append needs, under lock, and turning rows into the domain's structs.
+
+These run on the asyncpg connection below SQLAlchemy's pool: the append is the hot path, and arrays into `unnest` and
+`ANY` keep each of its statements one prepared round trip whatever the size of the batch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+import asyncpg
+import msgspec
+
+from domain.lifecycle import OfferStatus, OrderStatus, TaskKind, TaskStatus
+from domain.order import OrderItem, OrderState, Product, Store
+from domain.records import Answer, Json, OfferRow, StoredAnswer, TaskRow
+from persistence.plan import Head, Needs, Rows
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Row: TypeAlias = Any  # a mapping with the named columns, from asyncpg or SQLAlchemy
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+def is_id(value: str) -> bool:
+    """Whether this can be an id at all; what cannot is simply not found."""
+    return _UUID.fullmatch(value) is not None
+
+
+def ids(values: Iterable[str]) -> list[str]:
+    """The well-formed ids among the values, sorted (the order in which rows are locked)."""
+    return sorted(value for value in values if is_id(value))
+
+
+# FOR SHARE: appends of a region go side by side, and taking its next epoch waits for those under way.
+_EPOCHS = (
+    "SELECT region_id, epoch FROM regions WHERE region_id = ANY($1::text[]) ORDER BY region_id FOR SHARE"
+)
+
+_LOCK_ORDERS = """
+SELECT o.*, CASE WHEN o.order_id = ANY($2::uuid[]) THEN ARRAY(
+    SELECT i.product_id::text || ' ' || i.quantity FROM order_items i WHERE i.order_id = o.order_id ORDER BY i.line)
+END AS lines
+FROM orders o WHERE o.order_id = ANY($1::uuid[]) ORDER BY o.order_id FOR NO KEY UPDATE OF o
+"""
+
+_ANSWERS = """
+SELECT i.scope, i.key, i.fingerprint, i.code, i.detail, i.body::text AS body, i.at_ms
+FROM idempotency i JOIN unnest($1::text[], $2::text[]) AS k(scope, key) USING (scope, key)
+"""
+
+_STORES = "SELECT store_id, merchant_id, region_id, lat, lng FROM stores WHERE store_id = ANY($1::uuid[])"
+
+_PRODUCTS = """
+SELECT product_id, store_id, category, price_cents FROM products WHERE product_id = ANY($1::uuid[])
+"""
+
+
+async def load(connection: Connection, need: Needs) -> Rows:
+    """The rows that the commands need. Epochs and orders stay locked until the transaction ends, in order of id."""
+    rows = Rows()
+    if need.regions:
+        found = await connection.fetch(_EPOCHS, sorted(need.regions))
+        rows.epochs = {row["region_id"]: row["epoch"] for row in found}
+    if orders := ids(need.orders):
+        found = await connection.fetch(_LOCK_ORDERS, orders, ids(need.decided))
+        rows.orders = {head.order.order_id: head for head in map(head_of, found)}
+    # After the locks, so that whoever held them before has left its answers.
+    if need.keys:
+        scopes, keys = zip(*sorted(need.keys), strict=True)
+        for row in await connection.fetch(_ANSWERS, scopes, keys):
+            rows.answers[(row["scope"], row["key"])] = stored_answer_of(row)
+    if stores := ids(need.stores):
+        for row in await connection.fetch(_STORES, stores):
+            rows.stores[str(row["store_id"])] = Store(
+                store_id=str(row["store_id"]),
+                merchant_id=str(row["merchant_id"]),
+                region_id=row["region_id"],
+                lat=row["lat"],
+                lng=row["lng"],
+            )
+    if products := ids(need.products):
+        for row in await connection.fetch(_PRODUCTS, products):
+            rows.products[str(row["product_id"])] = Product(
+                product_id=str(row["product_id"]),
+                store_id=str(row["store_id"]),
+                category=row["category"],
+                price_cents=row["price_cents"],
+            )
+    return rows
+
+
+def head_of(row: Row) -> Head:
+    items = []
+    for line in row["lines"] or ():
+        product_id, quantity = line.split()
+        items.append(OrderItem(product_id, int(quantity)))
+    order = OrderState(
+        order_id=str(row["order_id"]),
+        region_id=row["region_id"],
+        customer_id=str(row["customer_id"]),
+        merchant_id=str(row["merchant_id"]),
+        store_id=str(row["store_id"]),
+        status=OrderStatus(row["status"]),
+        version=row["version"],
+        min_age=row["min_age"],
+        total_cents=row["total_cents"],
+        items=tuple(items),
+        pickup_lat=row["pickup_lat"],
+        pickup_lng=row["pickup_lng"],
+        dropoff_lat=row["dropoff_lat"],
+        dropoff_lng=row["dropoff_lng"],
+        dropoff_address=row["dropoff_address"],
+        created_ms=row["created_ms"],
+        age_attempts=row["age_attempts"],
+        payment_ref=row["payment_ref"],
+        ready_ms=row["ready_ms"],
+        due_ms=row["due_ms"],
+    )
+    return Head(order, row["dossier_seq"], row["dossier_hash"])
+
+
+def task_of(row: Row) -> TaskRow:
+    return TaskRow(
+        task_id=str(row["task_id"]),
+        order_id=str(row["order_id"]),
+        region_id=row["region_id"],
+        kind=TaskKind(row["kind"]),
+        status=TaskStatus(row["status"]),
+        store_id=str(row["store_id"]),
+        pickup_lat=row["pickup_lat"],
+        pickup_lng=row["pickup_lng"],
+        dropoff_lat=row["dropoff_lat"],
+        dropoff_lng=row["dropoff_lng"],
+        dropoff_address=row["dropoff_address"],
+        min_age=row["min_age"],
+        opened_ms=row["opened_ms"],
+        ready_ms=row["ready_ms"],
+        due_ms=row["due_ms"],
+        driver_id=_maybe(row["driver_id"]),
+        offer_id=_maybe(row["offer_id"]),
+        ended_ms=row["ended_ms"],
+    )
+
+
+def offer_of(row: Row) -> OfferRow:
+    features = json_of(row["features"])
+    return OfferRow(
+        offer_id=str(row["offer_id"]),
+        region_id=row["region_id"],
+        driver_id=str(row["driver_id"]),
+        task_ids=tuple(map(str, row["task_ids"])),
+        status=OfferStatus(row["status"]),
+        made_ms=row["made_ms"],
+        expires_ms=row["expires_ms"],
+        # A feature that was not a number has no place in JSON and was written as null.
+        features={name: float(value) for name, value in features.items() if value is not None},
+        seen_ms=row["seen_ms"],
+        closed_ms=row["closed_ms"],
+        reason=row["reason"],
+    )
+
+
+def stored_answer_of(row: Row) -> StoredAnswer:
+    return StoredAnswer(
+        scope=row["scope"],
+        key=row["key"],
+        fingerprint=row["fingerprint"],
+        answer=Answer(row["code"], row["detail"], json_of(row["body"])),
+        at_ms=row["at_ms"],
+    )
+
+
+def json_of(value: Json) -> Json:
+    """A JSON column's value: text from asyncpg, already decoded from SQLAlchemy."""
+    return msgspec.json.decode(value) if isinstance(value, str) else value
+
+
+def _maybe(value: object) -> str | None:
+    return None if value is None else str(value)

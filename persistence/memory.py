@@ -1,0 +1,314 @@
+"""`MemoryStore`: the same store without a database, for unit and simulation tests.
+
+It decides with the same planner and refuses by the same tables as `PostgresStore`; one contract suite runs over both.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Generic, TypeVar
+
+from msgspec import Struct, field
+
+from domain.dossier import Entry
+from domain.errors import InternalConflict
+from domain.lifecycle import TASK_ENDED, OfferStatus, OrderStatus
+from domain.order import OrderState, Product, Store, refused
+from domain.ports import Channel, Command
+from domain.records import (
+    Done,
+    DoorCheck,
+    OfferRow,
+    OrderBrief,
+    OutboxEvent,
+    Outcome,
+    RecordRefused,
+    RegionImage,
+    RegionRecords,
+    StoredAnswer,
+    TaskRow,
+)
+from persistence.guards import guard_check, guard_offer, guard_order, guard_task
+from persistence.image import ANSWERS_LIMIT, RECENT_LIMIT, RECENT_MS, counters
+from persistence.plan import ConstraintBroken, Head, Key, Plan, Rows, Unit, needs, plan
+
+log = logging.getLogger(__name__)
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class _Draft(Generic[K, V]):
+    """A table with changes on top that may be dropped."""
+
+    def __init__(self, table: dict[K, V]) -> None:
+        self.table, self.changes = table, dict[K, V]()
+
+    def get(self, key: K) -> V | None:
+        return self.changes.get(key) or self.table.get(key)
+
+    def __setitem__(self, key: K, value: V) -> None:
+        self.changes[key] = value
+
+    def commit(self) -> None:
+        self.table.update(self.changes)
+
+
+class _Tables(Struct):
+    orders: dict[str, Head] = field(default_factory=dict)
+    tasks: dict[str, TaskRow] = field(default_factory=dict)
+    offers: dict[str, OfferRow] = field(default_factory=dict)
+    checks: dict[str, DoorCheck] = field(default_factory=dict)
+
+
+class MemoryStore:
+    """`domain.ports.Store` in memory. The `_now` methods are the same without `await`."""
+
+    def __init__(self) -> None:
+        self.epochs: dict[str, int] = {}
+        self.stores: dict[str, Store] = {}
+        self.products: dict[str, Product] = {}
+        self.answers: dict[Key, tuple[StoredAnswer, str | None]] = {}
+        self.dossiers: dict[str, list[Entry]] = {}
+        self.outbox: dict[Channel, dict[int, OutboxEvent]] = {
+            channel: {} for channel in Channel
+        }  # not yet done
+        self._tables = _Tables()
+        self._tasks_of: dict[str, set[str]] = {}  # order -> its tasks
+        self._checks_of: dict[str, set[str]] = {}
+        self._live_tasks: dict[str, set[str]] = {}  # region -> tasks not ended
+        self._live_offers: dict[str, set[str]] = {}
+        self._event_id = 0
+
+    # -- what tests put in and look at --------------------------------------------------------------------------------
+
+    def add_store(self, store: Store, products: Iterable[Product] = ()) -> None:
+        """Register a store and products of it."""
+        self.stores[store.store_id] = store
+        self.products.update((product.product_id, product) for product in products)
+
+    def order(self, order_id: str) -> OrderState | None:
+        """An order's row."""
+        head = self._tables.orders.get(order_id)
+        return head.order if head else None
+
+    @property
+    def orders(self) -> dict[str, OrderState]:
+        return {order_id: head.order for order_id, head in self._tables.orders.items()}
+
+    @property
+    def tasks(self) -> dict[str, TaskRow]:
+        return self._tables.tasks
+
+    @property
+    def offers(self) -> dict[str, OfferRow]:
+        return self._tables.offers
+
+    @property
+    def checks(self) -> dict[str, DoorCheck]:
+        return self._tables.checks
+
+    def dossier(self, order_id: str) -> list[Entry]:
+        """An order's dossier, oldest first."""
+        return list(self.dossiers.get(order_id, ()))
+
+    # -- the port -----------------------------------------------------------------------------------------------------
+
+    async def append(self, commands: Sequence[Command]) -> list[Outcome]:
+        """See `domain.ports.Store.append`."""
+        return self.append_now(commands)
+
+    async def open_region(self, region_id: str, now_ms: int) -> RegionImage:
+        """See `domain.ports.Store.open_region`."""
+        return self.open_region_now(region_id, now_ms)
+
+    async def outbox_batch(self, channel: Channel, limit: int) -> list[OutboxEvent]:
+        """See `domain.ports.Store.outbox_batch`."""
+        return list(islice(self.outbox[channel].values(), limit))
+
+    async def outbox_done(self, event_ids: Sequence[int]) -> None:
+        """See `domain.ports.Store.outbox_done`."""
+        for waiting in self.outbox.values():
+            for event_id in event_ids:
+                waiting.pop(event_id, None)
+
+    async def sweep_idempotency(self, before_ms: int, limit: int) -> int:
+        """Forget at most `limit` answers older than `before_ms`; returns how many."""
+        old = sorted(
+            (stored.at_ms, key) for key, (stored, _) in self.answers.items() if stored.at_ms < before_ms
+        )
+        for _, key in old[:limit]:
+            del self.answers[key]
+        return len(old[:limit])
+
+    def append_now(self, commands: Sequence[Command]) -> list[Outcome]:
+        """Carry out each command for itself; one outcome each, in order."""
+        return [self._one(command) for command in commands]
+
+    def _one(self, command: Command) -> Outcome:
+        try:
+            planned = plan([command], self._rows(command))
+            self._write(planned)
+        except ConstraintBroken as error:
+            if not isinstance(command, RegionRecords):
+                log.error("a command on order %s broke %s", command.order_id, error.constraint)
+                return Done(refused(InternalConflict()))
+            record_id = self._offender(command)
+            log.error("record %s of %s broke %s", record_id, command.region_id, error.constraint)
+            return RecordRefused(record_id, error.constraint)
+        return planned.outcomes[0]
+
+    def _offender(self, command: RegionRecords) -> str:
+        """The first record that is refused: the shortest refused prefix of the command ends with it."""
+        for n, record in enumerate(command.records):
+            shorter = RegionRecords(command.region_id, command.epoch, command.records[: n + 1])
+            try:
+                self._draft(plan([shorter], self._rows(shorter)).units)
+            except ConstraintBroken:
+                return record.record_id
+        return command.records[-1].record_id
+
+    def _rows(self, command: Command) -> Rows:
+        need = needs([command])
+        return Rows(
+            epochs=self.epochs,
+            orders=_pick(self._tables.orders, need.orders),
+            stores=_pick(self.stores, need.stores),
+            products=_pick(self.products, need.products),
+            answers={key: self.answers[key][0] for key in need.keys if key in self.answers},
+        )
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def _write(self, planned: Plan) -> None:
+        drafts = self._draft(planned.units)
+        for draft in drafts:
+            draft.commit()
+        _, tasks, offers, checks = drafts
+        for task in tasks.changes.values():
+            self._tasks_of.setdefault(task.order_id, set()).add(task.task_id)
+            _keep(self._live_tasks, task.region_id, task.task_id, task.status not in TASK_ENDED)
+        for offer in offers.changes.values():
+            _keep(self._live_offers, offer.region_id, offer.offer_id, offer.status is OfferStatus.OFFERED)
+        for check in checks.changes.values():
+            self._checks_of.setdefault(check.order_id, set()).add(check.check_id)
+        for entry in planned.entries:
+            self.dossiers.setdefault(entry.order_id, []).append(entry)
+        for row in planned.outbox:
+            self._event_id += 1
+            self.outbox[row.channel][self._event_id] = OutboxEvent(
+                event_id=self._event_id,
+                topic=row.topic,
+                region_id=row.region_id,
+                order_id=row.order_id,
+                at_ms=row.at_ms,
+                payload=row.payload,
+            )
+        for stored, region_id in planned.answers:
+            self.answers.setdefault((stored.scope, stored.key), (stored, region_id))
+
+    def _draft(
+        self, units: Iterable[Unit]
+    ) -> tuple[_Draft[str, Head], _Draft[str, TaskRow], _Draft[str, OfferRow], _Draft[str, DoorCheck]]:
+        """All changes of the units, each checked against the rows before it; `ConstraintBroken` when one may not be."""
+        tables = self._tables
+        orders, tasks = _Draft(tables.orders), _Draft(tables.tasks)
+        offers, checks = _Draft(tables.offers), _Draft(tables.checks)
+
+        def tasks_of(order_id: str) -> dict[str, TaskRow]:
+            found = {task_id: tables.tasks[task_id] for task_id in self._tasks_of.get(order_id, ())}
+            return found | {t.task_id: t for t in tasks.changes.values() if t.order_id == order_id}
+
+        def exists(order_id: str) -> bool:
+            return orders.get(order_id) is not None
+
+        for unit in units:
+            for check in unit.checks:
+                there = tasks.get(check.task_id) is not None
+                guard_check(check, checks.get(check.check_id) is not None, exists(check.order_id), there)
+                checks[check.check_id] = check
+            for offer in unit.offers:
+                guard_offer(offers.get(offer.offer_id), offer)
+                offers[offer.offer_id] = offer
+            for task in unit.tasks:
+                others = [row for row in tasks_of(task.order_id).values() if row.task_id != task.task_id]
+                named = offers.get(task.offer_id) if task.offer_id else None
+                guard_task(tasks.get(task.task_id), task, others, named, exists(task.order_id))
+                tasks[task.task_id] = task
+            for write in unit.orders:
+                after = write.head.order
+                before = orders.get(after.order_id)
+                passed = [tables.checks[check_id] for check_id in self._checks_of.get(after.order_id, ())]
+                passed += [c for c in checks.changes.values() if c.order_id == after.order_id]
+                status = before.order.status if before else None
+                guard_order(status, after.status, after.order_id, passed, tasks_of(after.order_id))
+                orders[after.order_id] = write.head
+        return orders, tasks, offers, checks
+
+    # -- regions ------------------------------------------------------------------------------------------------------
+
+    def open_region_now(self, region_id: str, now_ms: int) -> RegionImage:
+        """Take the region's next epoch (fencing every earlier one) and load its hard state."""
+        epoch = self.epochs[region_id] = self.epochs.get(region_id, 0) + 1
+        all_tasks = [task for task in self.tasks.values() if task.region_id == region_id]
+        all_offers = [offer for offer in self.offers.values() if offer.region_id == region_id]
+        live = sorted(
+            (self.tasks[task_id] for task_id in self._live_tasks.get(region_id, ())),
+            key=lambda task: (task.opened_ms, task.task_id),
+        )
+        offers = sorted(
+            (self.offers[offer_id] for offer_id in self._live_offers.get(region_id, ())),
+            key=lambda offer: (offer.made_ms, offer.offer_id),
+        )
+        since_ms = now_ms - RECENT_MS
+        closed = [
+            offer for offer in all_offers if offer.closed_ms is not None and offer.closed_ms >= since_ms
+        ]
+        ended = [
+            task
+            for task in all_tasks
+            if task.ended_ms is not None and task.ended_ms >= since_ms and task.driver_id is not None
+        ]
+        answers = [stored for stored, of_region in self.answers.values() if of_region == region_id]
+        return RegionImage(
+            region_id=region_id,
+            epoch=epoch,
+            tasks=tuple(live),
+            orders=tuple(_brief(self._tables.orders[task.order_id].order) for task in live),
+            offers=tuple(offers),
+            recent_offers=tuple(sorted(closed, key=lambda o: (o.closed_ms or 0, o.offer_id))[-RECENT_LIMIT:]),
+            recent_tasks=tuple(sorted(ended, key=lambda t: (t.ended_ms or 0, t.task_id))[-RECENT_LIMIT:]),
+            answers=tuple(sorted(answers, key=lambda a: (a.at_ms, a.scope, a.key))[-ANSWERS_LIMIT:]),
+            counters=counters(
+                Counter((str(task.kind), str(task.status)) for task in all_tasks),
+                Counter(str(offer.status) for offer in all_offers),
+            ),
+        )
+
+    def counts(self) -> dict[OrderStatus, int]:
+        """The number of orders by status."""
+        return dict(Counter(head.order.status for head in self._tables.orders.values()))
+
+
+def _brief(order: OrderState) -> OrderBrief:
+    return OrderBrief(
+        order_id=order.order_id,
+        status=order.status,
+        customer_id=order.customer_id,
+        merchant_id=order.merchant_id,
+    )
+
+
+def _pick(table: dict[str, V], keys: Iterable[str]) -> dict[str, V]:
+    return {key: table[key] for key in keys if key in table}
+
+
+def _keep(index: dict[str, set[str]], region_id: str, row_id: str, live: bool) -> None:
+    rows = index.setdefault(region_id, set())
+    if live:
+        rows.add(row_id)
+    else:
+        rows.discard(row_id)

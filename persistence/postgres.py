@@ -1,0 +1,213 @@
+"""`PostgresStore`: the hard state in Postgres, see `domain.ports.Store`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import asyncpg
+import msgspec
+
+from domain.errors import InternalConflict
+from domain.order import refused
+from domain.ports import Channel, Command
+from domain.records import Done, OutboxEvent, Outcome, RecordRefused, RegionImage, RegionRecords
+from persistence.engine import create_engine
+from persistence.image import load_image
+from persistence.load import Connection, load
+from persistence.plan import ConstraintBroken, Needs, needs, plan
+from persistence.write import KeyTaken, write
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 6  # of a transaction that met another one (deadlock, serialization failure, the same new key)
+
+# A row that the schema refuses: a key, a check, a trigger, or a value that its column cannot hold.
+_REFUSALS = (ConstraintBroken, asyncpg.IntegrityConstraintViolationError, asyncpg.DataError, UnicodeError)
+_MET_ANOTHER = (KeyTaken, asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+
+
+class PostgresStore:
+    """`domain.ports.Store` on Postgres. Several stores in several processes may append at once: the rows arbitrate.
+
+    Appends of one region's records must be made one after the other, in the order of its decisions.
+    """
+
+    def __init__(
+        self,
+        database_url: str,
+        *,
+        pool_size: int = 8,
+        statement_timeout_s: float = 10.0,
+        connect_timeout_s: float = 10.0,
+    ) -> None:
+        """Connections are made when first needed. `connect_timeout_s` also bounds the wait for a free one."""
+        self.engine = create_engine(
+            database_url,
+            pool_size=pool_size,
+            statement_timeout_s=statement_timeout_s,
+            connect_timeout_s=connect_timeout_s,
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.engine.dispose()
+
+    # -- the append ---------------------------------------------------------------------------------------------------
+
+    async def append(self, commands: Sequence[Command]) -> list[Outcome]:
+        """Carry out each command for itself in one transaction; one outcome each, in order.
+
+        Raises what the driver raises (connection lost, time-out, disk full): then nothing is known to be durable.
+        """
+        if not commands:
+            return []
+        for attempt in range(ATTEMPTS):
+            try:
+                try:
+                    async with self._transaction() as connection:
+                        return await _carry_out(connection, commands)
+                except _REFUSALS as error:
+                    log.warning("a command was refused by the database: %s", constraint_of(error))
+                    async with self._transaction() as connection:
+                        return await _one_by_one(connection, commands)
+            except _MET_ANOTHER:
+                if attempt == ATTEMPTS - 1:
+                    raise
+                await asyncio.sleep(random.uniform(0.5, 1.0) * 0.004 * 2**attempt)
+        raise AssertionError("unreachable")
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Connection]:
+        """A transaction on the asyncpg connection below the pool."""
+        async with self.engine.connect() as pooled:
+            connection = (await pooled.get_raw_connection()).driver_connection
+            assert isinstance(connection, asyncpg.Connection)
+            try:
+                async with connection.transaction():
+                    yield connection
+            finally:
+                if connection.is_closed() or connection.is_in_transaction():
+                    await pooled.invalidate()
+
+    # -- regions ------------------------------------------------------------------------------------------------------
+
+    async def open_region(self, region_id: str, now_ms: int) -> RegionImage:
+        """Take the region's next epoch (fencing every earlier one) and load its hard state, in one transaction."""
+        async with self._transaction() as connection:
+            return await load_image(connection, region_id, now_ms)
+
+    # -- the outbox ---------------------------------------------------------------------------------------------------
+
+    async def outbox_batch(self, channel: Channel, limit: int) -> list[OutboxEvent]:
+        """Committed events of a channel that were not marked as done, oldest first."""
+        async with self._transaction() as connection:
+            rows = await connection.fetch(_WAITING, channel, limit)
+        return [
+            OutboxEvent(
+                event_id=row["event_id"],
+                topic=row["topic"],
+                region_id=row["region_id"],
+                order_id=str(row["order_id"]),
+                at_ms=row["at_ms"],
+                payload=msgspec.json.decode(row["payload"]),
+            )
+            for row in rows
+        ]
+
+    async def outbox_done(self, event_ids: Sequence[int]) -> None:
+        """Mark events as published or worked off."""
+        async with self._transaction() as connection:
+            await connection.execute(_DONE, list(event_ids))
+
+    # -- sweeping -----------------------------------------------------------------------------------------------------
+
+    async def sweep_idempotency(self, before_ms: int, limit: int) -> int:
+        """Forget at most `limit` answers older than `before_ms`; returns how many."""
+        async with self._transaction() as connection:
+            return _count(await connection.execute(_SWEEP_ANSWERS, before_ms, limit))
+
+    async def sweep_outbox(self, done_s: float, limit: int) -> int:
+        """Forget at most `limit` events done with longer than `done_s` wall seconds ago; returns how many."""
+        async with self._transaction() as connection:
+            return _count(await connection.execute(_SWEEP_OUTBOX, done_s, limit))
+
+
+async def _carry_out(connection: Connection, commands: Sequence[Command]) -> list[Outcome]:
+    rows = await load(connection, needs(commands))
+    planned = plan(commands, rows)
+    await write(connection, planned)
+    return planned.outcomes
+
+
+async def _one_by_one(connection: Connection, commands: Sequence[Command]) -> list[Outcome]:
+    """The slow path after a refusal: each command behind a savepoint of its own, so that only the bad one is lost."""
+    need = needs(commands)
+    # All locks at once and in order, as in the fast path; the commands then load again what they see of each other.
+    await load(connection, Needs(regions=need.regions, orders=need.orders))
+    outcomes: list[Outcome] = []
+    for command in commands:
+        try:
+            async with connection.transaction():
+                outcomes += await _carry_out(connection, [command])
+        except _REFUSALS as error:
+            constraint = constraint_of(error)
+            if isinstance(command, RegionRecords):
+                record_id = await _offender(connection, command)
+                log.error("record %s of %s broke %s", record_id, command.region_id, constraint)
+                outcomes.append(RecordRefused(record_id, constraint))
+            else:
+                log.error("a command on order %s broke %s", command.order_id, constraint)
+                outcomes.append(Done(refused(InternalConflict())))
+    return outcomes
+
+
+async def _offender(connection: Connection, command: RegionRecords) -> str:
+    """The first record of the command that the database refuses; what is written in search of it is rolled back."""
+    search = connection.transaction()
+    await search.start()
+    try:
+        for record in command.records:
+            try:
+                async with connection.transaction():
+                    await _carry_out(connection, [RegionRecords(command.region_id, command.epoch, (record,))])
+            except _REFUSALS:
+                return record.record_id
+    finally:
+        await search.rollback()
+    return command.records[-1].record_id
+
+
+def constraint_of(error: BaseException) -> str:
+    """The stable name of what refused a row: a constraint or trigger, else the column, else the SQLSTATE."""
+    if isinstance(error, ConstraintBroken):
+        return error.constraint
+    name = getattr(error, "constraint_name", None)
+    column = getattr(error, "column_name", None)
+    return str(name or column or getattr(error, "sqlstate", None) or "data")
+
+
+_UNPUBLISHED = """
+SELECT event_id, topic, region_id, order_id, at_ms, payload::text AS payload FROM outbox
+WHERE published_at IS NULL ORDER BY event_id LIMIT $1
+"""
+_PUBLISHED = (
+    "UPDATE outbox SET published_at = now() WHERE event_id = ANY($1::bigint[]) AND published_at IS NULL"
+)
+_SWEEP_ANSWERS = """
+DELETE FROM idempotency WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM idempotency WHERE at_ms < $1 ORDER BY at_ms LIMIT $2 FOR UPDATE SKIP LOCKED))
+"""
+_SWEEP_OUTBOX = """
+DELETE FROM outbox WHERE event_id = ANY(ARRAY(
+    SELECT event_id FROM outbox WHERE done_at < now() - make_interval(secs => $1)
+    ORDER BY event_id LIMIT $2 FOR UPDATE SKIP LOCKED))
+"""
+
+
+def _count(status: str) -> int:
+    """The number of rows in a command tag such as `DELETE 3`."""
+    return int(status.rsplit(" ", 1)[1])

@@ -1,0 +1,366 @@
+"""Read queries for the gateway, and the small writes that are no order's business: accounts, stores, products."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import Select, Table, Text, func, insert, select, tuple_
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.engine import RowMapping
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from domain.dossier import Entry
+from domain.errors import EmailTaken, NotFound
+from domain.lifecycle import TASK_ENDED, TASK_HELD, OfferStatus, OrderStatus, Role, TaskKind
+from domain.records import OfferRow, StoredAnswer, TaskRow
+from persistence import tables
+from persistence.engine import create_engine, create_plain_engine
+from persistence.load import head_of, is_id, offer_of, stored_answer_of, task_of
+from persistence.views import Cursor, DriverWork, OrderPage, OrderRow, Product, Store, User
+
+__all__ = [
+    "Cursor",
+    "DriverWork",
+    "OrderPage",
+    "OrderRow",
+    "Product",
+    "Reads",
+    "Store",
+    "User",
+    "last_event_ms",
+]
+
+
+def _table(model: type[tables.Base]) -> Table:
+    table = model.__table__
+    assert isinstance(table, Table)
+    return table
+
+
+USERS, STORES, PRODUCTS = _table(tables.User), _table(tables.Store), _table(tables.Product)
+ORDERS, ITEMS, EVENTS = _table(tables.Order), _table(tables.OrderItem), _table(tables.DossierEvent)
+TASKS, OFFERS, REGIONS = _table(tables.Task), _table(tables.Offer), _table(tables.Region)
+ANSWERS = _table(tables.Idempotency)
+
+LIVE = TASKS.c.status.not_in([str(status) for status in sorted(TASK_ENDED)])
+HELD = TASKS.c.status.in_([str(status) for status in sorted(TASK_HELD)])
+
+
+class Reads:
+    """Each method is one short query on its own connection. An id that is none is not found, it raises nothing."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+
+    @classmethod
+    def connect(
+        cls,
+        database_url: str,
+        *,
+        pool_size: int = 8,
+        statement_timeout_s: float = 10.0,
+        connect_timeout_s: float = 10.0,
+    ) -> Reads:
+        """Reads with an engine of their own; connections are made when first needed."""
+        return cls(
+            create_engine(
+                database_url,
+                pool_size=pool_size,
+                statement_timeout_s=statement_timeout_s,
+                connect_timeout_s=connect_timeout_s,
+            )
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.engine.dispose()
+
+    async def _all(self, query: Select[Any]) -> Sequence[RowMapping]:
+        async with self.engine.connect() as connection:
+            return (await connection.execute(query)).mappings().all()
+
+    async def _one(self, query: Select[Any]) -> RowMapping | None:
+        async with self.engine.connect() as connection:
+            return (await connection.execute(query)).mappings().first()
+
+    # -- accounts -----------------------------------------------------------------------------------------------------
+
+    async def user(self, user_id: str) -> User | None:
+        """An account by its id."""
+        row = await self._one(select(USERS).where(USERS.c.user_id == user_id)) if is_id(user_id) else None
+        return _user(row) if row else None
+
+    async def user_by_email(self, email: str) -> User | None:
+        """An account by its address, in any case of letters."""
+        row = await self._one(select(USERS).where(func.lower(USERS.c.email) == email.lower()))
+        return _user(row) if row else None
+
+    async def add_user(self, user: User) -> None:
+        """Make an account; `EmailTaken` when one with this address (or id) exists."""
+        row = _columns(user) | {"email": user.email.lower(), "role": str(user.role)}
+        try:
+            async with self.engine.begin() as connection:
+                await connection.execute(insert(USERS).values(row))
+        except IntegrityError as error:
+            if getattr(error.orig, "sqlstate", "") == "23505":
+                raise EmailTaken() from None  # the cause would carry the address into logs
+            raise
+
+    async def create_user(
+        self, *, email: str, password_hash: str, role: Role, name: str, created_ms: int = 0
+    ) -> User:
+        """Make an account under a new id; `EmailTaken` when one with this address exists."""
+        user = User(
+            user_id=str(uuid.uuid4()),
+            email=email.lower(),
+            password_hash=password_hash,
+            role=role,
+            name=name,
+            created_ms=created_ms,
+        )
+        await self.add_user(user)
+        return user
+
+    # -- stores and products ------------------------------------------------------------------------------------------
+
+    async def store(self, store_id: str) -> Store | None:
+        """A store by its id."""
+        row = (
+            await self._one(select(STORES).where(STORES.c.store_id == store_id)) if is_id(store_id) else None
+        )
+        return Store(**row) if row else None
+
+    async def stores(self, *, merchant_id: str | None = None, region_id: str | None = None) -> list[Store]:
+        """Stores by name, of a merchant and in a region where given."""
+        query = select(STORES).order_by(STORES.c.name, STORES.c.store_id)
+        if merchant_id is not None:
+            if not is_id(merchant_id):
+                return []
+            query = query.where(STORES.c.merchant_id == merchant_id)
+        if region_id is not None:
+            query = query.where(STORES.c.region_id == region_id)
+        return [Store(**row) for row in await self._all(query)]
+
+    async def add_store(self, store: Store) -> None:
+        """Make a store, or do nothing when its id is there. `NotFound` when there is no such merchant."""
+        try:
+            async with self.engine.begin() as connection:
+                await connection.execute(upsert(STORES).values(_columns(store)).on_conflict_do_nothing())
+        except IntegrityError as error:
+            raise _missing_parent(error, "There is no such merchant.") from error
+
+    async def product(self, product_id: str) -> Product | None:
+        """A product by its id."""
+        query = select(PRODUCTS).where(PRODUCTS.c.product_id == product_id)
+        row = await self._one(query) if is_id(product_id) else None
+        return Product(**row) if row else None
+
+    async def products(self, store_id: str) -> list[Product]:
+        """A store's products by name."""
+        if not is_id(store_id):
+            return []
+        query = select(PRODUCTS).where(PRODUCTS.c.store_id == store_id)
+        return [
+            Product(**row) for row in await self._all(query.order_by(PRODUCTS.c.name, PRODUCTS.c.product_id))
+        ]
+
+    async def add_products(self, products: Collection[Product]) -> None:
+        """Make products, leaving those whose id is there. `NotFound` when there is no such store."""
+        if not products:
+            return
+        try:
+            async with self.engine.begin() as connection:
+                rows = [_columns(product) for product in products]
+                await connection.execute(upsert(PRODUCTS).on_conflict_do_nothing(), rows)
+        except IntegrityError as error:
+            raise _missing_parent(error, "There is no such store.") from error
+
+    # -- orders -------------------------------------------------------------------------------------------------------
+
+    async def order(self, order_id: str) -> OrderRow | None:
+        """An order with its items."""
+        row = await self._one(_orders().where(ORDERS.c.order_id == order_id)) if is_id(order_id) else None
+        return _order(row) if row else None
+
+    async def orders(
+        self,
+        *,
+        customer_id: str | None = None,
+        merchant_id: str | None = None,
+        driver_id: str | None = None,
+        region_id: str | None = None,
+        status: Collection[OrderStatus] = (),
+        from_ms: int | None = None,
+        before_ms: int | None = None,
+        cursor: Cursor | None = None,
+        limit: int = 50,
+    ) -> OrderPage:
+        """Orders newest first, by owner, status and time of creation (`from_ms` <= created < `before_ms`).
+
+        `driver_id`: orders of which the driver has or had a task. `cursor`: the `next` of the page before.
+        """
+        if not all(is_id(owner) for owner in (customer_id, merchant_id, driver_id) if owner is not None):
+            return OrderPage([], None)
+        where = []
+        if customer_id is not None:
+            where.append(ORDERS.c.customer_id == customer_id)
+        if merchant_id is not None:
+            where.append(ORDERS.c.merchant_id == merchant_id)
+        if driver_id is not None:
+            mine = select(TASKS.c.order_id).where(TASKS.c.driver_id == driver_id)
+            where.append(ORDERS.c.order_id.in_(mine))
+        if region_id is not None:
+            where.append(ORDERS.c.region_id == region_id)
+        if status:
+            where.append(ORDERS.c.status.in_([str(one) for one in status]))
+        if from_ms is not None:
+            where.append(ORDERS.c.created_ms >= from_ms)
+        if before_ms is not None:
+            where.append(ORDERS.c.created_ms < before_ms)
+        place = tuple_(ORDERS.c.created_ms, ORDERS.c.order_id)
+        if cursor is not None:
+            if not is_id(cursor.order_id):
+                return OrderPage([], None)
+            where.append(place < tuple_(cursor.created_ms, cursor.order_id))
+        newest = _orders().where(*where).order_by(ORDERS.c.created_ms.desc(), ORDERS.c.order_id.desc())
+        found = [_order(row) for row in await self._all(newest.limit(limit + 1))]
+        page = found[:limit]
+        more = len(found) > limit and page
+        return OrderPage(page, Cursor(page[-1].created_ms, page[-1].order_id) if more else None)
+
+    async def dossier(self, order_id: str) -> list[Entry]:
+        """An order's dossier, oldest first; empty when there is no such order."""
+        if not is_id(order_id):
+            return []
+        query = select(EVENTS).where(EVENTS.c.order_id == order_id).order_by(EVENTS.c.seq)
+        return [Entry(**row) for row in await self._all(query)]
+
+    async def counts(self, region_id: str | None = None) -> dict[OrderStatus, int]:
+        """The number of orders by status; statuses without an order are missing."""
+        query = select(ORDERS.c.status, func.count().label("n")).group_by(ORDERS.c.status)
+        if region_id is not None:
+            query = query.where(ORDERS.c.region_id == region_id)
+        return {OrderStatus(row["status"]): row["n"] for row in await self._all(query)}
+
+    # -- tasks, offers, drivers ---------------------------------------------------------------------------------------
+
+    async def task(self, task_id: str) -> TaskRow | None:
+        """A task by its id."""
+        row = await self._one(select(TASKS).where(TASKS.c.task_id == task_id)) if is_id(task_id) else None
+        return task_of(row) if row else None
+
+    async def tasks_of(self, order_id: str) -> list[TaskRow]:
+        """An order's tasks, oldest first."""
+        if not is_id(order_id):
+            return []
+        query = select(TASKS).where(TASKS.c.order_id == order_id)
+        return [task_of(row) for row in await self._all(query.order_by(TASKS.c.opened_ms, TASKS.c.task_id))]
+
+    async def drivers_of(self, order_id: str) -> set[str]:
+        """The drivers who hold or held a task of the order (not those it was only offered to)."""
+        return {task.driver_id for task in await self.tasks_of(order_id) if task.driver_id is not None}
+
+    async def holder_of(self, order_id: str) -> str | None:
+        """The driver who holds the order's delivery now."""
+        tasks = await self.tasks_of(order_id)
+        held = [task for task in tasks if task.kind is TaskKind.DELIVERY and task.status in TASK_HELD]
+        return held[0].driver_id if held else None
+
+    async def offer(self, offer_id: str) -> OfferRow | None:
+        """An offer by its id."""
+        row = (
+            await self._one(select(OFFERS).where(OFFERS.c.offer_id == offer_id)) if is_id(offer_id) else None
+        )
+        return offer_of(row) if row else None
+
+    async def driver_snapshot(self, driver_id: str) -> DriverWork:
+        """What a driver has to do now, as committed."""
+        if not is_id(driver_id):
+            return DriverWork([], [], [])
+        open_to_them = (OFFERS.c.driver_id == driver_id, OFFERS.c.status == str(OfferStatus.OFFERED))
+        offers = [offer_of(row) for row in await self._all(select(OFFERS).where(*open_to_them))]
+        offered = [task_id for offer in offers for task_id in offer.task_ids]
+        query = select(TASKS).where((TASKS.c.driver_id == driver_id) & HELD | TASKS.c.task_id.in_(offered))
+        tasks = [task_of(row) for row in await self._all(query.order_by(TASKS.c.opened_ms, TASKS.c.task_id))]
+        held = [task for task in tasks if task.driver_id == driver_id]
+        return DriverWork(offers, [task for task in tasks if task.task_id in offered], held)
+
+    async def driver_region(self, driver_id: str) -> str | None:
+        """The region in which the driver holds a task or has an open offer."""
+        if not is_id(driver_id):
+            return None
+        held = select(TASKS.c.region_id).where(TASKS.c.driver_id == driver_id, LIVE)
+        offered = select(OFFERS.c.region_id).where(
+            OFFERS.c.driver_id == driver_id, OFFERS.c.status == str(OfferStatus.OFFERED)
+        )
+        row = await self._one(held.limit(1).union_all(offered.limit(1)).select().limit(1))
+        return row["region_id"] if row else None
+
+    # -- the rest -----------------------------------------------------------------------------------------------------
+
+    async def stored_answer(self, scope: str, key: str) -> StoredAnswer | None:
+        """The first answer to this request, if it was stored."""
+        row = await self._one(select(ANSWERS).where(ANSWERS.c.scope == scope, ANSWERS.c.key == key))
+        return stored_answer_of(row) if row else None
+
+    async def regions(self) -> dict[str, int]:
+        """The regions that were ever opened, with their epochs."""
+        return {row["region_id"]: row["epoch"] for row in await self._all(select(REGIONS))}
+
+    async def last_event_ms(self) -> int | None:
+        """The newest time in the data on the server's clock, None without data. Reads whole tables: at start only."""
+        newest = func.greatest(
+            select(func.max(ORDERS.c.updated_ms)).scalar_subquery(),
+            select(func.max(OFFERS.c.made_ms)).scalar_subquery(),
+            select(func.max(OFFERS.c.closed_ms)).scalar_subquery(),
+            select(func.max(TASKS.c.ended_ms)).scalar_subquery(),
+            select(func.max(ANSWERS.c.at_ms)).scalar_subquery(),
+        )
+        row = await self._one(select(newest.label("at_ms")))
+        return row["at_ms"] if row else None
+
+
+async def last_event_ms(database_url: str) -> int | None:
+    """`Reads.last_event_ms` on a connection of its own."""
+    reads = Reads(create_plain_engine(database_url))
+    try:
+        return await reads.last_event_ms()
+    finally:
+        await reads.close()
+
+
+# -- rows to structs --------------------------------------------------------------------------------------------------
+
+
+def _orders() -> Select[Any]:
+    line = ITEMS.c.product_id.cast(Text) + " " + ITEMS.c.quantity.cast(Text)
+    lines = select(func.array_agg(aggregate_order_by(line, ITEMS.c.line))).where(
+        ITEMS.c.order_id == ORDERS.c.order_id
+    )
+    return select(ORDERS, lines.correlate(ORDERS).scalar_subquery().label("lines"))
+
+
+def _order(row: RowMapping) -> OrderRow:
+    order = head_of(row).order
+    return OrderRow(
+        **{name: getattr(order, name) for name in order.__struct_fields__},
+        updated_ms=row["updated_ms"],
+        dossier_seq=row["dossier_seq"],
+        dossier_hash=row["dossier_hash"],
+    )
+
+
+def _user(row: RowMapping) -> User:
+    return User(**{**row, "role": Role(row["role"])})
+
+
+def _columns(struct: User | Store | Product) -> dict[str, Any]:
+    return {name: getattr(struct, name) for name in struct.__struct_fields__}
+
+
+def _missing_parent(error: IntegrityError, detail: str) -> Exception:
+    return NotFound(detail) if getattr(error.orig, "sqlstate", "") == "23503" else error

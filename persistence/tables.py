@@ -1,0 +1,345 @@
+"""The tables, as SQLAlchemy models. Ids are native `uuid` (strings in Python), times `*_ms` are BIGINT milliseconds on
+the server's clock, money is integer cents, coordinates are WGS84 degrees.
+
+Triggers (the lifecycle's second lock) are not part of the models: see `migrations/versions/0002_locks.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Float,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Text,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from domain.lifecycle import TASK_ENDED, OfferStatus, OrderEvent, OrderStatus, Role, TaskKind, TaskStatus
+
+Uid = Uuid(as_uuid=False)
+
+
+class Base(DeclarativeBase):
+    """Every constraint has a stable name: a refused record is reported by it."""
+
+    metadata = MetaData(
+        naming_convention={
+            "pk": "pk_%(table_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+        }
+    )
+    type_annotation_map = {str: Text, int: BigInteger, float: Float(53)}  # noqa: RUF012 - read by SQLAlchemy
+
+
+def _one_of(column: str, values: Iterable[str]) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+def _on_earth(*names: str) -> tuple[CheckConstraint, ...]:
+    """Latitude and longitude ranges; NaN and the infinities fail them too."""
+    return tuple(
+        CheckConstraint(
+            f"{name}lat BETWEEN -90 AND 90 AND {name}lng BETWEEN -180 AND 180", name=f"{name or 'on_'}earth"
+        )
+        for name in names
+    )
+
+
+class User(Base):
+    """An account. A user of role merchant is the merchant: `merchant_id` elsewhere is this id."""
+
+    __tablename__ = "users"
+    user_id: Mapped[str] = mapped_column(Uid, primary_key=True)
+    email: Mapped[str]
+    password_hash: Mapped[str]
+    role: Mapped[str]
+    name: Mapped[str]
+    created_ms: Mapped[int]
+    __table_args__ = (_one_of("role", Role), Index("uq_users_email", text("lower(email)"), unique=True))
+
+
+class Store(Base):
+    __tablename__ = "stores"
+    store_id: Mapped[str] = mapped_column(Uid, primary_key=True)
+    merchant_id: Mapped[str] = mapped_column(Uid, ForeignKey("users.user_id"), index=True)
+    region_id: Mapped[str] = mapped_column(index=True)
+    name: Mapped[str]
+    lat: Mapped[float]
+    lng: Mapped[float]
+    address: Mapped[str]
+    __table_args__ = _on_earth("")
+
+
+class Product(Base):
+    __tablename__ = "products"
+    product_id: Mapped[str] = mapped_column(Uid, primary_key=True)
+    store_id: Mapped[str] = mapped_column(Uid, ForeignKey("stores.store_id"), index=True)
+    name: Mapped[str]
+    category: Mapped[str]
+    price_cents: Mapped[int]
+    __table_args__ = (CheckConstraint("price_cents >= 0", name="price"),)
+
+
+class Order(Base):
+    """`domain.order.OrderState` with the head of its dossier, so that a chain grows without being read."""
+
+    __tablename__ = "orders"
+    order_id: Mapped[str] = mapped_column(Uid, primary_key=True)
+    region_id: Mapped[str]
+    customer_id: Mapped[str] = mapped_column(Uid)
+    merchant_id: Mapped[str] = mapped_column(Uid)
+    store_id: Mapped[str] = mapped_column(Uid, ForeignKey("stores.store_id"))
+    status: Mapped[str]
+    version: Mapped[int] = mapped_column(Integer)
+    min_age: Mapped[int] = mapped_column(Integer)
+    total_cents: Mapped[int]
+    pickup_lat: Mapped[float]
+    pickup_lng: Mapped[float]
+    dropoff_lat: Mapped[float]
+    dropoff_lng: Mapped[float]
+    dropoff_address: Mapped[str]
+    created_ms: Mapped[int]
+    updated_ms: Mapped[int]
+    age_attempts: Mapped[int] = mapped_column(Integer)
+    payment_ref: Mapped[str | None]
+    ready_ms: Mapped[int | None]
+    due_ms: Mapped[int | None]
+    dossier_seq: Mapped[int] = mapped_column(Integer)
+    dossier_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    # The status is in no index on purpose: most updates then stay on their page (HOT).
+    __table_args__ = (
+        _one_of("status", OrderStatus),
+        *_on_earth("pickup_", "dropoff_"),
+        CheckConstraint("version > 0 AND dossier_seq > 0 AND octet_length(dossier_hash) = 32", name="head"),
+        CheckConstraint("min_age >= 0 AND total_cents >= 0 AND age_attempts >= 0", name="amounts"),
+        Index("ix_orders_customer", "customer_id", "created_ms", "order_id"),
+        Index("ix_orders_merchant", "merchant_id", "created_ms", "order_id"),
+        Index("ix_orders_created", "created_ms", "order_id"),
+        Index("ix_orders_region", "region_id"),
+        {"postgresql_with": {"fillfactor": "80"}},
+    )
+
+
+class OrderItem(Base):
+    __tablename__ = "order_items"
+    order_id: Mapped[str] = mapped_column(Uid, ForeignKey("orders.order_id"), primary_key=True)
+    line: Mapped[int] = mapped_column(Integer, primary_key=True)
+    product_id: Mapped[str] = mapped_column(Uid, ForeignKey("products.product_id"))
+    quantity: Mapped[int] = mapped_column(Integer)
+    __table_args__ = (CheckConstraint("quantity BETWEEN 1 AND 1000", name="quantity"),)
+
+
+_ENDED = ", ".join(f"'{status}'" for status in sorted(TASK_ENDED))
+_LIVE = f"status NOT IN ({_ENDED})"
+
+
+class Task(Base):
+    """`domain.records.TaskRow`."""
+
+    __tablename__ = "tasks"
+    task_id: Mapped[str] = mapped_column(Uid, primary_key=True)
+    order_id: Mapped[str] = mapped_column(Uid, ForeignKey("orders.order_id"), index=True)
+    region_id: Mapped[str]
+    kind: Mapped[str]
+    status: Mapped[str]
+    store_id: Mapped[str] = mapped_column(Uid)
+    pickup_lat: Mapped[float]
+    pickup_lng: Mapped[float]
+    dropoff_lat: Mapped[float]
+    dropoff_lng: Mapped[float]
+    dropoff_address: Mapped[str]
+    min_age: Mapped[int] = mapped_column(Integer)
+    opened_ms: Mapped[int]
+    ready_ms: Mapped[int]
+    due_ms: Mapped[int]
+    driver_id: Mapped[str | None] = mapped_column(Uid)
+    offer_id: Mapped[str | None] = mapped_column(Uid)
+    ended_ms: Mapped[int | None]
+    __table_args__ = (
+        _one_of("kind", TaskKind),
+        _one_of("status", TaskStatus),
+        *_on_earth("pickup_", "dropoff_"),
+        CheckConstraint("min_age >= 0", name="min_age"),
+        CheckConstraint("status <> 'OPEN' OR driver_id IS NULL", name="open_is_free"),
+        CheckConstraint(
+            "status IN ('OPEN', 'OFFERED', 'CANCELLED') OR driver_id IS NOT NULL", name="held_has_driver"
+        ),
+        # `uq_tasks_delivery`: an order has one delivery under way at most.
+        Index(
+            "uq_tasks_delivery",
+            "order_id",
+            unique=True,
+            postgresql_where=text(f"kind = 'DELIVERY' AND {_LIVE}"),
+        ),
+        Index("ix_tasks_live", "region_id", postgresql_where=text(_LIVE)),
+        Index(
+            "ix_tasks_driver_live", "driver_id", postgresql_where=text(f"driver_id IS NOT NULL AND {_LIVE}")
+        ),
+        Index("ix_tasks_ended", "region_id", "ended_ms", postgresql_where=text("ended_ms IS NOT NULL")),
+        {"postgresql_with": {"fillfactor": "80"}},
+    )
+
+
+class Offer(Base):
+    """`domain.records.OfferRow`: the offer log, one row per offer with its features and its outcome."""
+
+    __tablename__ = "offers"
+    offer_id: Mapped[str] = mapped_column(Uid, primary_key=True)
+    region_id: Mapped[str]
+    driver_id: Mapped[str] = mapped_column(Uid)
+    task_ids: Mapped[list[str]] = mapped_column(ARRAY(Uid))
+    status: Mapped[str]
+    made_ms: Mapped[int]
+    expires_ms: Mapped[int]
+    features: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    seen_ms: Mapped[int | None]
+    closed_ms: Mapped[int | None]
+    reason: Mapped[str | None]
+    __table_args__ = (
+        _one_of("status", OfferStatus),
+        CheckConstraint("cardinality(task_ids) > 0", name="task_ids"),
+        CheckConstraint("(status = 'OFFERED') = (closed_ms IS NULL)", name="closed"),
+        Index("ix_offers_expires", "expires_ms", postgresql_where=text("status = 'OFFERED'")),
+        Index("ix_offers_driver_live", "driver_id", postgresql_where=text("status = 'OFFERED'")),
+        Index("ix_offers_region_status", "region_id", "status"),
+        Index("ix_offers_closed", "region_id", "closed_ms", postgresql_where=text("closed_ms IS NOT NULL")),
+        {"postgresql_with": {"fillfactor": "80"}},
+    )
+
+
+class DossierEvent(Base):
+    """`domain.dossier.Entry`. Append-only: triggers refuse update, delete, truncate and a link that does not fit."""
+
+    __tablename__ = "dossier_events"
+    order_id: Mapped[str] = mapped_column(Uid, ForeignKey("orders.order_id"), primary_key=True)
+    seq: Mapped[int] = mapped_column(Integer, primary_key=True)
+    type: Mapped[str]
+    status: Mapped[str]
+    at_ms: Mapped[int]
+    actor: Mapped[str]
+    payload: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    prev_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    hash: Mapped[bytes] = mapped_column(LargeBinary)
+    __table_args__ = (
+        _one_of("type", OrderEvent),
+        _one_of("status", OrderStatus),
+        CheckConstraint("seq > 0 AND octet_length(prev_hash) = 32 AND octet_length(hash) = 32", name="link"),
+    )
+
+
+class DoorstepCheck(Base):
+    """`domain.records.DoorCheck`. Append-only, like the dossier."""
+
+    __tablename__ = "doorstep_checks"
+    check_id: Mapped[str] = mapped_column(Uid, primary_key=True)
+    order_id: Mapped[str] = mapped_column(Uid, ForeignKey("orders.order_id"), index=True)
+    task_id: Mapped[str] = mapped_column(Uid, ForeignKey("tasks.task_id"))
+    driver_id: Mapped[str] = mapped_column(Uid)
+    passed: Mapped[bool]
+    over_age: Mapped[bool]
+    not_expired: Mapped[bool]
+    name_matches: Mapped[bool]
+    sober: Mapped[bool]
+    method: Mapped[str]
+    vendor_ref: Mapped[str]
+    at_ms: Mapped[int]
+    __table_args__ = (
+        CheckConstraint("NOT passed OR (over_age AND not_expired AND name_matches AND sober)", name="passed"),
+    )
+
+
+class Idempotency(Base):
+    """`domain.records.StoredAnswer`. `region_id` is set on the answers that a region gave."""
+
+    __tablename__ = "idempotency"
+    scope: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str]
+    code: Mapped[str | None]
+    detail: Mapped[str]
+    body: Mapped[dict[str, Any]] = mapped_column(
+        JSON
+    )  # not JSONB: a repeat gets the fields in the same order
+    region_id: Mapped[str | None]
+    at_ms: Mapped[int]
+    __table_args__ = (
+        Index("ix_idempotency_at", "at_ms"),
+        Index("ix_idempotency_region", "region_id", "at_ms", postgresql_where=text("region_id IS NOT NULL")),
+    )
+
+
+class Outbox(Base):
+    """`domain.records.OutboxEvent`. `done_at` is wall time."""
+
+    __tablename__ = "outbox"
+    event_id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    channel: Mapped[str]
+    topic: Mapped[str]
+    region_id: Mapped[str]
+    order_id: Mapped[str] = mapped_column(Uid)
+    at_ms: Mapped[int]
+    payload: Mapped[dict[str, Any]] = mapped_column(JSON)
+    done_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    __table_args__ = (
+        Index("ix_outbox_unpublished", "event_id", postgresql_where=text("published_at IS NULL")),
+    )
+
+
+class Region(Base):
+    """The fence: an append of another epoch than this one is refused."""
+
+    __tablename__ = "regions"
+    region_id: Mapped[str] = mapped_column(primary_key=True)
+    epoch: Mapped[int]
+    __table_args__ = (CheckConstraint("epoch > 0", name="epoch"),)
+
+
+class OrderEdge(Base):
+    """`domain.lifecycle.ORDER_EDGES`, which the triggers look up."""
+
+    __tablename__ = "order_edges"
+    from_status: Mapped[str] = mapped_column(primary_key=True)
+    to_status: Mapped[str] = mapped_column(primary_key=True)
+
+
+class TaskEdge(Base):
+    """`domain.lifecycle.TASK_EDGES`."""
+
+    __tablename__ = "task_edges"
+    from_status: Mapped[str] = mapped_column(primary_key=True)
+    to_status: Mapped[str] = mapped_column(primary_key=True)
+
+
+class OfferEdge(Base):
+    """`domain.lifecycle.OFFER_EDGES`."""
+
+    __tablename__ = "offer_edges"
+    from_status: Mapped[str] = mapped_column(primary_key=True)
+    to_status: Mapped[str] = mapped_column(primary_key=True)
+
+
+class TaskStart(Base):
+    """`domain.lifecycle.TASK_START`."""
+
+    __tablename__ = "task_starts"
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    status: Mapped[str]

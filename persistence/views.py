@@ -1,0 +1,72 @@
+"""What the read queries give back."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from domain.lifecycle import Role
+from domain.order import OrderState
+from domain.records import OfferRow, TaskRow
+
+
+class User(Struct, frozen=True, kw_only=True):
+    """An account; `email` in lower case. A user of role merchant is the merchant."""
+
+    user_id: str
+    email: str
+    password_hash: str
+    role: Role
+    name: str
+    created_ms: int
+
+
+class Store(Struct, frozen=True, kw_only=True):
+    """A merchant's store."""
+
+    store_id: str
+    merchant_id: str
+    region_id: str
+    name: str
+    lat: float
+    lng: float
+    address: str
+
+
+class Product(Struct, frozen=True, kw_only=True):
+    """Something a store sells; the category decides the age it asks for."""
+
+    product_id: str
+    store_id: str
+    name: str
+    category: str
+    price_cents: int
+
+
+class OrderRow(OrderState, frozen=True, kw_only=True):
+    """An order with its items, when it last changed, and the head of its dossier."""
+
+    updated_ms: int
+    dossier_seq: int
+    dossier_hash: bytes
+
+
+class Cursor(Struct, frozen=True):
+    """The last order of a page: the next page starts after it."""
+
+    created_ms: int
+    order_id: str
+
+
+class OrderPage(Struct, frozen=True):
+    """Orders newest first; `next` is None on the last page."""
+
+    orders: list[OrderRow]
+    next: Cursor | None
+
+
+class DriverWork(Struct, frozen=True):
+    """A driver's open offers with the tasks that they offer, and the tasks that the driver holds."""
+
+    offers: list[OfferRow]
+    offered_tasks: list[TaskRow]
+    tasks: list[TaskRow]

@@ -1,0 +1,1 @@
+"""The virtual city: drivers, customers, merchants and replays of real days."""

@@ -1,0 +1,39 @@
+"""What a driver's brain asks of its shell."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from msgspec import Struct
+
+from domain.protocol import ClientFrame
+
+
+class Send(Struct, frozen=True):
+    """Send the frame on the socket."""
+
+    frame: ClientFrame
+
+
+class Call(Struct, frozen=True):
+    """POST `body` to `path` with `key` as Idempotency-Key and bring the answer back to `Brain.on_answer`."""
+
+    key: str
+    path: str
+    body: dict[str, Any]
+
+
+class Resync(Struct, frozen=True):
+    """Server and driver disagree: connect anew and let the snapshot say how things stand."""
+
+    reason: str
+
+
+class Told(Struct, frozen=True):
+    """For the run's books: this order was `delivered`, `refused` (goods still in the car), `returned` or is `gone`."""
+
+    kind: str
+    order_id: str
+
+
+Action: TypeAlias = Send | Call | Resync | Told

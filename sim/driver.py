@@ -1,0 +1,177 @@
+"""A driver's shell: one real socket, dumb. It decodes, asks the brain, and carries out what the brain says."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import msgspec
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, WebSocketException
+
+from domain import protocol as wire
+from sim.actions import Action, Call, Resync, Send, Told
+from sim.api import Account, Api, ServerRefused
+from sim.brain import Brain
+from sim.clock import ServerTime
+
+CONNECT_TIMEOUT_S = 20.0  # wall; a storm of reconnects may keep a server busy for a while
+BACK_OFF_MIN_S, BACK_OFF_MAX_S = 0.2, 5.0
+
+
+class DriverBot:
+    """Runs one brain on sockets until its shift is over, reconnecting as often as it takes.
+
+    `told(kind, order_id, now_s)` hears of every order that ended in this driver's hands; `accept_s` gets the wall time
+    from each accept sent to its durable answer.
+    """
+
+    def __init__(
+        self,
+        *,
+        api: Api,
+        clock: ServerTime,
+        account: Account,
+        brain: Brain,
+        told: Callable[[str, str, float], None],
+        accept_s: Callable[[float], None] | None = None,
+    ) -> None:
+        self.brain, self.account = brain, account
+        self.connected = False
+        self._api, self._clock, self._told, self._accept_s = api, clock, told, accept_s
+        self._ws: ClientConnection | None = None
+        self._timeout: asyncio.Timeout | None = None
+        self._calls: set[asyncio.Task[None]] = set()
+        self._accepts: dict[str, float] = {}
+        self._welcomed = False
+
+    async def run(self) -> None:
+        """The whole shift."""
+        await self._clock.sleep_until(self.brain.on_s)
+        wait_s, connects = BACK_OFF_MIN_S, 0
+        try:
+            while not self.brain.done:
+                self._welcomed = False
+                code = await self._connect_once(connects)
+                connects += 1
+                self._forget_socket()
+                if code == wire.CLOSE_TAKEN_OVER:
+                    self.brain.stats["taken_over"] += 1
+                    return
+                if self.brain.done:
+                    return
+                if code == 1008 and not self._welcomed:
+                    await self._renew()
+                wait_s = BACK_OFF_MIN_S if self._welcomed else min(BACK_OFF_MAX_S, wait_s * 2)
+                await asyncio.sleep(wait_s * random.uniform(0.5, 1.5))
+                self.brain.tick(self._clock.now_s())
+        finally:
+            self._forget_socket()
+            for call in self._calls:
+                call.cancel()
+
+    async def _connect_once(self, connects: int) -> int:
+        """Open a socket and serve it to its end; returns the close code, 0 when there was no connection."""
+        try:
+            async with connect(
+                self._api.socket_url,
+                subprotocols=[wire.SUBPROTOCOL],  # type: ignore[list-item]
+                compression=None,  # frames are small: deflating them costs more than it saves
+                open_timeout=CONNECT_TIMEOUT_S,
+                close_timeout=2,
+                proxy=None,
+            ) as ws:
+                self._ws, self.connected = ws, True
+                self.brain.stats["reconnects"] += connects > 0
+                await self._serve(ws)
+        except ConnectionClosed as closed:
+            return closed.rcvd.code if closed.rcvd is not None else 1006
+        except (OSError, TimeoutError, InvalidHandshake, WebSocketException):
+            self.brain.stats["failed_connects"] += 1
+            return 0
+        return 1000
+
+    async def _serve(self, ws: ClientConnection) -> None:
+        await ws.send(wire.encode(wire.Hello(self.account.token, self.brain.resume_from)), text=True)
+        brain, clock = self.brain, self._clock
+        while not brain.done:
+            try:
+                async with asyncio.timeout(clock.wall_until(brain.next_wake_s())) as self._timeout:
+                    raw = await ws.recv()
+            except TimeoutError:
+                actions = brain.tick(clock.now_s())
+            else:
+                actions = self._take(raw)
+            finally:
+                self._timeout = None
+            await self._carry_out(actions)
+            await asyncio.sleep(0)  # a full inbox must not keep the other drivers of this process waiting
+
+    def _take(self, raw: str | bytes) -> list[Action]:
+        try:
+            frame = wire.decode_server(raw)
+        except msgspec.MsgspecError:
+            self.brain.stats["unknown_frames"] += 1
+            return []
+        if isinstance(frame, wire.Welcome):
+            self._welcomed = True
+        elif isinstance(frame, wire.OfferAccepted) and frame.in_reply_to in self._accepts:
+            took_s = time.perf_counter() - self._accepts.pop(frame.in_reply_to)
+            if self._accept_s is not None:
+                self._accept_s(took_s)
+        return self.brain.on_frame(self._clock.now_s(), frame)
+
+    async def _carry_out(self, actions: list[Action]) -> None:
+        for action in actions:
+            match action:
+                case Send(frame=frame):
+                    if self._ws is not None:
+                        if isinstance(frame, wire.OfferAccept) and self._accept_s is not None:
+                            self._accepts.setdefault(frame.id, time.perf_counter())
+                        await self._ws.send(wire.encode(frame), text=True)
+                case Call():
+                    task = asyncio.create_task(self._call(action))
+                    self._calls.add(task)
+                    task.add_done_callback(self._calls.discard)
+                case Told(kind=kind, order_id=order_id):
+                    self._told(kind, order_id, self._clock.now_s())
+                case Resync():
+                    if self._ws is not None:
+                        await self._ws.close()
+
+    async def _call(self, call: Call) -> None:
+        try:
+            reply = await self._api.request(
+                "POST", call.path, account=self.account, body=call.body, key=call.key
+            )
+            status, body = reply.status, reply.body if isinstance(reply.body, dict) else {}
+        except ServerRefused:  # not even a new token could be had
+            status, body = 0, {}
+        actions = self.brain.on_answer(self._clock.now_s(), call.key, status, body)
+        with suppress(
+            ConnectionClosed
+        ):  # the reading loop sees it too; what was unsent goes after the next welcome
+            await self._carry_out(actions)
+        self._wake_in(self._clock.wall_until(self.brain.next_wake_s()))
+
+    def end_shift(self) -> None:
+        """Take no more offers, finish what is held, hang up."""
+        self.brain.end_shift(self._clock.now_s())
+        self._wake_in(0.0)
+
+    def _wake_in(self, wall_s: float) -> None:
+        if self._timeout is not None and not self._timeout.expired():
+            self._timeout.reschedule(asyncio.get_running_loop().time() + wall_s)
+
+    async def _renew(self) -> None:
+        try:
+            await self._api.renew(self.account)
+        except ServerRefused:
+            self.brain.stats["sign_in_refused"] += 1
+
+    def _forget_socket(self) -> None:
+        self._ws, self.connected = None, False
+        self.brain.on_disconnect()

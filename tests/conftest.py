@@ -1,0 +1,74 @@
+"""Fixtures shared by all tests. Real services: embedded ones, unless DATABASE_URL and REDIS_URL name others."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from doorstep.embedded import Embedded, Services, temporary_database
+
+# A loaded machine is slow, not wrong; in CI the same examples every time.
+hypothesis.settings.register_profile("local", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture(scope="session")
+def embedded_services() -> Iterator[Services]:
+    """`database_url` and `redis_url` of servers to test against, started once for the session."""
+    database_url, redis_url = os.environ.get("DATABASE_URL"), os.environ.get("REDIS_URL")
+    if database_url and redis_url:
+        yield Services(database_url.replace("+asyncpg", "", 1), redis_url)
+        return
+    # Not pytest's own folder: it is closed to the user that Postgres becomes under root.
+    folder = Path(tempfile.mkdtemp(prefix="doorstep-test-"))
+    try:
+        with Embedded(folder) as embedded:
+            yield Services(
+                database_url.replace("+asyncpg", "", 1) if database_url else embedded.database_url,
+                redis_url or embedded.redis_url,
+            )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def redis_url(embedded_services: Services) -> str:
+    """The session's Redis, shared by all tests: use keys of your own."""
+    return embedded_services.redis_url
+
+
+@pytest.fixture(scope="module")
+def database_url(embedded_services: Services) -> Iterator[str]:
+    """An empty database of this module's own, dropped after it. Tests of one module share it."""
+    with temporary(embedded_services) as url:
+        yield url
+
+
+@pytest.fixture
+def fresh_database_url(embedded_services: Services) -> Iterator[str]:
+    """An empty database for this test alone (about 0.1 s)."""
+    with temporary(embedded_services) as url:
+        yield url
+
+
+@contextmanager
+def temporary(services: Services) -> Iterator[str]:
+    # On a loop in a thread of its own: the test may be running one already.
+    loop = asyncio.new_event_loop()
+    manager = temporary_database(services.database_url)
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            yield thread.submit(loop.run_until_complete, manager.__aenter__()).result()
+        finally:
+            thread.submit(loop.run_until_complete, manager.__aexit__(None, None, None)).result()
+            loop.close()

@@ -1,0 +1,67 @@
+"""Two live actors for one market: only the one with the newest epoch can change anything."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from domain.lifecycle import Role
+from domain.messages import Ask, Cancel
+from tests.integration.live import LiveServer, Town, until
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def cluster(server: LiveServer) -> Iterator[None]:
+    """This process as one more client of the server's Ray cluster."""
+    import doorstep.cluster  # noqa: F401 - sets Ray's environment before Ray is imported
+    import ray
+
+    ray.init(address="auto", namespace="doorstep", configure_logging=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+async def test_a_stale_region_is_fenced_and_changes_nothing(server: LiveServer, cluster: None, town: Town) -> None:
+    import ray
+    from actors.remote import RegionActor
+
+    driver = await town.driver()
+    order_id = await town.order()
+    task = await driver.accept(await driver.offer())
+    first = await _epoch(town)
+
+    # A second actor of the same market takes the next epoch: the region that serves is stale now and does not know it.
+    twin = ray.remote(RegionActor).options(name="twin", num_cpus=0, max_restarts=0).remote("tx-dfw")
+    await twin.started.remote()
+    assert (await twin.stats.remote())["epoch"] == first + 1
+    pid = server.pid("region")
+
+    # Its next append is fenced: it dies, comes back with an epoch of its own, and the driver gets an answer from there.
+    await driver.to_the_door(task)
+    assert await town.status(order_id) == "AT_DOOR"
+    assert await _epoch(town) == first + 2
+    assert server.pid("region") != pid
+
+    # Now the twin is the stale one. It still believes that the order can be cancelled.
+    ask = Ask(
+        scope="twin", key="1", fingerprint="", role=Role.DISPATCHER, principal_id=driver.account.user_id,
+        action=Cancel(order_id),
+    )  # fmt: skip
+    before = await town.dossier_types(order_id)
+    with pytest.raises(ray.exceptions.RayActorError):
+        await asyncio.wait_for(twin.post.remote([ask]), 20)
+    assert await town.dossier_types(order_id) == before
+    assert await town.status(order_id) == "AT_DOOR"
+    assert await _epoch(town) == first + 2
+
+
+async def _epoch(town: Town) -> int:
+    async def epoch() -> int | None:
+        reply = await town.api.request("GET", "/v1/regions/tx-dfw/stats")
+        return int(reply.body["epoch"]) if reply.ok else None
+
+    return await until(epoch)

@@ -1,0 +1,118 @@
+"""kill -9 in the middle of things: a pause and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from domain import protocol as wire
+from tests.integration.live import LiveServer, Phone, Town, new_key, until
+
+pytestmark = pytest.mark.integration
+
+BACK_WITHIN_S = 5.0
+DRIVERS = 6
+
+
+async def _drive(town: Town, phone: Phone, order_ids: set[str]) -> None:
+    """Take whatever is offered to the door until all orders are delivered."""
+    while True:
+        offer = await phone.offer(deadline_s=60)
+        answer = await phone.ask(wire.OfferAccept(new_key(), offer.offer_id), deadline_s=30)
+        if not isinstance(answer, wire.OfferAccepted):
+            assert isinstance(answer, wire.Error)
+            assert answer.code in ("OFFER_TAKEN", "OFFER_EXPIRED")
+            continue
+        task = answer.tasks[0]
+        await phone.to_the_door(task)
+        assert (await phone.check_id(task.order_id)).ok
+        assert (await phone.deliver(task.order_id)).ok
+        order_ids.discard(task.order_id)
+
+
+@pytest.mark.parametrize("part", ["region", "persistence"])
+async def test_work_goes_on_over_a_kill(server: LiveServer, town: Town, part: str) -> None:
+    phones = [await town.driver(away=0.005 * i) for i in range(1, DRIVERS + 1)]
+    order_ids = {await town.order() for _ in range(DRIVERS)}
+    waiting = set(order_ids)
+    drives = [asyncio.create_task(_drive(town, phone, waiting)) for phone in phones]
+    await until(_some_assigned(town, order_ids))
+    pid = server.pid(part)
+    killed_s = server.kill(part)
+
+    async def answers() -> bool:
+        # A durable command is the proof: it needs the gateway, the region or the rows, and the database.
+        return (await town.post("/v1/orders/" + await town.draft() + "/cancel", town.customer)).ok
+
+    async def region_serves() -> bool:
+        stats = await town.api.request("GET", "/v1/regions/tx-dfw/stats")
+        return stats.ok and server.pid(part) != pid
+
+    await until(region_serves, BACK_WITHIN_S * 2)
+    await until(answers, BACK_WITHIN_S)
+    assert time.monotonic() - killed_s < BACK_WITHIN_S
+    late = {await town.order() for _ in range(3)}
+    waiting |= late
+    for order_id in order_ids | late:
+        await town.wait_status(order_id, "DELIVERED", "CLOSED", deadline_s=60)
+    for drive in drives:
+        drive.cancel()
+    results = await asyncio.gather(*drives, return_exceptions=True)
+    assert all(isinstance(result, asyncio.CancelledError) for result in results), results
+    for order_id in order_ids | late:
+        types = await town.dossier_types(order_id)
+        assert types.count("TASK_ASSIGNED") == types.count("DELIVERED") == 1
+    assert all(phone.closes == [] for phone in phones)  # the sockets noticed nothing
+
+
+async def test_an_accepted_task_outlives_the_region(server: LiveServer, town: Town) -> None:
+    driver = await town.driver()
+    order_id = await town.order()
+    task = await driver.accept(await driver.offer())
+    server.kill("region")
+    answer = await driver.ask(wire.TaskArrive(new_key(), task.task_id), deadline_s=30)
+    assert isinstance(answer, wire.TaskUpdated)
+    assert answer.task.status == "AT_PICKUP"
+    assert await town.status(order_id) == "ASSIGNED"
+
+
+async def test_drivers_resume_after_the_gateway_was_killed_and_miss_nothing(server: LiveServer, town: Town) -> None:
+    driver = await town.driver(reconnect=True)
+    order_id = await town.order()
+    task = await driver.accept(await driver.offer())
+    seqs_before = [frame.seq for frame in driver.frames if frame.seq]
+    killed_s = server.kill("gateway")
+    await driver.wait_for(lambda: driver.closes, 10)
+    await driver.wait_for(lambda: len(driver.resumes) == 2, 30)
+    assert time.monotonic() - killed_s < BACK_WITHIN_S * 2
+    assert driver.resumes[-1] is True
+    await town.api.sign_in(town.customer)
+    assert (await town.merchant_does(order_id, "ready")).ok  # which the driver must hear of
+    update = await driver.expect(wire.TaskUpdated, in_reply_to=None)
+    assert update.task.task_id == task.task_id
+    seqs = [frame.seq for frame in driver.frames if frame.seq]
+    assert seqs == sorted(set(seqs))
+    assert seqs[: len(seqs_before)] == seqs_before
+
+
+async def test_what_happens_while_a_driver_is_away_is_told_on_return(town: Town) -> None:
+    driver = await town.driver()
+    order_id = await town.order()
+    task = await driver.accept(await driver.offer())
+    await driver.close()
+    assert (await town.merchant_does(order_id, "ready")).ok
+    assert (await town.post(f"/v1/orders/{order_id}/cancel", town.customer)).ok
+    await driver.open()
+    assert driver.resumes == [False, True]
+    await driver.expect(wire.TaskCancelled, task_id=task.task_id)
+    seqs = [frame.seq for frame in driver.frames if frame.seq]
+    assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
+
+
+def _some_assigned(town: Town, order_ids: set[str]):  # type: ignore[no-untyped-def]
+    async def some() -> bool:
+        return "ASSIGNED" in [await town.status(order_id) for order_id in order_ids]
+
+    return some

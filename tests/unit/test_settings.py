@@ -1,0 +1,178 @@
+"""Settings: read from the environment, refused with sentences, listed in `.env.example`."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from actors.config import Limits
+from doorstep.settings import Settings, SettingsError, explain_settings, load_settings, local_secret
+
+ROOT = Path(__file__).parents[2]
+LONG = "x" * 32
+PRODUCTION: dict[str, str] = {
+    "DOORSTEP_ENV": "production",
+    "JWT_SECRET": LONG,
+    "INTERNAL_TOKEN": LONG,
+    "IDENTITY_VENDOR": "onfido",
+    "PAYMENT_VENDOR": "stripe",
+}
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    for row in explain_settings():
+        monkeypatch.delenv(row.name, raising=False)
+    monkeypatch.chdir(tmp_path)  # no .env of the developer's
+    return monkeypatch
+
+
+def setenv(environment: pytest.MonkeyPatch, values: dict[str, str]) -> None:
+    for name, value in values.items():
+        environment.setenv(name, value)
+
+
+def test_defaults_need_nothing() -> None:
+    settings = load_settings()
+    assert settings.environment == "local"
+    assert settings.region_ids == ("tx-dfw",)
+    assert settings.database_url is None
+
+
+def test_environment_wins_over_dotenv(clean_environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("PORT=8001\nHOST=0.0.0.0\nSOME_OTHER_PROGRAM=1\nREDIS_URL=\n")
+    clean_environment.setenv("PORT", "8002")
+    settings = load_settings()
+    assert (settings.port, settings.host, settings.redis_url) == (8002, "0.0.0.0", None)
+    assert load_settings(port=8003).port == 8003
+
+
+def test_only_its_own_name_sets_the_environment(clean_environment: pytest.MonkeyPatch) -> None:
+    clean_environment.setenv("ENVIRONMENT", "something else's")
+    assert load_settings().environment == "local"
+    assert load_settings(environment="test").environment == "test"
+
+
+def test_unknown_names_in_code_are_refused() -> None:
+    with pytest.raises(TypeError, match="porrt is not a setting"):
+        load_settings(porrt=1)
+
+
+def test_every_problem_is_a_sentence_naming_its_variable(clean_environment: pytest.MonkeyPatch) -> None:
+    bad = {
+        "PORT": "99999",
+        "SPEED": "fast",
+        "REGIONS": "tx-dfw,Dallas",
+        "DATABASE_URL": "mysql://u:hunter2@h/d",
+        "JWT_SECRET": "hunter2",
+        "DOORSTEP_ENV": "prod",
+    }
+    setenv(clean_environment, bad)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    lines = str(caught.value).splitlines()
+    assert {line.split(":")[0] for line in lines} == set(bad)
+    assert "'Dallas' is none" in str(caught.value)
+    assert "hunter2" not in str(caught.value), "secrets are not repeated"
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("postgresql://u:p@h:5432/d", "postgresql://u:p@h:5432/d"),
+        ("postgresql+asyncpg://u:p@h/d", "postgresql://u:p@h/d"),
+        ("postgres://u:p@h/d", "postgresql://u:p@h/d"),
+    ],
+)
+def test_database_url_is_brought_to_one_form(given: str, kept: str) -> None:
+    assert load_settings(database_url=given).database_url == kept
+
+
+def test_production_with_everything_set_is_accepted(clean_environment: pytest.MonkeyPatch) -> None:
+    setenv(clean_environment, PRODUCTION)
+    settings = load_settings()
+    assert (settings.jwt_key(), settings.internal_key()) == (LONG, LONG)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"SPEED": "2"}, "SPEED must be 1 in production, and is 2"),
+        ({"JWT_SECRET": ""}, "JWT_SECRET is required in production"),
+        ({"INTERNAL_TOKEN": ""}, "INTERNAL_TOKEN is required in production"),
+        ({"JWT_SECRET": "x" * 31}, "JWT_SECRET: must be at least 32 bytes long"),
+        ({"IDENTITY_VENDOR": "fake"}, "IDENTITY_VENDOR must name a real vendor in production"),
+        ({"PAYMENT_VENDOR": "fake"}, "PAYMENT_VENDOR must name a real vendor in production"),
+        ({"OPS_OPEN": "true"}, "OPS_OPEN must be off in production"),
+    ],
+)
+def test_production_refuses(
+    clean_environment: pytest.MonkeyPatch, change: dict[str, str], sentence: str
+) -> None:
+    setenv(clean_environment, PRODUCTION | change)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert sentence in str(caught.value)
+
+
+def test_fake_vendors_in_production_have_to_be_asked_for(clean_environment: pytest.MonkeyPatch) -> None:
+    fakes = {"IDENTITY_VENDOR": "fake", "PAYMENT_VENDOR": "fake", "ALLOW_FAKE_VENDORS": "true"}
+    setenv(clean_environment, PRODUCTION | fakes)
+    assert load_settings().identity_vendor == "fake"
+
+
+def test_generated_secrets_are_kept_and_private(tmp_path: Path) -> None:
+    settings = load_settings(data_dir=tmp_path / "data")
+    first = settings.jwt_key()
+    assert len(first.encode()) >= 32
+    assert first != settings.internal_key()
+    assert load_settings(data_dir=tmp_path / "data").jwt_key() == first
+    kept = sorted((tmp_path / "data").iterdir())
+    assert [path.name for path in kept] == ["internal_token", "jwt_secret"]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in kept} == {0o600}
+
+
+def test_a_secret_made_by_someone_faster_is_taken_over(
+    clean_environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def link(_draft: Path, path: Path) -> None:
+        Path(path).write_text("theirs")
+        raise FileExistsError
+
+    clean_environment.setattr(os, "link", link)
+    assert local_secret(tmp_path, "key") == "theirs"
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]
+
+
+def test_secrets_do_not_show() -> None:
+    assert LONG not in repr(load_settings(jwt_secret=LONG))
+
+
+def test_example_file_lists_every_setting_with_its_default_and_meaning() -> None:
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    pairs = [
+        (lines[i].removeprefix("#"), lines[i - 1].removeprefix("# "))
+        for i in range(len(lines))
+        if lines[i].startswith("#") and not lines[i].startswith("# ")
+    ]
+    assert pairs == [(f"{row.name}={row.default}", row.description) for row in explain_settings()]
+
+
+def test_example_file_uncommented_is_the_defaults(tmp_path: Path) -> None:
+    text = (ROOT / ".env.example").read_text()
+    (tmp_path / ".env").write_text("\n".join(line[1:] for line in text.splitlines() if line[:2] > "# "))
+    assert load_settings() == Settings(_env_file=None)
+
+
+def test_every_limit_of_the_actors_can_be_set_and_has_the_same_default() -> None:
+    settings, limits = load_settings(), Limits()
+    for name in Limits.__struct_fields__:
+        assert getattr(settings, name, "no such setting") == getattr(limits, name), name
+
+
+def test_every_setting_says_what_it_is() -> None:
+    for row in explain_settings():
+        assert row.description, row.name
