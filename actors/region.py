@@ -28,7 +28,7 @@ from domain.messages import (
 from domain.ops import Health, OpsFrame
 from domain.order import refused
 from domain.policy import RegionPolicy
-from domain.ports import Store
+from domain.ports import RegionStore
 from domain.records import Answer, Done, Fenced, RecordRefused, RegionRecords
 from domain.region import Region
 from domain.solve import Plan, SolveRequest
@@ -43,14 +43,14 @@ SendPushes = Callable[[str, list[Push | Kick]], Awaitable[None]]
 
 
 class RegionShell:
-    """A region actor's inside. A failed append ends the region's life and a new one begins from the store, with the next
-    epoch; a fenced append means that another process has the region now, and `on_death` ends this one."""
+    """A region actor's inside. A failed append ends the region's life, and a new one begins from the store with the
+    next epoch; a fenced append means that another process has the region now, and `on_death` ends this one."""
 
     def __init__(
         self,
         region_id: str,
         *,
-        store: Store,
+        store: RegionStore,
         policy: RegionPolicy,
         limits: Limits,
         clock: ServerClock,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -87,10 +88,8 @@ class Relay:
             except Exception as error:
                 log.warning("relay.failed", channel=channel, error=f"{type(error).__name__}: {error}")
             if not more:
-                try:
+                with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(waker.wait(), self._limits.outbox_retry_s)
-                except TimeoutError:
-                    pass
 
     async def _publish(self, events: list[OutboxEvent]) -> list[int]:
         await self._bus.publish(events)
@@ -146,3 +145,7 @@ class Relay:
             )
             await self._store.append([command])
         return [event.event_id]
+
+
+class CaptureDeclined(Exception):
+    """The vendor will not capture what it authorized. Tried again, and in the log each time, until somebody looks."""

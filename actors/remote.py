@@ -39,7 +39,7 @@ def start_actor(cls: type[Any], name: str, *args: object, namespace: str) -> Act
     Resident actors take no CPU slot of Ray's, since they wait most of the time; calls are never repeated by Ray,
     because only the caller knows whether a repeat is harmless.
     """
-    remote = ray.remote(cls).options(  # type: ignore[attr-defined]
+    remote = ray.remote(cls).options(
         name=name,
         namespace=namespace,
         lifetime="detached",
@@ -76,7 +76,7 @@ class Handles:
 
 
 class RemoteStore:
-    """The part of `domain.ports.Store` that a region needs, through a persistence actor."""
+    """`domain.ports.RegionStore` through a persistence actor."""
 
     def __init__(self, handles: Handles, name: str) -> None:
         self._handles, self._name = handles, name

@@ -28,6 +28,7 @@ class RegionPolicy(Struct, frozen=True, kw_only=True):
     solve_tasks_limit: int = 5_000  # open tasks in one solve, oldest first
     answers_limit: int = 50_000  # remembered answers
     closed_offers_limit: int = 20_000  # remembered outcomes of offers
+    ended_tasks_limit: int = 20_000  # remembered tasks that have ended
     repush_s: float = 60.0  # a restarted region tells of offers that ended within this time
     push_ring: int = 64  # unacknowledged pushes kept per driver
     decisions_limit: int = 30

@@ -21,16 +21,23 @@ class Channel(StrEnum):
     WORK = "work"  # `task.opened` for the region; `payment.settle` when an order has come to its end
 
 
-class Store(Protocol):
-    """Hard state. `append` is one transaction: state, dossier, offer log, outbox and idempotency rows together."""
+class RegionStore(Protocol):
+    """Hard state as a region needs it."""
 
     async def append(self, commands: Sequence[Command]) -> list[Outcome]:
-        """Carry out each command for itself; one outcome each, in order. Raises when nothing is known to be durable."""
+        """Carry out each command for itself; one outcome each, in order. Raises when nothing is known to be durable.
+
+        One transaction: state, dossier, offer log, outbox and idempotency rows together.
+        """
         ...
 
     async def open_region(self, region_id: str, now_ms: int) -> RegionImage:
         """Take the region's next epoch (fencing every earlier one) and load its hard state."""
         ...
+
+
+class Store(RegionStore, Protocol):
+    """Hard state, and the events that were committed with it."""
 
     async def outbox_batch(self, channel: Channel, limit: int) -> list[OutboxEvent]:
         """Committed events of a channel that were not marked as done, oldest first."""

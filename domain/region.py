@@ -91,6 +91,7 @@ class Region:
         self.held: dict[str, set[str]] = {}  # driver -> tasks held
         self.offered: dict[str, str] = {}  # driver -> live offer, one at a time
         self.closed: Lately[str, OfferStatus] = Lately(policy.closed_offers_limit)
+        self.ended: Lately[str, TaskStatus] = Lately(policy.ended_tasks_limit)
         self.answers: Lately[tuple[str, str], tuple[str, Answer]] = Lately(policy.answers_limit)
         self.rings: dict[str, deque[ServerFrame]] = {}  # pushes not yet acknowledged
         self.counters = {name: image.counters.get(name, 0) for name in COUNTERS}
@@ -119,6 +120,7 @@ class Region:
             self.answers[(stored.scope, stored.key)] = (stored.fingerprint, stored.answer)
         # A push may have been lost with the process before, so every driver hears again where things stand.
         for task in image.recent_tasks:
+            self.ended[task.task_id] = task.status
             if task.status is TaskStatus.CANCELLED and task.driver_id is not None:
                 self.push(task.driver_id, TaskCancelled(task_id=task.task_id, reason="CANCELLED"))
         since_ms = now_ms - self._ms(self.policy.repush_s)
@@ -201,9 +203,10 @@ class Region:
         ring = self.rings.get(attach.driver_id, ())
         since = attach.resume_from
         base = self.epoch * SEQ_ROOM
+        last = self._last_seq.get(attach.driver_id, base)
         # Every push since `resume_from` is still here when the ring reaches back to it within this epoch.
-        oldest = ring[0].seq if ring else self._last_seq.get(attach.driver_id, base) + 1
-        resumed = since is not None and since >= base and oldest <= since + 1
+        oldest = ring[0].seq if ring else last + 1
+        resumed = since is not None and base <= since <= last and oldest <= since + 1
         missed = tuple(frame for frame in ring if frame.seq > (since or 0)) if resumed else ()
         self._ready.reply = Attached(resumed, self._snapshot(now_ms, attach.driver_id), missed)
 
@@ -262,7 +265,9 @@ class Region:
 
     def _task_opened(self, now_ms: int, opened: TaskOpened) -> None:
         self._ready.reply = Answer()
-        if opened.task.task_id in self.jobs or opened.task.status is not TaskStatus.OPEN:
+        task_id = opened.task.task_id
+        # Told at least once: a late repeat must not bring back a task that has ended meanwhile.
+        if task_id in self.jobs or self.ended.get(task_id) or opened.task.status is not TaskStatus.OPEN:
             return
         self.add_job(Job(opened.task, opened.order), now_ms)
         self.counters["orders"] += 1
@@ -279,10 +284,15 @@ class Region:
         self.jobs[job.task.task_id] = job
         self.by_order[job.task.order_id] = job.task.task_id
         if job.task.status is TaskStatus.OPEN:
-            self.open[job.task.task_id] = None
-            self.wake(now_ms)
+            self._put_open(job.task.task_id, now_ms)
         elif job.held_by is not None:
             self.hold(job)
+
+    def _put_open(self, task_id: str, now_ms: int) -> None:
+        if not self.open:
+            self._looked_ms = now_ms  # nothing was waiting until now, so the longest wait begins now
+        self.open[task_id] = None
+        self.wake(now_ms)
 
     def hold(self, job: Job) -> None:
         """Note that the job's driver holds its task."""
@@ -293,6 +303,7 @@ class Region:
     def end_job(self, now_ms: int, job: Job) -> None:
         """Forget a task that has ended; its driver is free unless something else is held."""
         del self.jobs[job.task.task_id]
+        self.ended[job.task.task_id] = job.task.status
         self.open.pop(job.task.task_id, None)
         if self.by_order.get(job.task.order_id) == job.task.task_id:
             del self.by_order[job.task.order_id]
@@ -318,7 +329,7 @@ class Region:
         self.closed[offer.offer_id] = status
         self.counters[_CLOSED_COUNTER[status]] += 1
         self._note_decline(row)
-        self.fleet.taken[self.fleet.row(offer.driver_id)] += status is OfferStatus.ACCEPTED
+        self.fleet.taken[self.fleet.index[offer.driver_id]] += status is OfferStatus.ACCEPTED
         return row
 
     def close_offer(self, now_ms: int, offer: OfferRow, status: OfferStatus, reason: str) -> None:
@@ -333,8 +344,7 @@ class Region:
         jobs = [self.jobs[task_id] for task_id in offer.task_ids]
         for job in jobs:
             job.move_task(TaskEvent.WITHDRAW, offer_id=None)
-            self.open[job.task.task_id] = None
-        self.wake(now_ms)
+            self._put_open(job.task.task_id, now_ms)
         return tuple(job.task for job in jobs)
 
     def _note_decline(self, offer: OfferRow) -> None:
@@ -347,8 +357,8 @@ class Region:
                 job.declined[offer.driver_id] = (times + 1, offer.closed_ms)
         if offer.status is OfferStatus.EXPIRED:
             # Nobody is looking at that phone: leave it alone for a while.
-            rest_ms = offer.closed_ms + round(self.policy.decline_cooldown_s * 1000)
-            self.fleet.rest_until_ms[self.fleet.row(offer.driver_id)] = rest_ms
+            row = self.fleet.row(offer.driver_id)  # may make room, so it comes before the column is named
+            self.fleet.rest_until_ms[row] = offer.closed_ms + self._ms(self.policy.decline_cooldown_s)
 
     def _push_closed(self, offer: OfferRow) -> None:
         if offer.status is OfferStatus.EXPIRED:
@@ -486,7 +496,7 @@ class Region:
             job.move_task(TaskEvent.OFFER, offer_id=offer.offer_id)
             del self.open[job.task.task_id]
         self._add_offer(offer)
-        self.fleet.offers[self.fleet.row(offer.driver_id)] += 1
+        self.fleet.offers[self.fleet.index[offer.driver_id]] += 1
         self.counters["offers_made"] += 1
         self.record(Record(record_id=self.new_id(), tasks=tuple(job.task for job in jobs), offers=(offer,)))
         self.push(offer.driver_id, self._offer_frame(offer, now_ms))

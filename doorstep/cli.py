@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -35,7 +35,7 @@ def _settings(**overrides: Any) -> Settings:
         _fail(str(error))
 
 
-def _fail(message: str) -> Any:
+def _fail(message: str) -> NoReturn:
     say(message)
     raise typer.Exit(1)
 
@@ -85,7 +85,8 @@ def demo(
     out: Annotated[Path | None, typer.Option(help="Write the summary as JSON.")] = None,
 ) -> None:
     """Drive a running server through its public protocol; ends with a summary."""
-    from sim.demo import DemoOptions, demo_command
+    from doorstep.up import demo_command
+    from sim.demo import DemoOptions
 
     options = DemoOptions(
         server=server,

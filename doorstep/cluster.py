@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,10 +28,31 @@ for _name, _value in RAY_ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
 
 import ray  # noqa: E402
-from gateway.server import GatewayServer  # noqa: E402
 
 from actors.config import CONFIG_FILE_ENV, Config  # noqa: E402
 from actors.remote import PersistenceActor, RegionActor, start_actor  # noqa: E402
+from gateway.server import GatewayServer  # noqa: E402
+
+
+class GatewayActor(GatewayServer):
+    """`gateway:<n>`: serves from its construction on, also after a restart."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._starting = asyncio.get_running_loop().create_task(self._serve())
+
+    async def _serve(self) -> None:
+        try:
+            await self.start()
+        except Exception:
+            logging.getLogger(__name__).exception("the gateway cannot serve")
+            os._exit(1)  # Ray tries again
+
+    async def started(self) -> int:
+        """Wait until the gateway serves; returns this process's id."""
+        await self._starting
+        return os.getpid()
+
 
 LOOPBACK = "127.0.0.1"
 START_TIMEOUT_S = 60.0
@@ -69,7 +91,7 @@ class Cluster:
         self._start("persistence:0", PersistenceActor, "persistence:0")
         for region_id in self.config.regions:
             self._start(f"region:{region_id}", RegionActor, region_id)
-        self._start("gateway:0", GatewayServer, "gateway:0")
+        self._start("gateway:0", GatewayActor, "gateway:0")
         await asyncio.wait_for(self._all("started"), START_TIMEOUT_S)
 
     def _start(self, name: str, cls: type[Any], *args: object) -> None:

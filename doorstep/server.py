@@ -10,20 +10,20 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from persistence.reads import last_event_ms
-
 from actors.clock import ServerClock
 from actors.config import Config, Limits
 from domain.markets import MARKETS
 from domain.policy import RegionPolicy
 from doorstep.cluster import Cluster
-from doorstep.embedded import Embedded
+from doorstep.embedded import Embedded, EmbeddedError
 from doorstep.settings import Settings
 from persistence.migrate import migrate
+from persistence.reads import last_event_ms
 
 Progress = Callable[[str], None]
 
 NAMESPACE = "doorstep"
+WATCH_EVERY_S = 1.0
 WEB_DIST = Path(__file__).parent.parent / "web" / "dist"
 
 
@@ -45,7 +45,7 @@ class Server:
 
 @asynccontextmanager
 async def running(settings: Settings, progress: Progress, *, ops_open: bool = False) -> AsyncIterator[Server]:
-    """The whole server for the time of the context. `StartError`, `AlreadyRunning` or `EmbeddedError` when it cannot."""
+    """The whole server for the time of the context. `StartError` or `EmbeddedError` when it cannot."""
     unknown = [region_id for region_id in settings.region_ids if region_id not in MARKETS]
     if unknown:
         raise StartError(
@@ -66,11 +66,13 @@ async def running(settings: Settings, progress: Progress, *, ops_open: bool = Fa
             await migrate(database_url)
         config = await _configure(settings, database_url, redis_url, ops_open)
         cluster = Cluster(config, settings.data_dir / "config.json", settings.dashboard_port)
+        watch = asyncio.ensure_future(_keep_running(embedded, progress))
         try:
             await cluster.start(progress)
             yield Server(config, cluster.dashboard_url)
         finally:
             await cluster.stop(progress)
+            watch.cancel()
     finally:
         if embedded is not None:
             progress("stopping the embedded Postgres and Redis")
@@ -106,6 +108,17 @@ async def _configure(settings: Settings, database_url: str, redis_url: str, ops_
         policy=RegionPolicy(**policy),
         limits=Limits(**limits),
     )
+
+
+async def _keep_running(embedded: Embedded | None, progress: Progress) -> None:
+    """Bring an embedded database that died back, at the same address."""
+    while embedded is not None:
+        await asyncio.sleep(WATCH_EVERY_S)
+        try:
+            for name in await asyncio.to_thread(embedded.ensure_running):
+                progress(f"{name} had stopped and was started again")
+        except EmbeddedError as error:
+            progress(str(error))
 
 
 def _require_free_port(host: str, port: int) -> None:

@@ -5,19 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx
 
+from domain.errors import EmailTaken
+from domain.lifecycle import Role
 from doorstep.embedded import Embedded, EmbeddedError, running_services
 from doorstep.server import StartError, running, until_signalled
 from doorstep.settings import Settings
-from domain.errors import EmailTaken
-from domain.lifecycle import Role
-from gateway.passwords import hash_password
+from gateway.auth import Passwords
 from persistence.migrate import migrate
 from persistence.reads import Reads
+from sim.api import ServerRefused
+from sim.demo import DemoOptions, run_demo
 
 Say = Callable[[str], None]
+
+CURTAIN_LIMIT_S = 20.0  # wall time that the demo gets to end when the server is stopped
 
 
 async def serve(settings: Settings, say: Say, *, demo_drivers: int | None) -> int:
@@ -39,16 +44,36 @@ async def serve(settings: Settings, say: Say, *, demo_drivers: int | None) -> in
 
 
 async def _beside(signalled: asyncio.Future[None], url: str, drivers: int, say: Say) -> int:
-    from sim.demo import DemoOptions, run_demo
-
-    demo = asyncio.ensure_future(run_demo(DemoOptions(server=url, drivers=drivers), say))
+    stop = asyncio.Event()
+    demo = asyncio.ensure_future(run_demo(DemoOptions(server=url, drivers=drivers), say, stop))
     await asyncio.wait((signalled, demo), return_when=asyncio.FIRST_COMPLETED)
     if demo.done() and (error := demo.exception()) is not None:
         say(f"The demo ended: {error}")
         return 1
+    say("the demo's drivers go home")
+    stop.set()
+    await asyncio.wait((demo,), timeout=CURTAIN_LIMIT_S)
     demo.cancel()
     await asyncio.gather(demo, return_exceptions=True)
     return 0
+
+
+async def demo_command(options: DemoOptions, out: Path | None, say: Say) -> int:
+    """Drive a running server until the replay or the duration ends, or Ctrl-C; prints the summary."""
+    stop = asyncio.Event()
+    signalled = asyncio.ensure_future(until_signalled())
+    signalled.add_done_callback(lambda _: stop.set())
+    try:
+        summary = await run_demo(options, say, stop)
+    except (ServerRefused, ValueError, OSError) as error:
+        say(str(error))
+        return 1
+    finally:
+        signalled.cancel()
+    print(summary.table())
+    if out is not None:
+        summary.write(out)
+    return 0 if summary.ok else 1
 
 
 @asynccontextmanager
@@ -97,7 +122,9 @@ async def expire_command(settings: Settings, server: str, region_id: str, limit:
     return 0 if response.is_success else 1
 
 
-async def create_user_command(settings: Settings, email: str, role: str, name: str, password: str, say: Say) -> int:
+async def create_user_command(
+    settings: Settings, email: str, role: str, name: str, password: str, say: Say
+) -> int:
     """Make an operator's account."""
     if role not in (Role.DISPATCHER, Role.ADMIN) or len(password) < 8:
         say("The role is dispatcher or admin, and the password has at least 8 characters.")
@@ -105,7 +132,8 @@ async def create_user_command(settings: Settings, email: str, role: str, name: s
     try:
         async with _database(settings, say) as url:
             reads = Reads.connect(url)
-            user = await reads.create_user(email=email, password_hash=hash_password(password), role=Role(role), name=name)
+            hashed = await Passwords().hash(password)
+            user = await reads.create_user(email=email, password_hash=hashed, role=Role(role), name=name)
             await reads.close()
     except EmailTaken:
         say("An account with this address exists already.")
@@ -113,5 +141,5 @@ async def create_user_command(settings: Settings, email: str, role: str, name: s
     except EmbeddedError as error:
         say(str(error))
         return 1
-    print(user)
+    print(user.user_id)
     return 0

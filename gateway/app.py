@@ -29,7 +29,6 @@ def build_app(services: Services) -> FastAPI:
         title="Doorstep",
         version=VERSION,
         description=_DESCRIPTION,
-        max_body_size=BODY_LIMIT_BYTES,
         redirect_slashes=False,
     )
     app.state.services = services
@@ -38,7 +37,7 @@ def build_app(services: Services) -> FastAPI:
     app.include_router(ops.app_router)
     app.include_router(ws.router)
     problem.install(app)
-    app.add_middleware(Requests, metrics=services.metrics)
+    app.add_middleware(Requests, metrics=services.metrics, body_limit_bytes=BODY_LIMIT_BYTES)
     plain_openapi = app.openapi
 
     def openapi() -> dict[str, Any]:

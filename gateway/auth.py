@@ -22,7 +22,7 @@ T = TypeVar("T")
 ALGORITHM = "HS256"
 ISSUER = "doorstep"
 # OWASP's minimum for Argon2id: 19 MiB, two passes, one lane. The memory is why only a few run at once.
-HASHING = {"memory_cost": 19_456, "time_cost": 2, "parallelism": 1}
+MEMORY_KIB, PASSES, LANES = 19_456, 2, 1
 HASHES_AT_ONCE = 4
 HASHES_WAITING_LIMIT = 64
 
@@ -66,7 +66,7 @@ class Passwords:
     """Argon2id in threads, a few at once."""
 
     def __init__(self) -> None:
-        self._hasher = PasswordHasher(**HASHING)
+        self._hasher = PasswordHasher(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=LANES)
         self._slots = asyncio.Semaphore(HASHES_AT_ONCE)
         self._waiting = 0
         # Verified against when there is no such account, so that the time taken tells nothing.

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol, TypeAlias
 
+from domain.dossier import Entry
+from domain.lifecycle import OrderStatus
 from domain.messages import Acked, Ask, Attach, Attached, Detach, DriversSeen, OfferSeenBy
 from domain.ops import OpsFrame
 from domain.order import OrderCommand
-from domain.records import Answer, Json
+from domain.records import Answer, Json, StoredAnswer, TaskRow
+from persistence.views import Cursor, DriverWork, OrderPage, OrderRow, Product, Store, User
 
 Notice: TypeAlias = Detach | Acked | OfferSeenBy
 
@@ -41,4 +45,76 @@ class Backend(Protocol):
 
     async def stats(self, region_id: str) -> dict[str, Json]:
         """The region's numbers. One attempt."""
+        ...
+
+
+class ReadSide(Protocol):
+    """What the gateway reads of the database, and the small writes that are no order's business."""
+
+    async def user(self, user_id: str) -> User | None: ...
+
+    async def user_by_email(self, email: str) -> User | None: ...
+
+    async def add_user(self, user: User) -> None:
+        """`EmailTaken` when an account with this address or id exists."""
+        ...
+
+    async def store(self, store_id: str) -> Store | None: ...
+
+    async def stores(
+        self, *, merchant_id: str | None = None, region_id: str | None = None
+    ) -> list[Store]: ...
+
+    async def add_store(self, store: Store) -> None:
+        """Does nothing when its id is there; `NotFound` when the merchant is not."""
+        ...
+
+    async def products(self, store_id: str) -> list[Product]: ...
+
+    async def add_products(self, products: Collection[Product]) -> None:
+        """Leaves those whose id is there; `NotFound` when the store is not."""
+        ...
+
+    async def order(self, order_id: str) -> OrderRow | None: ...
+
+    async def orders(
+        self,
+        *,
+        customer_id: str | None = None,
+        merchant_id: str | None = None,
+        driver_id: str | None = None,
+        region_id: str | None = None,
+        status: Collection[OrderStatus] = (),
+        from_ms: int | None = None,
+        before_ms: int | None = None,
+        cursor: Cursor | None = None,
+        limit: int = 50,
+    ) -> OrderPage:
+        """Newest first; `from_ms` <= created < `before_ms`."""
+        ...
+
+    async def dossier(self, order_id: str) -> list[Entry]:
+        """Oldest first; empty when there is no such order."""
+        ...
+
+    async def task(self, task_id: str) -> TaskRow | None: ...
+
+    async def drivers_of(self, order_id: str) -> set[str]:
+        """Who holds or held a task of the order."""
+        ...
+
+    async def holder_of(self, order_id: str) -> str | None:
+        """Who holds the order's delivery now."""
+        ...
+
+    async def driver_snapshot(self, driver_id: str) -> DriverWork: ...
+
+    async def driver_region(self, driver_id: str) -> str | None:
+        """Where the driver holds a task or has an open offer."""
+        ...
+
+    async def stored_answer(self, scope: str, key: str) -> StoredAnswer | None: ...
+
+    async def regions(self) -> dict[str, int]:
+        """The regions that were ever opened, with their epochs."""
         ...

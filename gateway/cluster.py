@@ -80,7 +80,7 @@ class Actor:
                 raise Unavailable(f"there is no actor {self.name}") from error
             raise
         except Exception as error:
-            if isinstance(error, ray.exceptions.ActorDiedError):
+            if isinstance(error, ray.exceptions.RayActorError):
                 self._handle = None
             meaning = translate(error)
             if meaning is error:
@@ -94,7 +94,9 @@ class Cluster:
     def __init__(self, config: Config) -> None:
         limits = config.limits
         persistence = Actor(PERSISTENCE, config.namespace)
-        self._actors = {region_id: Actor(f"region:{region_id}", config.namespace) for region_id in config.regions}
+        self._actors = {
+            region_id: Actor(f"region:{region_id}", config.namespace) for region_id in config.regions
+        }
         self._regions: dict[str, Collector[Message, _Answered]] = {
             region_id: Collector(
                 f"region {region_id}",
@@ -111,7 +113,7 @@ class Cluster:
             _caller(persistence, "append"),
             in_flight=limits.append_in_flight,
             batch_limit=limits.append_batch_limit,
-            queue_limit=limits.region_inbox_limit,
+            queue_limit=limits.append_queue_limit,
             deadline_s=limits.region_call_deadline_s,
         )
 
@@ -121,7 +123,9 @@ class Cluster:
         if isinstance(outcome, Done):
             return outcome.answer
         if isinstance(outcome, RecordRefused):
-            _log.error("change refused by the database", order_id=command.order_id, constraint=outcome.constraint)
+            _log.error(
+                "change refused by the database", order_id=command.order_id, constraint=outcome.constraint
+            )
         raise InternalConflict()
 
     async def ask(self, region_id: str, ask: Ask) -> Answer:
@@ -163,7 +167,9 @@ class Cluster:
             async with asyncio.timeout(timeout_s):
                 return await self._actors[region_id].call(method, *args)
         except (Unavailable, TimeoutError) as error:
-            raise RegionUnavailable(f"Region {region_id} is not serving at the moment.", retry_after_s=1) from error
+            raise RegionUnavailable(
+                f"Region {region_id} is not serving at the moment.", retry_after_s=1
+            ) from error
 
     def queues(self) -> dict[str, int]:
         """How much waits for each target."""
@@ -172,13 +178,13 @@ class Cluster:
 
     def retries(self) -> int:
         """How many calls were repeated since the start."""
-        collectors = (*self._regions.values(), self._persistence)
-        return sum(collector.retries for collector in collectors)
+        return self._persistence.retries + sum(collector.retries for collector in self._regions.values())
 
     async def close(self) -> None:
         """Give up what waits."""
-        for collector in (*self._regions.values(), self._persistence):
+        for collector in self._regions.values():
             await collector.close()
+        await self._persistence.close()
 
 
 def _caller(actor: Actor, method: str) -> Callable[[list[Any]], Awaitable[Sequence[Any]]]:

@@ -69,6 +69,7 @@ class Collector(Generic[T, R]):
         self._deadline_s = deadline_s
         self._queue: deque[_Item[T, R]] = deque()
         self._senders: set[asyncio.Task[None]] = set()
+        self._sending = 0  # senders that will look at the queue again
         self.retries = 0
 
     def __len__(self) -> int:
@@ -90,10 +91,13 @@ class Collector(Generic[T, R]):
 
     def _enqueue(self, value: T, future: asyncio.Future[R] | None) -> None:
         if len(self._queue) >= self._queue_limit:
-            raise Overloaded(f"{self.name} has {self._queue_limit} requests waiting.", retry_after_s=RETRY_AFTER_S)
+            raise Overloaded(
+                f"{self.name} has {self._queue_limit} requests waiting.", retry_after_s=RETRY_AFTER_S
+            )
         deadline_s = asyncio.get_running_loop().time() + self._deadline_s
         self._queue.append(_Item(value, future, deadline_s))
-        if len(self._senders) < self._in_flight:
+        if self._sending < self._in_flight:
+            self._sending += 1
             sender = asyncio.create_task(self._send(), name=f"collector {self.name}")
             self._senders.add(sender)
             sender.add_done_callback(self._senders.discard)
@@ -102,6 +106,13 @@ class Collector(Generic[T, R]):
         return RegionUnavailable(f"{self.name} does not answer at the moment.", retry_after_s=RETRY_AFTER_S)
 
     async def _send(self) -> None:
+        try:
+            await self._empty_queue()
+        finally:
+            # In the same step as the last look at the queue: an item that comes later starts a sender of its own.
+            self._sending -= 1
+
+    async def _empty_queue(self) -> None:
         while self._queue:
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._batch_limit))]
             batch = [item for item in batch if item.is_wanted]
@@ -130,6 +141,8 @@ class Collector(Generic[T, R]):
                 now_s = loop.time()
                 batch = [item for item in batch if item.is_wanted and item.deadline_s > now_s]
             else:
+                if len(answers) != len(batch):
+                    raise RuntimeError(f"{self.name} gave {len(answers)} answers to {len(batch)} items")
                 for item, answer in zip(batch, answers, strict=True):
                     if item.future is not None and not item.future.done():
                         item.future.set_result(answer)

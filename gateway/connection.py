@@ -136,18 +136,22 @@ class Connection:
             self.close(CLOSE_TOO_LARGE, f"a frame has at most {self._max_frame_bytes} bytes")
             return None
         if isinstance(data, bytes):
-            return self._bad("Frames are JSON text, not binary.", raw)
+            self._bad("Frames are JSON text, not binary.", raw)
+            return None
         # No field has a use for NUL, and the database cannot store it.
         if b"\\u0000" in raw:
-            return self._bad("A NUL character is not allowed.", raw)
+            self._bad("A NUL character is not allowed.", raw)
+            return None
         try:
             frame = decode_client(raw)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            return self._bad(str(error), raw)
+            self._bad(str(error), raw)
+            return None
         if self.phase is not Phase.OPEN:
             return self._hello(frame)
         if isinstance(frame, Hello):
-            return self._bad("The hello was said already.", raw)
+            self._bad("The hello was said already.", raw)
+            return None
         self._bad_frames = 0
         return self._take_frame(frame)
 
@@ -268,7 +272,12 @@ class Connection:
     def refuse(self, in_reply_to: str | None, error: Refusal) -> None:
         """An `error` frame; `in_reply_to` None when the message had no id."""
         self._put(
-            Error(code=error.code, detail=error.detail, retry_after_s=error.retry_after_s, in_reply_to=in_reply_to)
+            Error(
+                code=error.code,
+                detail=error.detail,
+                retry_after_s=error.retry_after_s,
+                in_reply_to=in_reply_to,
+            )
         )
 
     def close(self, code: int, reason: str) -> None:

@@ -15,9 +15,9 @@ from domain.messages import Action
 from domain.order import DECIDER_MOVED, OrderAction
 from domain.records import Answer
 from gateway.auth import OPERATORS, Principal
-from gateway.backend import OrderRow
 from gateway.idempotency import Call
 from gateway.services import Services
+from persistence.views import OrderRow
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -64,7 +64,9 @@ async def decide(
         else:
             if rows is None:
                 raise wrong_state(order)
-            answer = await services.backend.decide(call.command(order_id, services.config.clock.now_ms(), rows))
+            answer = await services.backend.decide(
+                call.command(order_id, services.config.clock.now_ms(), rows)
+            )
             if answer.code != DECIDER_MOVED.code:
                 return answer
         await asyncio.sleep(PAUSE_S * 2**attempt)
@@ -108,7 +110,9 @@ async def ask_vendor(services: Services, port: str, question: Awaitable[T]) -> T
         outcome = "timeout" if isinstance(error, TimeoutError) else "error"
         services.metrics.vendor_calls.labels(port, outcome).inc()
         took_s = round(time.perf_counter() - started_s, 3)
-        _log.warning("vendor unavailable", port=port, outcome=outcome, reason=type(error).__name__, took_s=took_s)
+        _log.warning(
+            "vendor unavailable", port=port, outcome=outcome, reason=type(error).__name__, took_s=took_s
+        )
         raise VendorUnavailable(retry_after_s=5) from error
     services.metrics.vendor_calls.labels(port, "answer").inc()
     return answer

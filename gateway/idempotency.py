@@ -34,7 +34,13 @@ class Call:
     """One mutation. `given`: the client named the key, so that it may be a repeat."""
 
     def __init__(
-        self, principal: Principal, method: str, template: str, path: str, key: str | None, if_match: int | None
+        self,
+        principal: Principal,
+        method: str,
+        template: str,
+        path: str,
+        key: str | None,
+        if_match: int | None,
     ) -> None:
         self.principal = principal
         self.scope = f"{principal.id}|{method} {template}"
@@ -98,7 +104,8 @@ async def _call(
         ),
     ] = None,
     if_match: Annotated[
-        str | None, Header(max_length=32, description="The version (ETag) that you have seen; 412 when it is another.")
+        str | None,
+        Header(max_length=32, description="The version (ETag) that you have seen; 412 when it is another."),
     ] = None,
 ) -> Call:
     return call_of(request, principal, idempotency_key, if_match)

@@ -16,10 +16,17 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
-            "doorstep_http_requests", "HTTP requests answered", ("method", "route", "status"), registry=self.registry
+            "doorstep_http_requests",
+            "HTTP requests answered",
+            ("method", "route", "status"),
+            registry=self.registry,
         )
         self.request_s = Histogram(
-            "doorstep_http_request_seconds", "Time to answer", ("route",), buckets=_SECONDS, registry=self.registry
+            "doorstep_http_request_seconds",
+            "Time to answer",
+            ("route",),
+            buckets=_SECONDS,
+            registry=self.registry,
         )
         self.ws_frames_in = Counter("doorstep_ws_frames_in", "Frames from drivers", registry=self.registry)
         self.ws_frames_out = Counter("doorstep_ws_frames_out", "Frames to drivers", registry=self.registry)

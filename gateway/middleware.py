@@ -7,9 +7,10 @@ import time
 import uuid
 
 import structlog
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from domain.errors import InternalError
+from domain.errors import InternalError, PayloadTooLarge
 from gateway.metrics import Metrics
 from gateway.problem import problem
 
@@ -22,8 +23,9 @@ SLOW_S = 1.0  # a request that takes longer is logged even if it went well
 class Requests:
     """Pure ASGI, so that streams and sockets pass untouched."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, body_limit_bytes: int) -> None:
         self._app = app
+        self._body_limit_bytes = body_limit_bytes
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -34,7 +36,16 @@ class Requests:
         request_id = given.decode() if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         started_s = time.perf_counter()
-        status = 0
+        status = received = 0
+
+        async def receive_counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._body_limit_bytes:
+                # Of the one kind that the framework lets through while it reads a body.
+                raise HTTPException(413)
+            return message
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -50,7 +61,10 @@ class Requests:
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
-                await self._app(scope, receive, send_with_id)
+                if self._announces_too_much(scope):
+                    await problem(PayloadTooLarge(), request_id)(scope, receive, send_with_id)
+                else:
+                    await self._app(scope, receive_counted, send_with_id)
             except Exception:
                 _log.exception("request failed", method=scope["method"], route=_template(scope))
                 if status:
@@ -62,7 +76,14 @@ class Requests:
                 self._metrics.requests.labels(scope["method"], route, str(status)).inc()
                 self._metrics.request_s.labels(route).observe(took_s)
                 if status >= 500 or took_s > SLOW_S:
-                    _log.info("request", method=scope["method"], route=route, status=status, took_s=round(took_s, 3))
+                    _log.info(
+                        "request", method=scope["method"], route=route, status=status, took_s=round(took_s, 3)
+                    )
+
+    def _announces_too_much(self, scope: Scope) -> bool:
+        """Refused before a byte of the body is read; a body of unknown length is counted as it comes."""
+        length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+        return length.isdigit() and int(length[:20]) > self._body_limit_bytes
 
 
 def _template(scope: Scope) -> str:

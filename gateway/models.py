@@ -29,7 +29,9 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whit
 Address = Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True), Clean]
 Reason = Annotated[str, StringConstraints(max_length=500, strip_whitespace=True), Clean]
 VendorToken = Annotated[str, StringConstraints(min_length=1, max_length=2048), Clean]
-Email = Annotated[str, StringConstraints(min_length=3, max_length=254, strip_whitespace=True), Clean, AfterValidator(_email)]
+Email = Annotated[
+    str, StringConstraints(min_length=3, max_length=254, strip_whitespace=True), Clean, AfterValidator(_email)
+]
 Password = Annotated[str, StringConstraints(min_length=8, max_length=256), Clean]
 Lat = Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)]
 Lng = Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)]

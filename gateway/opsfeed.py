@@ -53,7 +53,8 @@ class Feed:
                 async with self._changed:
                     try:
                         async with asyncio.timeout(KEEP_ALIVE_S):
-                            await self._changed.wait_for(lambda: self._number > seen or self._closed)
+                            while self._number == seen and not self._closed:
+                                await self._changed.wait()
                     except TimeoutError:
                         chunk = b": still here\n\n"
                     else:

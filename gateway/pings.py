@@ -16,6 +16,7 @@ from domain.messages import DriversSeen
 _log = structlog.stdlib.get_logger(__name__)
 
 BATCH_LIMIT = 20_000  # drivers in one message
+KNOCK_S = 0.5  # a region that nobody has pinged for so long is asked for its epoch all the same
 # Where a region's message goes; returns the region's epoch.
 Send = Callable[[str, DriversSeen], Awaitable[int]]
 
@@ -50,8 +51,8 @@ class Pings:
     """Collects states and flushes them every `flush_s`, one call under way for each region.
 
     A state that could not be sent stays until a newer one replaces it. When a region turns out to be in a new life
-    (another epoch), everything known of its drivers is sent again and `on_new_epoch(region_id)` is called. Drivers without
-    a socket are remembered for `keep_s` seconds of wall time.
+    (another epoch), everything known of its drivers is sent again and `on_new_epoch(region_id)` is called. Drivers
+    without a socket are remembered for `keep_s` seconds of wall time.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Pings:
         self._parked: dict[str, State] = {}  # of sockets that have closed
         self._pending: dict[str, dict[str, State]] = {}
         self._epochs: dict[str, int] = {}
+        self._called_s: dict[str, float] = {}
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self.sent = 0
 
@@ -111,7 +113,17 @@ class Pings:
                 batch = list(states.values())[:BATCH_LIMIT]
                 for state in batch:
                     del states[state.driver_id]
-                self._under_way[region_id] = asyncio.create_task(self._send_alone(region_id, batch))
+                self._start(region_id, batch)
+
+    def knock(self, now_s: float) -> None:
+        """Notice the new life of a region although all its drivers are silent: they wait for what it may have to say."""
+        for region_id in self._epochs:
+            if region_id not in self._under_way and now_s - self._called_s[region_id] >= KNOCK_S:
+                self._start(region_id, [])
+
+    def _start(self, region_id: str, batch: list[State]) -> None:
+        self._called_s[region_id] = time.monotonic()
+        self._under_way[region_id] = asyncio.create_task(self._send_alone(region_id, batch))
 
     async def _send_alone(self, region_id: str, batch: list[State]) -> None:
         try:
@@ -135,6 +147,7 @@ class Pings:
         self.sent += len(batch)
         before = self._epochs.get(region_id)
         self._epochs[region_id] = epoch
+        self._called_s.setdefault(region_id, 0.0)
         if before is not None and before != epoch:
             self.refill(region_id)
 
@@ -160,6 +173,7 @@ class Pings:
         while True:
             await asyncio.sleep(self._flush_s)
             self.flush()
+            self.knock(time.monotonic())
             if (now_s := time.monotonic()) >= forget_at_s:
                 self.forget(now_s)
                 forget_at_s = now_s + self._keep_s / 4

@@ -12,13 +12,13 @@ import uvicorn
 
 from actors.config import Config, load_config
 from actors.logs import configure
+from actors.vendors import identity_vendor, payment_vendor
 from domain.messages import Kick, Push
 from gateway.app import build_app
 from gateway.cluster import Cluster
 from gateway.connection import CLOSE_RESTARTING
-from gateway.reading import open_reads
 from gateway.services import Services, assemble
-from integrations.registry import IDENTITY, PAYMENT
+from persistence.reads import Reads
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -46,26 +46,30 @@ class GatewayServer:
         self._server: _Uvicorn | None = None
         self._serving: asyncio.Task[None] | None = None
         self._flushing: asyncio.Task[None] | None = None
-        self._close_reads: contextlib.AsyncExitStack | None = None
+        self._reads: Reads | None = None
 
     async def start(self) -> None:
-        """Load the configuration, bind and serve; returns once connections are accepted. `OSError`: the port is taken."""
+        """Load the configuration, bind and serve; returns once connections are accepted. `OSError`: port taken."""
         if self._serving is not None and not self._serving.done():
             return
         config = load_config()
         configure(config.log_level)
         listener = listen(config.host, config.port)
         try:
-            self._close_reads = contextlib.AsyncExitStack()
-            reads = await self._close_reads.enter_async_context(open_reads(config))
+            self._reads = Reads.connect(
+                config.database_url,
+                pool_size=config.limits.db_pool_size,
+                statement_timeout_s=config.limits.db_statement_timeout_s,
+                connect_timeout_s=config.limits.db_connect_timeout_s,
+            )
             self._cluster = Cluster(config)
             self.services = assemble(
                 config,
                 self.name,
                 backend=self._cluster,
-                reads=reads,
-                identity=IDENTITY[config.identity_vendor](),
-                payment=PAYMENT[config.payment_vendor](),
+                reads=self._reads,
+                identity=identity_vendor(config),
+                payment=payment_vendor(config),
             )
             self.services.metrics.gauge(
                 "doorstep_calls_retried", "Calls to actors that were repeated", self._cluster.retries
@@ -97,10 +101,10 @@ class GatewayServer:
         await self.services.feeds.close()
         for driver_socket in list(self.services.open_sockets):
             driver_socket.close(CLOSE_RESTARTING, "the server restarts")
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_S):
-                while self.services.open_sockets:
-                    await asyncio.sleep(0.02)
+        loop = asyncio.get_running_loop()
+        give_up_s = loop.time() + DRAIN_S
+        while self.services.open_sockets and loop.time() < give_up_s:  # noqa: ASYNC110 - once in a life
+            await asyncio.sleep(0.02)
         self._server.should_exit = True
         await asyncio.wait([self._serving], timeout=DRAIN_S)
         _log.info("gateway drained", gateway=self.name, sockets_left=len(self.services.open_sockets))
@@ -114,9 +118,9 @@ class GatewayServer:
                 await asyncio.gather(task, return_exceptions=True)
         if self._cluster is not None:
             await self._cluster.close()
-        if self._close_reads is not None:
-            await self._close_reads.aclose()
-        self._serving = self._flushing = self._server = self._cluster = self._close_reads = self.services = None
+        if self._reads is not None:
+            await self._reads.close()
+        self._serving = self._flushing = self._server = self._cluster = self._reads = self.services = None
 
 
 def _uvicorn_config(services: Services, config: Config) -> uvicorn.Config:

@@ -163,9 +163,8 @@ class DriverSocket:
         connection = self._connection
         if connection.closing is not None:
             self._closed.set()
-        elif self._writer is None or self._writer.done():
-            if connection.has_output:
-                self._writer = asyncio.create_task(self._write())
+        elif (self._writer is None or self._writer.done()) and connection.has_output:
+            self._writer = asyncio.create_task(self._write())
 
     async def _write(self) -> None:
         connection = self._connection
@@ -229,7 +228,9 @@ class DriverSocket:
         backend = self._services.backend
         if isinstance(event, Question):
             if self._questions >= QUESTIONS_LIMIT:
-                error = Overloaded(f"At most {QUESTIONS_LIMIT} messages may wait for answers.", retry_after_s=1)
+                error = Overloaded(
+                    f"At most {QUESTIONS_LIMIT} messages may wait for answers.", retry_after_s=1
+                )
                 self._connection.refuse(event.id, error)
                 return
             self._questions += 1

@@ -19,8 +19,13 @@ def create_engine(
     pool_size: int = 8,
     statement_timeout_s: float = 10.0,
     connect_timeout_s: float = 10.0,
+    by_key: bool = False,
 ) -> AsyncEngine:
-    """An engine of at most `pool_size` connections. A wait for one of them ends after `connect_timeout_s`, too."""
+    """An engine of at most `pool_size` connections. A wait for one of them ends after `connect_timeout_s`, too.
+
+    `by_key`: plan every join as a look-up by index. An append knows the keys of all its rows, and a plan made while a
+    table was small would otherwise go on reading the whole table when it has grown.
+    """
     engine = create_async_engine(
         async_url(database_url),
         pool_size=pool_size,
@@ -34,6 +39,7 @@ def create_engine(
                 "statement_timeout": str(round(statement_timeout_s * 1000)),
                 "idle_in_transaction_session_timeout": str(round(statement_timeout_s * 2000)),
                 "jit": "off",  # short statements only
+                **({"enable_hashjoin": "off", "enable_mergejoin": "off", "enable_seqscan": "off"} if by_key else {}),
             },
         },
     )

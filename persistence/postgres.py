@@ -50,6 +50,7 @@ class PostgresStore:
             pool_size=pool_size,
             statement_timeout_s=statement_timeout_s,
             connect_timeout_s=connect_timeout_s,
+            by_key=True,
         )
 
     async def close(self) -> None:
@@ -190,13 +191,11 @@ def constraint_of(error: BaseException) -> str:
     return str(name or column or getattr(error, "sqlstate", None) or "data")
 
 
-_UNPUBLISHED = """
+_WAITING = """
 SELECT event_id, topic, region_id, order_id, at_ms, payload::text AS payload FROM outbox
-WHERE published_at IS NULL ORDER BY event_id LIMIT $1
+WHERE channel = $1 AND done_at IS NULL ORDER BY event_id LIMIT $2
 """
-_PUBLISHED = (
-    "UPDATE outbox SET published_at = now() WHERE event_id = ANY($1::bigint[]) AND published_at IS NULL"
-)
+_DONE = "UPDATE outbox SET done_at = now() WHERE event_id = ANY($1::bigint[]) AND done_at IS NULL"
 _SWEEP_ANSWERS = """
 DELETE FROM idempotency WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM idempotency WHERE at_ms < $1 ORDER BY at_ms LIMIT $2 FOR UPDATE SKIP LOCKED))

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Select, Table, Text, func, insert, select, tuple_
+from sqlalchemy import Executable, Select, Table, Text, func, insert, select, tuple_, union_all
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import RowMapping
@@ -79,11 +79,11 @@ class Reads:
         """Close all connections."""
         await self.engine.dispose()
 
-    async def _all(self, query: Select[Any]) -> Sequence[RowMapping]:
+    async def _all(self, query: Executable) -> Sequence[RowMapping]:
         async with self.engine.connect() as connection:
             return (await connection.execute(query)).mappings().all()
 
-    async def _one(self, query: Select[Any]) -> RowMapping | None:
+    async def _one(self, query: Executable) -> RowMapping | None:
         async with self.engine.connect() as connection:
             return (await connection.execute(query)).mappings().first()
 
@@ -297,7 +297,7 @@ class Reads:
         offered = select(OFFERS.c.region_id).where(
             OFFERS.c.driver_id == driver_id, OFFERS.c.status == str(OfferStatus.OFFERED)
         )
-        row = await self._one(held.limit(1).union_all(offered.limit(1)).select().limit(1))
+        row = await self._one(union_all(held, offered).limit(1))
         return row["region_id"] if row else None
 
     # -- the rest -----------------------------------------------------------------------------------------------------

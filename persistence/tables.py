@@ -30,6 +30,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from domain.lifecycle import TASK_ENDED, OfferStatus, OrderEvent, OrderStatus, Role, TaskKind, TaskStatus
+from domain.ports import Channel
 
 Uid = Uuid(as_uuid=False)
 
@@ -135,7 +136,7 @@ class Order(Base):
         Index("ix_orders_merchant", "merchant_id", "created_ms", "order_id"),
         Index("ix_orders_created", "created_ms", "order_id"),
         Index("ix_orders_region", "region_id"),
-        {"postgresql_with": {"fillfactor": "80"}},
+        {"postgresql_with": {"fillfactor": "50"}},
     )
 
 
@@ -300,7 +301,8 @@ class Outbox(Base):
     payload: Mapped[dict[str, Any]] = mapped_column(JSON)
     done_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     __table_args__ = (
-        Index("ix_outbox_unpublished", "event_id", postgresql_where=text("published_at IS NULL")),
+        _one_of("channel", Channel),
+        Index("ix_outbox_waiting", "channel", "event_id", postgresql_where=text("done_at IS NULL")),
     )
 
 

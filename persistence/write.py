@@ -93,13 +93,15 @@ _TASK_FIELDS = (
     "dropoff_lng", "dropoff_address", "min_age", "opened_ms", "ready_ms", "due_ms", "driver_id", "offer_id", "ended_ms",
 )  # fmt: skip
 
+# What identifies a task is compared in a form that no index serves: the planner must come by the primary key.
 _MOVE_TASKS = """
 UPDATE tasks t SET status = r.status, driver_id = r.driver_id, offer_id = r.offer_id, ready_ms = r.ready_ms,
                    due_ms = r.due_ms, ended_ms = r.ended_ms
 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::uuid[], $8::bigint[],
             $9::bigint[], $10::bigint[])
      AS r(task_id, order_id, region_id, kind, status, driver_id, offer_id, ready_ms, due_ms, ended_ms)
-WHERE t.task_id = r.task_id AND t.order_id = r.order_id AND t.region_id = r.region_id AND t.kind = r.kind
+WHERE t.task_id = r.task_id
+  AND (t.order_id, t.region_id, t.kind) IS NOT DISTINCT FROM (r.order_id, r.region_id, r.kind)
 RETURNING t.task_id::text
 """
 _MOVE_FIELDS = (

@@ -220,13 +220,12 @@ class Brain:
 
     def _reply(self, now_s: float, request_id: str, frame: wire.ServerFrame) -> None:
         pending = self._pending.get(request_id)
-        if pending is None:
-            self.stats["late_answers"] += 1
-            return
         if isinstance(frame, wire.Error):
-            self._refused(now_s, request_id, pending, frame)
+            if pending is not None:
+                self._refused(now_s, request_id, pending, frame)
             return
-        del self._pending[request_id]
+        # What an answer says holds even if nobody waits for it any more: a task that was given is held.
+        self._pending.pop(request_id, None)
         if isinstance(frame, wire.OfferAccepted):
             self._accepted(now_s, frame)
         elif isinstance(frame, wire.OfferRejected):
@@ -271,15 +270,18 @@ class Brain:
             del self._pending[request_id]
 
     def _decide(self, now_s: float) -> None:
+        asked = {pending.about for pending in self._pending.values()}
         for offer_id in self._offers.forgotten(now_s):
-            self._close_offer(offer_id)
+            if offer_id not in asked:
+                self._close_offer(offer_id)
         for offer in self._offers.due(now_s):
             if offer.choice is Choice.ACCEPT:
                 self._request(now_s, offer.offer_id, wire.OfferAccept(id=self._id(), offer_id=offer.offer_id))
             else:
                 reject = wire.OfferReject(id=self._id(), offer_id=offer.offer_id, reason="not now")
                 self._request(now_s, offer.offer_id, reject)
-        self._at(self._offers.next_s())
+        if (next_s := self._offers.next_s()) > now_s:
+            self._at(next_s)
 
     # -- tasks --------------------------------------------------------------------------------------------------------
 

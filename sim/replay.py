@@ -1,8 +1,8 @@
 """Readers of recorded delivery days. Pure: a folder in, a `Day` out.
 
 Two formats. *mdrplib*: tab-separated `restaurants.txt couriers.txt orders.txt instance_parameters.txt`, metres on a
-local plane, whole minutes. *rappi*: `orders.csv couriers.csv`, WGS84 degrees, HH:MM:SS. Both are moved to Dallas as they are,
-without stretching: the middle of the one, the centroid of the other falls on `DALLAS`.
+local plane, whole minutes. *rappi*: `orders.csv couriers.csv`, WGS84 degrees, HH:MM:SS. Both are moved to Dallas as
+they are, without stretching: the middle of the one, the centroid of the other falls on `DALLAS`.
 """
 
 from __future__ import annotations

@@ -19,6 +19,8 @@ from sim.setup import Site
 
 # One order keeps a driver of the built-in city for about 12 minutes, so this many a driver and minute keep half busy.
 ORDERS_PER_DRIVER_MIN = 0.04
+# A rush at the start, so that there is something to see at once: so many times the rate, for so many orders a driver.
+RUSH, RUSH_PER_DRIVER = 6, 0.15
 OPEN_PER_DRIVER_LIMIT = 2  # orders under way to a driver; more customers than that are turned away
 
 
@@ -98,14 +100,18 @@ class BuiltScript:
     def plans(self, now_s: float, shops: list[Shop], customers: list[Account]) -> Iterator[OrderPlan]:
         rng = Random(f"{self._seed}:orders")
         number, at_s = 0, now_s
+        rush = round(self._drivers * RUSH_PER_DRIVER)
         while True:
-            number, at_s = number + 1, at_s + rng.expovariate(self._rate / 60)
+            number, at_s = (
+                number + 1,
+                at_s + rng.expovariate((RUSH if number < rush else 1) * self._rate / 60),
+            )
             store = self._city.pick_store(rng)
             door, address = self._city.door_near(rng, store)
             yield OrderPlan(
                 number=number,
                 at_s=at_s,
-                ready_s=at_s + rng.uniform(180, 540),
+                ready_s=at_s + rng.uniform(90, 420),
                 shop=shops[store],
                 customer=rng.choice(customers),
                 door=door,

@@ -49,9 +49,8 @@ async def set_clock(api: Api, clock: ServerTime, *, better_than_s: float = float
     asked_s = loop.time()
     reply = await api.request("GET", "/v1/regions")
     took_s = loop.time() - asked_s
-    body = reply.body
-    regions = body.get("regions", []) if isinstance(body, dict) else body
-    found = next((region for region in regions if region.get("id") == REGION_ID), None) if reply.ok else None
+    regions: list[dict[str, Any]] = reply.body if reply.ok else []
+    found = next((region for region in regions if region.get("id") == REGION_ID), None)
     if found is None:
         raise ServerRefused(f"{api.server} does not serve {REGION_ID} ({reply.code}).")
     if took_s < better_than_s:
@@ -87,7 +86,9 @@ class Cast:
 
     async def open_shops(self, merchant: Account, sites: list[Site]) -> list[Shop]:
         """The merchant's stores at these sites, in order."""
-        reply = await self._api.request("GET", "/v1/stores", params={"region_id": REGION_ID})
+        reply = await self._api.request(
+            "GET", "/v1/stores", account=merchant, params={"region_id": REGION_ID}
+        )
         listed: list[dict[str, Any]] = (
             reply.body if isinstance(reply.body, list) else reply.body.get("stores", [])
         )
@@ -128,22 +129,16 @@ class Cast:
 
     async def _stock(self, merchant: Account, store_id: str) -> list[str]:
         """Ids of the store's products in the order of `STOCK`."""
-        path = f"/v1/merchants/{merchant.user_id}/stores/{store_id}/products"
-        reply = await self._api.request("GET", path, account=merchant)
-        listed = (
-            reply.body if isinstance(reply.body, list) else reply.body.get("products", []) if reply.ok else []
-        )
-        have = {product["name"]: str(product["id"]) for product in listed}
-        ids = []
-        for name, category, price_cents in STOCK:
-            if name not in have:
-                body = {"name": name, "category": category, "price_cents": price_cents}
-                made = await self._api.request(
-                    "POST", path, account=merchant, body=body, key=f"stock-{store_id}-{name}"
-                )
-                have[name] = str(made.field("id"))
-            ids.append(have[name])
-        return ids
+        reply = await self._api.request("GET", f"/v1/stores/{store_id}/products", account=merchant)
+        have = {product["name"]: str(product["id"]) for product in reply.body} if reply.ok else {}
+        if missing := [item for item in STOCK if item[0] not in have]:
+            body = [{"name": name, "category": kind, "price_cents": cents} for name, kind, cents in missing]
+            path = f"/v1/merchants/{merchant.user_id}/stores/{store_id}/products"
+            made = await self._api.request("POST", path, account=merchant, body=body)
+            if not made.ok:
+                raise ServerRefused(f"products: {made.code}")
+            have |= {product["name"]: str(product["id"]) for product in made.body}
+        return [have[name] for name, _, _ in STOCK]
 
 
 def _place_key(site: Site) -> str:

@@ -15,28 +15,31 @@ RESOLUTION = 7  # cell edge about 1.4 km
 RINGS = (1, 3, 7, 16)
 
 
-def candidate_pairs(tasks: TaskColumns, drivers: DriverColumns, per_task: int) -> tuple[I64, I64, F64]:
+def candidate_pairs(tasks: TaskColumns, drivers: DriverColumns, wanted: I64) -> tuple[I64, I64, F64]:
     """Task and driver indices of the candidate pairs and the great-circle distance driver to pick-up in metres.
 
-    A task looks at wider rings while fewer than `per_task` drivers are in sight; when the widest ring holds none, at
-    all drivers, so that a task is never without a candidate while a driver is free.
+    Task t gets the nearest `wanted[t]` drivers. It looks at wider rings while fewer are in sight; when the widest ring
+    holds fewer, at all drivers, so that a task is never without a candidate while a driver is free.
     """
+    if len(tasks.ids) == 0:
+        return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
     by_cell: dict[str, list[int]] = defaultdict(list)
     for i, (lat, lng) in enumerate(zip(drivers.lat.tolist(), drivers.lng.tolist(), strict=True)):
         by_cell[h3.latlng_to_cell(lat, lng, RESOLUTION)].append(i)
     everyone = np.arange(len(drivers.ids))
-    near: dict[str, I64] = {}  # tasks of one store, or of one street, look at the same drivers
+    # Tasks of one store, or of one street, look at the same drivers.
+    near: dict[tuple[str, int], I64] = {}
     task_of: list[I64] = []
     driver_of: list[I64] = []
     metres: list[F64] = []
     for t, (lat, lng) in enumerate(zip(tasks.pickup_lat.tolist(), tasks.pickup_lng.tolist(), strict=True)):
-        cell = h3.latlng_to_cell(lat, lng, RESOLUTION)
-        if cell not in near:
-            near[cell] = _in_sight(cell, by_cell, per_task, everyone)
-        found = near[cell]
+        cell, enough = h3.latlng_to_cell(lat, lng, RESOLUTION), int(wanted[t])
+        if (cell, enough) not in near:
+            near[cell, enough] = _in_sight(cell, by_cell, enough, everyone)
+        found = near[cell, enough]
         away = distance_m(lat, lng, drivers.lat[found], drivers.lng[found])
-        if len(found) > per_task:
-            nearest = np.argpartition(away, per_task)[:per_task]
+        if len(found) > enough:
+            nearest = np.argpartition(away, enough)[:enough]
             found, away = found[nearest], away[nearest]
         task_of.append(np.full(len(found), t))
         driver_of.append(found)
@@ -55,5 +58,5 @@ def _in_sight(cell: str, by_cell: dict[str, list[int]], enough: int, everyone: I
             inside = set(disk)
             found = [i for near, members in by_cell.items() if near in inside for i in members]
         if len(found) >= enough:
-            break
-    return np.array(found, np.int64) if found else everyone
+            return np.array(found, np.int64)
+    return everyone

@@ -25,7 +25,9 @@ class Fast:
 
     def prepare(self, request: SolveRequest) -> Graph:
         """Candidate pairs, their costs and features, and the connected parts. Barred pairs are left out."""
-        task, driver, away_m = candidate_pairs(request.tasks, request.drivers, request.candidates)
+        # Who declined a task is no loss to the number of those who may take it.
+        declined = np.bincount(request.declined_task, minlength=len(request.tasks.ids))
+        task, driver, away_m = candidate_pairs(request.tasks, request.drivers, request.candidates + declined)
         cost_s, features = pair_costs(request, task, driver, away_m)
         allowed = np.isfinite(cost_s)
         task, driver, cost_s = task[allowed], driver[allowed], cost_s[allowed]

@@ -16,7 +16,7 @@ from gateway.idempotency import KEY_LIMIT, call_of
 from gateway.models import Me, Register, Registered, Token
 from gateway.problem import refusals
 from gateway.routes.common import Parts, json_response
-from persistence.reads import User
+from persistence.views import User
 
 router = APIRouter(tags=["accounts"])
 
@@ -63,9 +63,7 @@ async def register(
             raise
         headers["Idempotency-Replayed"] = "true"
     token = services.tokens.issue(user_id, user.role)
-    answer = Registered(
-        user_id=user_id, role=user.role, access_token=token, expires_in=services.tokens.ttl_s
-    )
+    answer = Registered(user_id=user_id, role=user.role, access_token=token, expires_in=services.tokens.ttl_s)
     return json_response(answer.model_dump(), 201, headers)
 
 
@@ -76,10 +74,14 @@ async def token(form: Annotated[OAuth2PasswordRequestForm, Depends()], services:
     unfit = len(email) > 254 or len(form.password) > PASSWORD_LIMIT or "\x00" in email
     user = None if unfit else await services.reads.user_by_email(email)
     # An account's existence does not show: the hash is computed either way.
-    right = await services.passwords.verify(user.password_hash if user else None, form.password[:PASSWORD_LIMIT])
+    right = await services.passwords.verify(
+        user.password_hash if user else None, form.password[:PASSWORD_LIMIT]
+    )
     if user is None or not right:
         raise Unauthenticated("E-mail address and password do not match.")
-    answer = Token(access_token=services.tokens.issue(user.user_id, Role(user.role)), expires_in=services.tokens.ttl_s)
+    answer = Token(
+        access_token=services.tokens.issue(user.user_id, Role(user.role)), expires_in=services.tokens.ttl_s
+    )
     return json_response(answer.model_dump())
 
 

@@ -34,7 +34,12 @@ def own(path_id: UUID, principal_id: str) -> str:
 
 def json_response(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """JSON by msgspec, never cached."""
-    return Response(msgspec.json.encode(body), status, {"Cache-Control": "no-store", **(headers or {})}, "application/json")
+    return Response(
+        msgspec.json.encode(body),
+        status,
+        {"Cache-Control": "no-store", **(headers or {})},
+        "application/json",
+    )
 
 
 def etag(version: int) -> dict[str, str]:

@@ -8,8 +8,8 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from domain.errors import NotFound
+from domain.jobs import offer_view, task_view
 from domain.messages import Accept, Action, Arrive, ConfirmReturn, Pickup, Reject
-from domain.protocol import Snapshot
 from gateway.auth import OPERATORS, Anyone, Driver
 from gateway.deciding import ask_about_task
 from gateway.idempotency import Call, Mutation
@@ -28,11 +28,19 @@ _STEP = ("FORBIDDEN", "NOT_FOUND", "NOT_TASK_HOLDER", "WRONG_STATE")
 
 @router.get("/v1/drivers/{driver_id}/task", responses=refusals("NOT_FOUND"))
 async def current(driver_id: Uid, principal: Anyone, services: Parts) -> Response:
-    """The driver's open offers and tasks under way, for clients that poll. As the `snapshot` of the socket's welcome."""
+    """The driver's open offers and tasks under way, for clients that poll."""
     if str(driver_id) != principal.id and principal.role not in OPERATORS:
         raise NotFound("There is no such driver.")
-    offers, tasks = await services.reads.driver_snapshot(str(driver_id), services.config.clock.now_ms())
-    return json_response(Snapshot(offers=tuple(offers), tasks=tuple(tasks)))
+    work = await services.reads.driver_snapshot(str(driver_id))
+    now_ms = services.config.clock.now_ms()
+    offered = {task.task_id: task for task in work.offered_tasks}
+    # An offer past its time may be on the rows for a moment longer; nobody can take it.
+    offers = tuple(
+        offer_view(offer, [offered[task_id] for task_id in offer.task_ids if task_id in offered], now_ms)
+        for offer in work.offers
+        if offer.expires_ms > now_ms
+    )
+    return json_response({"offers": offers, "tasks": [task_view(task) for task in work.tasks]})
 
 
 @router.post("/v1/drivers/{driver_id}/duty", responses=refusals("FORBIDDEN", "NOT_FOUND", mutation=True))

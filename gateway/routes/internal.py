@@ -99,7 +99,7 @@ async def ready(services: Parts) -> Response:
 async def _database(services: Services) -> str:
     try:
         async with asyncio.timeout(READY_TIMEOUT_S):
-            await services.reads.ping()
+            await services.reads.regions()
     except Exception as error:
         return type(error).__name__
     return "ok"

@@ -20,6 +20,7 @@ from domain.records import Json
 from domain.times import instant, millis
 from gateway.auth import OPERATORS, Principal
 from gateway.services import Services
+from persistence.views import Cursor
 
 PAGE_LIMIT = 200
 _CURSOR = re.compile(r"(\d{1,16}):([0-9a-f-]{36})")
@@ -32,20 +33,28 @@ class Asked(Struct, frozen=True):
     """Which orders, and from where on; times in server ms."""
 
     limit: int
-    after: tuple[int, str] | None
-    status: OrderStatus | None
+    cursor: Cursor | None
+    status: tuple[OrderStatus, ...]
     from_ms: int | None
     to_ms: int | None
 
 
 async def _page(
     limit: Annotated[int, Query(ge=1, le=PAGE_LIMIT)] = 50,
-    cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before.")] = None,
-    status: Annotated[OrderStatus | None, Query()] = None,
+    cursor: Annotated[
+        str | None, Query(max_length=200, description="`next_cursor` of the page before.")
+    ] = None,
+    status: Annotated[list[OrderStatus] | None, Query(description="Any of these.")] = None,
     created_from: Annotated[AwareDatetime | None, Query(description="Inclusive, RFC 3339.")] = None,
     created_to: Annotated[AwareDatetime | None, Query(description="Exclusive, RFC 3339.")] = None,
 ) -> Asked:
-    return Asked(limit, _read_cursor(cursor) if cursor else None, status, _ms(created_from), _ms(created_to))
+    return Asked(
+        limit,
+        _read_cursor(cursor) if cursor else None,
+        tuple(status or ()),
+        _ms(created_from),
+        _ms(created_to),
+    )
 
 
 Page = Annotated[Asked, Depends(_page)]
@@ -56,20 +65,17 @@ async def order_page(services: Services, principal: Principal, page: Asked) -> d
     if principal.role not in OPERATORS and principal.role not in _OWN:
         raise Forbidden()
     owner = {_OWN[principal.role]: principal.id} if principal.role in _OWN else {}
-    # One more than asked for tells whether there is a next page.
-    orders = await services.reads.orders(
+    found = await services.reads.orders(
         **owner,
         status=page.status,
         from_ms=page.from_ms,
-        to_ms=page.to_ms,
-        after=page.after,
-        limit=page.limit + 1,
+        before_ms=page.to_ms,
+        cursor=page.cursor,
+        limit=page.limit,
     )
-    shown = orders[: page.limit]
-    last = shown[-1] if len(orders) > page.limit else None
     return {
-        "orders": [order_view(order) for order in shown],
-        "next_cursor": _write_cursor(last.created_ms, last.order_id) if last else None,
+        "orders": [order_view(order) for order in found.orders],
+        "next_cursor": _write_cursor(found.next) if found.next else None,
     }
 
 
@@ -97,16 +103,15 @@ def _ms(at: datetime | None) -> int | None:
     return None if at is None else millis(at)
 
 
-def _write_cursor(created_ms: int, order_id: str) -> str:
-    return base64.urlsafe_b64encode(f"{created_ms}:{order_id}".encode()).decode().rstrip("=")
+def _write_cursor(cursor: Cursor) -> str:
+    return base64.urlsafe_b64encode(f"{cursor.created_ms}:{cursor.order_id}".encode()).decode().rstrip("=")
 
 
-def _read_cursor(cursor: str) -> tuple[int, str]:
+def _read_cursor(text: str) -> Cursor:
     try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        match = _CURSOR.fullmatch(text)
+        match = _CURSOR.fullmatch(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode())
         if match is None:
             raise ValueError
-        return int(match[1]), str(UUID(match[2]))
+        return Cursor(int(match[1]), str(UUID(match[2])))
     except (ValueError, binascii.Error):
         raise InvalidRequest("The cursor is not one of ours.") from None

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from domain.errors import IdempotencyKeyReused, InvalidRequest, NotFound, OutsideServiceArea
 from domain.markets import MARKETS, serves
 from domain.messages import GoodsReady
-from domain.order import MerchantAccept, MerchantReject
+from domain.order import MerchantAccept, MerchantReject, OrderAction
 from domain.records import Answer
 from gateway.auth import Anyone, Merchant
 from gateway.deciding import decide, order_for
@@ -20,7 +20,7 @@ from gateway.models import Action, NewProduct, NewStore, OrderPage, OrderRef, Pr
 from gateway.problem import refusals
 from gateway.routes.common import Parts, Uid, json_response, once, own
 from gateway.routes.listing import Page, order_page
-from persistence.reads import Product, Store
+from persistence.views import Product, Store
 
 router = APIRouter(tags=["merchants"])
 
@@ -34,7 +34,9 @@ REPLAYED = {"Idempotency-Replayed": "true"}
     response_model=StoreView,
     responses=refusals("FORBIDDEN", "NOT_FOUND", "OUTSIDE_SERVICE_AREA", mutation=True),
 )
-async def add_store(merchant_id: Uid, body: NewStore, merchant: Merchant, call: Mutation, services: Parts) -> Response:
+async def add_store(
+    merchant_id: Uid, body: NewStore, merchant: Merchant, call: Mutation, services: Parts
+) -> Response:
     """Open a store. It must lie inside its market."""
     own(merchant_id, merchant.id)
     services.region(body.region_id)
@@ -72,7 +74,7 @@ async def own_stores(merchant_id: Uid, merchant: Merchant, services: Parts) -> R
 @router.post(
     "/v1/merchants/{merchant_id}/stores/{store_id}/products",
     status_code=201,
-    response_model=list[ProductView],
+    response_model=ProductView | list[ProductView],
     responses=refusals("FORBIDDEN", "NOT_FOUND", mutation=True),
 )
 async def add_products(
@@ -83,7 +85,7 @@ async def add_products(
     call: Mutation,
     services: Parts,
 ) -> Response:
-    """Add one product or a list of them; answers with the list, in the order given."""
+    """Add one product or a list of them; answers in kind, in the order given."""
     own(merchant_id, merchant.id)
     store = await services.reads.store(str(store_id))
     if store is None or store.merchant_id != merchant.id:
@@ -111,7 +113,8 @@ async def add_products(
         raise IdempotencyKeyReused()
     if not known:
         await services.reads.add_products(products)
-    return json_response([_product(product) for product in products], 201, REPLAYED if known else None)
+    views = [_product(product) for product in products]
+    return json_response(views if isinstance(body, list) else views[0], 201, REPLAYED if known else None)
 
 
 @router.get("/v1/stores", response_model=list[StoreView], responses=refusals("NOT_FOUND"))
@@ -123,7 +126,9 @@ async def stores(
     return json_response([_store(store) for store in found])
 
 
-@router.get("/v1/stores/{store_id}/products", response_model=list[ProductView], responses=refusals("NOT_FOUND"))
+@router.get(
+    "/v1/stores/{store_id}/products", response_model=list[ProductView], responses=refusals("NOT_FOUND")
+)
 async def products(store_id: Uid, _: Anyone, services: Parts) -> Response:
     """What a store sells."""
     if await services.reads.store(str(store_id)) is None:
@@ -166,7 +171,7 @@ async def act(
     async def now() -> Answer:
         if body.action == "ready":
             return await decide(services, call, order.order_id, rows=None, region=GoodsReady(order.order_id))
-        step = MerchantReject(body.reason)
+        step: OrderAction = MerchantReject(body.reason)
         if body.action == "accept":
             policy = services.config.policy
             step = MerchantAccept(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query
 from fastapi.security import OAuth2PasswordBearer
 from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 
@@ -22,7 +23,9 @@ app_router = APIRouter(include_in_schema=False)
 _bearer = OAuth2PasswordBearer(tokenUrl="/v1/auth/token", auto_error=False)
 
 NOT_BUILT = "The browser app is not built. Run `make web`, then start the server again.\n"
-ASSET_HEADERS = {"Cache-Control": "public, max-age=31536000, immutable"}  # their names hold a hash of the content
+ASSET_HEADERS = {
+    "Cache-Control": "public, max-age=31536000, immutable"
+}  # their names hold a hash of the content
 PAGE_HEADERS = {"Cache-Control": "no-cache"}
 
 
@@ -82,7 +85,14 @@ async def stream(services: Parts, region_id: Annotated[str, Query(max_length=64)
 def _regions(services: Services) -> list[dict[str, object]]:
     markets = [MARKETS[region_id] for region_id in services.config.regions]
     return [
-        {"id": market.id, "name": market.name, "center": [market.lng, market.lat], "zoom": market.zoom}
+        {
+            "id": market.id,
+            "name": market.name,
+            "center": [market.lng, market.lat],
+            "zoom": market.zoom,
+            "now_ms": services.config.clock.now_ms(),
+            "speed": services.config.clock.speed,
+        }
         for market in markets
     ]
 
@@ -98,16 +108,23 @@ async def root() -> Response:
 
 @app_router.get("/ops")
 @app_router.get("/ops/{path:path}")
-async def page(request: Request, services: Parts, path: str = "") -> Response:
+async def page(services: Parts, path: str = "") -> Response:
     """A file of the built app; any other path is the app's own, so it gets the page."""
     dist = services.config.web_dist
-    root_dir = Path(dist).resolve() if dist else None
-    if root_dir is None or not (root_dir / "index.html").is_file():
+    if not dist:
+        return PlainTextResponse(NOT_BUILT, 404)
+    return await asyncio.to_thread(_file, Path(dist), path)
+
+
+def _file(dist: Path, path: str) -> Response:
+    root = dist.resolve()
+    index = root / "index.html"
+    if not index.is_file():
         return PlainTextResponse(NOT_BUILT, 404)
     if path and "\x00" not in path:
-        file = (root_dir / path).resolve()
-        if file.is_relative_to(root_dir) and file.is_file() and file.name != "index.html":
+        file = (root / path).resolve()
+        if file.is_relative_to(root) and file.is_file() and file != index:
             return FileResponse(file, headers=ASSET_HEADERS if path.startswith("assets/") else PAGE_HEADERS)
-        if "." in file.name and file.name != "index.html":
+        if "." in file.name and file != index:
             return PlainTextResponse("There is no such file.\n", 404)
-    return FileResponse(root_dir / "index.html", headers=PAGE_HEADERS)
+    return FileResponse(index, headers=PAGE_HEADERS)

@@ -74,7 +74,9 @@ async def read(order_id: Uid, principal: Anyone, services: Parts) -> Response:
 @router.post(
     "/v1/orders/{order_id}/verify_age",
     response_model=OrderRef,
-    responses=refusals(*_STEP, "AGE_NOT_VERIFIED", "AGE_ATTEMPTS_EXHAUSTED", "VENDOR_UNAVAILABLE", mutation=True),
+    responses=refusals(
+        *_STEP, "AGE_NOT_VERIFIED", "AGE_ATTEMPTS_EXHAUSTED", "VENDOR_UNAVAILABLE", mutation=True
+    ),
 )
 async def verify_age(
     order_id: Uid, body: VendorCheck, customer: Customer, call: Mutation, services: Parts
@@ -99,7 +101,9 @@ async def verify_age(
         if result.verdict is Verdict.REVIEW:
             raise AgeNotVerified("The vendor could not tell: a person has to look. Try again later.")
         action = RecordAgeCheck(passed=result.verdict is Verdict.PASS, vendor_ref=result.vendor_ref)
-        return await services.backend.decide(call.command(order.order_id, services.config.clock.now_ms(), action))
+        return await services.backend.decide(
+            call.command(order.order_id, services.config.clock.now_ms(), action)
+        )
 
     return await once(services, call, now)
 
@@ -124,16 +128,22 @@ async def authorize(
             services,
             "payment",
             services.payment.authorize(
-                request_id=call.derived_id("pay"), amount_cents=order.total_cents, vendor_token=body.vendor_token
+                request_id=call.derived_id("pay"),
+                amount_cents=order.total_cents,
+                vendor_token=body.vendor_token,
             ),
         )
         action = RecordPayment(authorized=result.ok, vendor_ref=result.vendor_ref)
-        return await services.backend.decide(call.command(order.order_id, services.config.clock.now_ms(), action))
+        return await services.backend.decide(
+            call.command(order.order_id, services.config.clock.now_ms(), action)
+        )
 
     return await once(services, call, now)
 
 
-@router.post("/v1/orders/{order_id}/cancel", response_model=OrderRef, responses=refusals(*_STEP, mutation=True))
+@router.post(
+    "/v1/orders/{order_id}/cancel", response_model=OrderRef, responses=refusals(*_STEP, mutation=True)
+)
 async def cancel(
     order_id: Uid, principal: Anyone, call: Mutation, services: Parts, body: Cancel | None = None
 ) -> Response:
@@ -152,7 +162,9 @@ async def cancel(
 @router.post(
     "/v1/orders/{order_id}/doorstep_id_check/submit",
     response_model=OrderRef,
-    responses=refusals(*_STEP, "NOT_TASK_HOLDER", "ID_CHECK_INCONCLUSIVE", "VENDOR_UNAVAILABLE", mutation=True),
+    responses=refusals(
+        *_STEP, "NOT_TASK_HOLDER", "ID_CHECK_INCONCLUSIVE", "VENDOR_UNAVAILABLE", mutation=True
+    ),
 )
 async def submit_id_check(
     order_id: Uid, body: DoorCheck, driver: Driver, call: Mutation, services: Parts
@@ -204,9 +216,7 @@ async def submit_id_check(
 async def deliver(order_id: Uid, driver: Driver, call: Mutation, services: Parts) -> Response:
     """The goods were handed over, after a passed ID check, by the driver who holds the task."""
     order = str(order_id)
-    return await once(
-        services, call, lambda: decide(services, call, order, rows=None, region=Deliver(order))
-    )
+    return await once(services, call, lambda: decide(services, call, order, rows=None, region=Deliver(order)))
 
 
 @router.post(
@@ -219,7 +229,9 @@ async def refuse(order_id: Uid, body: Refuse, driver: Driver, call: Mutation, se
     call.covers(body)
     order = str(order_id)
     return await once(
-        services, call, lambda: decide(services, call, order, rows=None, region=RefuseAtDoor(order, body.reason))
+        services,
+        call,
+        lambda: decide(services, call, order, rows=None, region=RefuseAtDoor(order, body.reason)),
     )
 
 
@@ -255,5 +267,3 @@ async def verify_dossier(order_id: Uid, principal: Anyone, services: Parts) -> R
     """Check the order's chain now: every link and every hash."""
     await order_for(services, principal, str(order_id))
     return json_response(verify(await services.reads.dossier(str(order_id))))
-
-

@@ -27,7 +27,11 @@ T = TypeVar("T")
 
 START_TIMEOUT_S = 90.0
 # Worker processes of Ray carry their actor's class in their title.
-TITLES = {"region": "ray::RegionActor", "persistence": "ray::PersistenceActor", "gateway": "ray::GatewayServer"}
+TITLES = {
+    "region": "ray::RegionActor",
+    "persistence": "ray::PersistenceActor",
+    "gateway": "ray::GatewayActor",
+}
 STORE_LAT, STORE_LNG = 32.7767, -96.7970  # downtown Dallas
 
 
@@ -58,7 +62,16 @@ class LiveServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *arguments: str) -> None:
-        command = [sys.executable, "-m", "doorstep", "up", "--port", str(self.port), "--data-dir", str(self.folder)]
+        command = [
+            sys.executable,
+            "-m",
+            "doorstep",
+            "up",
+            "--port",
+            str(self.port),
+            "--data-dir",
+            str(self.folder),
+        ]
         with open(self.folder / "server.log", "ab") as log:
             self._process = subprocess.Popen(
                 [*command, *arguments], env=self._environment, stdout=log, stderr=log, start_new_session=True
@@ -84,8 +97,8 @@ class LiveServer:
     def log(self) -> str:
         return (self.folder / "server.log").read_text()[-4000:]
 
-    def pid(self, part: str) -> int:
-        """The process of the region, persistence or gateway actor."""
+    def pid(self, part: str) -> int | None:
+        """The process of the region, persistence or gateway actor; None while there is none."""
         assert self._process is not None
         for process in psutil.Process(self._process.pid).children(recursive=True):
             try:
@@ -93,11 +106,13 @@ class LiveServer:
                     return process.pid
             except psutil.Error:
                 continue
-        raise LookupError(part)
+        return None
 
     def kill(self, part: str) -> float:
         """kill -9 the actor's process; returns the monotonic time of it."""
-        os.kill(self.pid(part), signal.SIGKILL)
+        pid = self.pid(part)
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
         return time.monotonic()
 
 
@@ -175,7 +190,9 @@ class Phone:
 
         def found() -> T | None:
             for frame in self.frames:
-                if isinstance(frame, kind) and all(getattr(frame, name) == value for name, value in fields.items()):
+                if isinstance(frame, kind) and all(
+                    getattr(frame, name) == value for name, value in fields.items()
+                ):
                     return frame
             return None
 
@@ -253,7 +270,13 @@ class Town:
         town = cls(Api(url))
         await asyncio.gather(town.api.sign_in(town.merchant), town.api.sign_in(town.customer))
         merchant = f"/v1/merchants/{town.merchant.user_id}"
-        store = {"name": "Corner", "region_id": "tx-dfw", "lat": STORE_LAT, "lng": STORE_LNG, "address": "1 Main St"}
+        store = {
+            "name": "Corner",
+            "region_id": "tx-dfw",
+            "lat": STORE_LAT,
+            "lng": STORE_LNG,
+            "address": "1 Main St",
+        }
         town.store_id = (await town.post(f"{merchant}/stores", town.merchant, store)).field("id")
         product = {"name": "Wine", "category": "alcohol", "price_cents": 1999}
         reply = await town.post(f"{merchant}/stores/{town.store_id}/products", town.merchant, product)
@@ -298,7 +321,10 @@ class Town:
     async def order(self) -> str:
         """An order up to the merchant's acceptance: from here a driver is sought."""
         order_id = await self.draft()
-        for path, body in (("verify_age", {"vendor_token": "fake:pass"}), ("payment/authorize", {"vendor_token": "fake:ok"})):
+        for path, body in (
+            ("verify_age", {"vendor_token": "fake:pass"}),
+            ("payment/authorize", {"vendor_token": "fake:ok"}),
+        ):
             reply = await self.post(f"/v1/orders/{order_id}/{path}", self.customer, body)
             assert reply.ok, reply
         reply = await self.merchant_does(order_id, "accept")
@@ -332,6 +358,6 @@ def new_key() -> str:
 
 
 def new_account(role: str) -> Account:
-    return Account(email=f"{role}-{new_key()}@example.org", password="correct horse battery", role=role, name=role)
-
-
+    return Account(
+        email=f"{role}-{new_key()}@example.org", password="correct horse battery", role=role, name=role
+    )

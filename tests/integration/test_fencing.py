@@ -17,16 +17,20 @@ pytestmark = pytest.mark.integration
 @pytest.fixture
 def cluster(server: LiveServer) -> Iterator[None]:
     """This process as one more client of the server's Ray cluster."""
-    import doorstep.cluster  # noqa: F401 - sets Ray's environment before Ray is imported
     import ray
+
+    import doorstep.cluster  # noqa: F401 - sets Ray's environment before Ray is imported
 
     ray.init(address="auto", namespace="doorstep", configure_logging=False, log_to_driver=False)
     yield
     ray.shutdown()
 
 
-async def test_a_stale_region_is_fenced_and_changes_nothing(server: LiveServer, cluster: None, town: Town) -> None:
+async def test_a_stale_region_is_fenced_and_changes_nothing(
+    server: LiveServer, cluster: None, town: Town
+) -> None:
     import ray
+
     from actors.remote import RegionActor
 
     driver = await town.driver()
@@ -61,7 +65,7 @@ async def test_a_stale_region_is_fenced_and_changes_nothing(server: LiveServer, 
 
 async def _epoch(town: Town) -> int:
     async def epoch() -> int | None:
-        reply = await town.api.request("GET", "/v1/regions/tx-dfw/stats")
+        reply = await town.api.request("GET", "/v1/regions/tx-dfw/stats", account=town.customer)
         return int(reply.body["epoch"]) if reply.ok else None
 
     return await until(epoch)

@@ -71,7 +71,9 @@ async def test_a_driver_with_a_return_to_do_gets_no_offer(town: Town) -> None:
     back = (await driver.expect(wire.TaskUpdated, in_reply_to=None)).task
     waiting = await town.order()
     other = await town.driver(away=0.05)
-    assert (await other.offer()).tasks[0].order_id == waiting  # not to the nearer one, who has goods to bring back
+    assert (await other.offer()).tasks[
+        0
+    ].order_id == waiting  # not to the nearer one, who has goods to bring back
     assert not any(isinstance(frame, wire.Offer) for frame in driver.frames)
     await driver.step(wire.TaskArrive, back.task_id)
     assert (await town.post(f"/v1/tasks/{back.task_id}/return/confirm", driver.account)).ok
@@ -95,11 +97,15 @@ async def test_an_unclear_check_leaves_the_gate_shut(town: Town, token: str) -> 
 async def test_a_customer_under_age_gets_no_further(town: Town) -> None:
     order_id = await town.draft()
     for _ in range(3):
-        reply = await town.post(f"/v1/orders/{order_id}/verify_age", town.customer, {"vendor_token": "fake:fail"})
+        reply = await town.post(
+            f"/v1/orders/{order_id}/verify_age", town.customer, {"vendor_token": "fake:fail"}
+        )
         assert (reply.status, reply.code) == (422, "AGE_NOT_VERIFIED")
     reply = await town.post(f"/v1/orders/{order_id}/verify_age", town.customer, {"vendor_token": "fake:pass"})
     assert reply.code == "AGE_ATTEMPTS_EXHAUSTED"
-    reply = await town.post(f"/v1/orders/{order_id}/payment/authorize", town.customer, {"vendor_token": "fake:ok"})
+    reply = await town.post(
+        f"/v1/orders/{order_id}/payment/authorize", town.customer, {"vendor_token": "fake:ok"}
+    )
     assert reply.code == "WRONG_STATE"
     assert await town.dossier_types(order_id) == ["ORDER_CREATED"] + ["AGE_CHECK_FAILED"] * 3
 
@@ -108,7 +114,9 @@ async def test_a_client_without_a_socket_polls_and_accepts_by_rest(town: Town) -
     driver = await town.driver()
     await driver.close()
     path = f"/v1/drivers/{driver.account.user_id}"
-    reply = await town.post(f"{path}/duty", driver.account, {"on": True, "lat": driver.lat, "lng": driver.lng})
+    reply = await town.post(
+        f"{path}/duty", driver.account, {"on": True, "lat": driver.lat, "lng": driver.lng}
+    )
     assert reply.ok
     order_id = await town.order()
 
@@ -160,4 +168,6 @@ async def test_a_repeated_request_gets_the_first_answer(town: Town) -> None:
     other = await town.post("/v1/orders", town.customer, body | {"items": []}, key="once")
     assert not other.ok
     changed = body | {"dropoff": {"lat": 32.81, "lng": -96.8, "address": "1 Elm St"}}
-    assert (await town.post("/v1/orders", town.customer, changed, key="once")).code == "IDEMPOTENCY_KEY_REUSED"
+    assert (
+        await town.post("/v1/orders", town.customer, changed, key="once")
+    ).code == "IDEMPOTENCY_KEY_REUSED"

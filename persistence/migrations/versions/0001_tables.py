@@ -10,6 +10,7 @@ revision = "0001"
 down_revision = None
 
 # As they were at this revision; a status that comes later comes with a migration of its own.
+_CHANNELS = "bus work"
 _OFFER_STATUSES = "OFFERED ACCEPTED REJECTED EXPIRED REVOKED"
 _ORDER_EVENTS = (
     "ORDER_CREATED AGE_CHECK_PASSED AGE_CHECK_FAILED PAYMENT_AUTHORIZED PAYMENT_DECLINED "
@@ -115,14 +116,15 @@ def upgrade() -> None:
         sa.Column("at_ms", sa.BigInteger(), nullable=False),
         sa.Column("payload", sa.JSON(), nullable=False),
         sa.Column("done_at", sa.DateTime(timezone=True), nullable=True),
+        _one_of("channel", _CHANNELS, "ck_outbox_channel"),
         sa.PrimaryKeyConstraint("event_id", name=op.f("pk_outbox")),
     )
     op.create_index(
-        "ix_outbox_unpublished",
+        "ix_outbox_waiting",
         "outbox",
-        ["event_id"],
+        ["channel", "event_id"],
         unique=False,
-        postgresql_where=sa.text("published_at IS NULL"),
+        postgresql_where=sa.text("done_at IS NULL"),
     )
     op.create_table(
         "regions",
@@ -213,7 +215,7 @@ def upgrade() -> None:
         ),
         sa.ForeignKeyConstraint(["store_id"], ["stores.store_id"], name=op.f("fk_orders_store_id")),
         sa.PrimaryKeyConstraint("order_id", name=op.f("pk_orders")),
-        postgresql_with={"fillfactor": "80"},
+        postgresql_with={"fillfactor": "50"},
     )
     op.create_index("ix_orders_created", "orders", ["created_ms", "order_id"], unique=False)
     op.create_index("ix_orders_customer", "orders", ["customer_id", "created_ms", "order_id"], unique=False)

@@ -1,0 +1,1 @@
+"""Measured comparisons. Each prints progress and a table and can write `summary.json`; see `docs/bench.md`."""

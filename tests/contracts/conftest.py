@@ -1,0 +1,27 @@
+"""Fixtures of the contract suites."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from persistence.memory import MemoryStore
+from persistence.migrate import migrate
+from persistence.postgres import PostgresStore
+from persistence.reads import Reads
+from tests.contracts.store_world import World
+
+
+@pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.integration)])
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    """A seeded store of each kind."""
+    if request.param == "memory":
+        yield await World(MemoryStore()).seed()
+        return
+    url = request.getfixturevalue("fresh_database_url")
+    await migrate(url)
+    store, reads = PostgresStore(url), Reads.connect(url)
+    yield await World(store).seed(reads)
+    await reads.close()
+    await store.close()

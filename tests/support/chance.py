@@ -1,0 +1,113 @@
+"""Random but sensible lives of a region, as plain data, so that the same moves can be made again elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypothesis import strategies as st
+
+from domain.lifecycle import Role
+from domain.messages import (
+    Accept,
+    Acked,
+    Action,
+    Arrive,
+    Cancel,
+    ConfirmReturn,
+    Deliver,
+    GatewayLost,
+    GoodsReady,
+    OfferSeenBy,
+    Pickup,
+    Refuse,
+    Reject,
+)
+from tests.support.build import at, id_check
+from tests.support.story import Story
+
+DRIVERS = ("ann", "bob", "cyd")
+
+# (what, driver or other number, which task or offer, seconds that pass before)
+Move = tuple[str, int, int, float]
+
+# Steps that carry a task on come often, so that stories get to the door and beyond.
+WHAT = (
+    *("order", "drive", "accept", "accept", "arrive", "arrive", "arrive", "pickup", "pickup"),
+    *("check", "check", "underage", "deliver", "refuse", "confirm", "confirm"),
+    *("reject", "cancel", "ready", "off", "seen", "ack", "attach", "lost", "restart", "again"),
+)
+moves = st.lists(
+    st.tuples(
+        st.sampled_from(WHAT),
+        st.integers(0, 5),
+        st.integers(0, 5),
+        st.sampled_from([0.0, 0.0, 0.0, 0.3, 5.0, 31.0, 70.0]),
+    ),
+    max_size=60,
+)
+
+
+def request(story: Story, move: Move) -> tuple[str, Action, Role] | None:
+    """The request that this move stands for now; the holder asks as a rule, now and then somebody else."""
+    what, who, which, _ = move
+    tasks = sorted(story.region.jobs) or ["task-0"]
+    task_id = tasks[which % len(tasks)]
+    job = story.region.jobs.get(task_id)
+    order_id = job.task.order_id if job else "order-0"
+    holder = job.held_by if job else None
+    driver = DRIVERS[who % 3] if who < 2 or holder is None else holder
+    if what in ("accept", "reject"):
+        offers = sorted(story.store.offers) or ["offer-0"]
+        offer_id = offers[-1 - which % min(len(offers), 3)]
+        offer = story.store.offers.get(offer_id)
+        driver = DRIVERS[who % 3] if who < 2 or offer is None else offer.driver_id
+        return driver, (Accept if what == "accept" else Reject)(offer_id=offer_id), Role.DRIVER
+    if what in ("check", "underage"):
+        check_id = f"check-{len(story.store.checks)}"
+        return driver, id_check(order_id, check_id, over_age=what == "check"), Role.DRIVER
+    by_task: dict[str, type[Arrive] | type[Pickup] | type[ConfirmReturn]]
+    by_task = {"arrive": Arrive, "pickup": Pickup, "confirm": ConfirmReturn}
+    if what in by_task:
+        return driver, by_task[what](task_id), Role.DRIVER
+    others: dict[str, tuple[str, Action, Role]] = {
+        "deliver": (driver, Deliver(order_id), Role.DRIVER),
+        "refuse": (driver, Refuse(order_id, "absent"), Role.DRIVER),
+        "cancel": ("cara" if who < 4 else "carl", Cancel(order_id), Role.CUSTOMER),
+        "ready": ("max" if who < 4 else "mia", GoodsReady(order_id), Role.MERCHANT),
+    }
+    return others.get(what)
+
+
+def move_on(story: Story, move: Move) -> None:
+    """Make a move that is no request."""
+    what, who, which, _ = move
+    driver = DRIVERS[who % 3]
+    if what == "order":
+        story.order()
+    elif what == "drive":
+        story.drive(driver, at(which))
+    elif what == "off" and driver in story.where:
+        story.drive(driver, story.where[driver], on=False)
+    elif what == "seen":
+        story.step(OfferSeenBy(driver, story.region.offered.get(driver, "")))
+    elif what == "ack":
+        story.step(Acked(driver, story.region._last_seq.get(driver, 0) - which))
+    elif what == "attach" and driver in story.session:
+        story.attach(driver, resume_from=which)
+    elif what == "lost":
+        story.step(GatewayLost("gateway:0"))
+    elif what == "restart":
+        story.restart()
+    elif what == "again" and story.opened:
+        story.step(story.opened[sorted(story.opened)[which % len(story.opened)]])
+
+
+def play(story: Story, moves: Sequence[Move]) -> None:
+    """Make all moves."""
+    for move in moves:
+        story.wait(move[3])
+        asked = request(story, move)
+        if asked is None:
+            move_on(story, move)
+        else:
+            story.ask(*asked)

@@ -1,0 +1,259 @@
+"""A region driven by hand: messages in, time by command, every record put into the store in memory at once.
+
+The store refuses what the database would refuse, and a refused record fails the test that caused it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from domain.lifecycle import Role
+from domain.messages import (
+    Accept,
+    Action,
+    Arrive,
+    Attached,
+    Deliver,
+    Kick,
+    Message,
+    Pickup,
+    PlanReady,
+    Push,
+    Ready,
+    TaskOpened,
+    Tick,
+)
+from domain.order import CreateOrder, MerchantAccept, OrderItem, RecordAgeCheck, RecordPayment
+from domain.policy import RegionPolicy
+from domain.protocol import ServerFrame
+from domain.records import Answer, Done, OfferRow, Record, RegionRecords, TaskRow
+from domain.region import Region
+from domain.solve import Plan, SolveRequest
+from persistence.memory import MemoryStore
+from solver.registry import solve
+from tests.support import build
+from tests.support.build import DOOR_AT, NOW, REGION, STORE_AT, Point
+
+# Drivers ping this often while a story lets time pass, well within `driver_stale_s`.
+PING_MS = 20_000
+
+
+def put_order(store: MemoryStore, n: int, now_ms: int, door: Point = DOOR_AT) -> TaskOpened:
+    """Bring `order-n` from the basket to the merchant's acceptance, which opens `task-n`."""
+    if "store-1" not in store.stores:
+        store.add_store(build.store(), build.products().values())
+    order_id = f"order-{n}"
+    create = CreateOrder(
+        store_id="store-1",
+        items=(OrderItem("beer", 2),),
+        dropoff_lat=door[0],
+        dropoff_lng=door[1],
+        dropoff_address=f"{n} Elm Street",
+    )
+    accept = MerchantAccept(task_id=f"task-{n}", prep_s=300.0, default_prep_s=600.0, promise_s=2700.0)
+    steps = [
+        build.command(create, order_id=order_id, at_ms=now_ms),
+        build.command(RecordAgeCheck(True, "age-1"), order_id=order_id, at_ms=now_ms),
+        build.command(RecordPayment(True, "pay-1"), order_id=order_id, at_ms=now_ms),
+        build.command(accept, Role.MERCHANT, "max", order_id=order_id, at_ms=now_ms),
+    ]
+    outcome = store.append_now(steps)[-1]
+    assert isinstance(outcome, Done), outcome
+    assert outcome.opened is not None, outcome
+    return TaskOpened(*outcome.opened)
+
+
+class Story:
+    """One region and its store. `solving` False keeps solve requests in `solves` instead of answering them."""
+
+    def __init__(self, *, solving: bool = True, **policy: Any) -> None:
+        self.store = MemoryStore()
+        self.policy = RegionPolicy(**policy)
+        self.now = NOW
+        self.solving = solving
+        self.solves: list[SolveRequest] = []
+        self.records: list[Record] = []
+        self.pushes: list[Push | Kick] = []
+        self.where: dict[str, Point] = {}
+        self.session: dict[str, int] = {}
+        self.opened: dict[str, TaskOpened] = {}  # what the region was told, for telling it again
+        self._seq = self._keys = self._orders = 0
+        self.restart()
+
+    def restart(self) -> None:
+        """A new life of the region, restored from the store."""
+        self.region = Region(self.store.open_region_now(REGION, self.now), self.policy, self.now)
+
+    # -- messages -----------------------------------------------------------------------------------------------------
+
+    def step(self, message: Message) -> Ready:
+        """One message in; its records become durable, its pushes are kept, its solve is answered."""
+        ready = self.region.step(self.now, message)
+        self.records += ready.records
+        if ready.records:
+            [outcome] = self.store.append_now(
+                [RegionRecords(REGION, self.region.epoch, tuple(ready.records))]
+            )
+            assert outcome == Done(Answer()), f"the store refused what {message} decided: {outcome}"
+        self.pushes += ready.pushes
+        if ready.solve is not None:
+            self.solves.append(ready.solve)
+            if self.solving:
+                self.step(PlanReady(solve(ready.solve)))
+        return ready
+
+    def ask(
+        self,
+        who: str,
+        action: Action,
+        role: Role = Role.DRIVER,
+        *,
+        key: str | None = None,
+        fingerprint: str = "same",
+        by: str = "ws",
+    ) -> Answer:
+        """A request and its answer; each has an id of its own unless `key` is given."""
+        self._keys += 1
+        message = build.ask(action, role, who, key or f"key-{self._keys}", fingerprint, by)
+        reply = self.step(message).reply
+        assert isinstance(reply, Answer)
+        return reply
+
+    def do(self, who: str, *actions: Action, role: Role = Role.DRIVER) -> Answer:
+        """Requests that must all be granted; the last one's answer."""
+        for action in actions:
+            answer = self.ask(who, action, role)
+            assert answer.code is None, f"{action}: {answer}"
+        return answer
+
+    def order(self, n: int | None = None, door: Point = DOOR_AT) -> str:
+        """An order whose task the region is told of; returns the task's id."""
+        self._orders = n or self._orders + 1
+        opened = put_order(self.store, self._orders, self.now, door)
+        self.opened[opened.task.task_id] = opened
+        self.step(opened)
+        return opened.task.task_id
+
+    def drive(self, driver_id: str, where: Point = STORE_AT, *, on: bool = True) -> None:
+        """The driver opens a socket, if there is none, and is seen at a place."""
+        if driver_id not in self.session:
+            self.attach(driver_id)
+        self.where[driver_id] = where
+        self._seq += 1
+        self.step(build.seen({driver_id: where}, session=self.session, seq=self._seq, on=on))
+        if not on:
+            del self.where[driver_id]
+
+    def attach(self, driver_id: str, resume_from: int | None = None) -> Attached:
+        """The driver opens another socket."""
+        self.session[driver_id] = self.session.get(driver_id, 0) + 1
+        reply = self.step(build.attach(driver_id, self.session[driver_id], resume_from)).reply
+        assert isinstance(reply, Attached)
+        return reply
+
+    # -- time ---------------------------------------------------------------------------------------------------------
+
+    def wait(self, seconds: float) -> None:
+        """Let server time pass, with a tick at each deadline and pings of all drivers on duty."""
+        end = self.now + round(seconds * 1000)
+        ping = self.now + PING_MS
+        while self.now < end:
+            deadline = self.region.next_deadline()
+            self.now = min(end, ping, end if deadline is None else max(deadline, self.now))
+            if self.now >= ping:
+                self.ping()
+                ping += PING_MS
+            if deadline is not None and deadline <= self.now:
+                self.step(Tick())
+
+    def ping(self, drivers: Iterable[str] | None = None) -> None:
+        """Drivers on duty say that they are still there."""
+        where = {name: self.where[name] for name in (self.where if drivers is None else drivers)}
+        self._seq += 1
+        self.step(build.seen(where, session=self.session, seq=self._seq))
+
+    def look(self) -> None:
+        """Let the FAST window pass."""
+        self.wait(self.policy.fast_window_s)
+
+    # -- short cuts ---------------------------------------------------------------------------------------------------
+
+    def offered(self, driver_id: str = "ann") -> str:
+        """An order, offered to this driver, who stands at the store; returns the offer's id."""
+        self.drive(driver_id)
+        self.order()
+        self.look()
+        return self.offer_to(driver_id).offer_id
+
+    def assigned(self, driver_id: str = "ann") -> str:
+        """A task that this driver has accepted; returns its id."""
+        self.do(driver_id, Accept(offer_id=self.offered(driver_id)))
+        return f"task-{self._orders}"
+
+    def at_door(self, driver_id: str = "ann") -> str:
+        """A task whose driver stands at the door; returns its id."""
+        task_id = self.assigned(driver_id)
+        self.do(driver_id, Arrive(task_id), Pickup(task_id), Arrive(task_id))
+        return task_id
+
+    def delivered(self, driver_id: str = "ann") -> str:
+        task_id = self.at_door(driver_id)
+        order_id = f"order-{self._orders}"
+        self.do(driver_id, build.id_check(order_id, f"check-{self._orders}"), Deliver(order_id))
+        return task_id
+
+    # -- looking ------------------------------------------------------------------------------------------------------
+
+    def offer_to(self, driver_id: str) -> OfferRow:
+        """The live offer to this driver."""
+        return self.region.offers[self.region.offered[driver_id]]
+
+    def task(self, task_id: str) -> TaskRow:
+        """The task as it is durable."""
+        return self.store.tasks[task_id]
+
+    def frames(self, driver_id: str) -> list[ServerFrame]:
+        """All that was pushed to this driver."""
+        return [push.frame for push in self.pushes if isinstance(push, Push) and push.driver_id == driver_id]
+
+    def kinds(self, driver_id: str) -> list[str]:
+        """The types of the frames that were pushed to this driver."""
+        return [str(frame.__struct_config__.tag) for frame in self.frames(driver_id)]
+
+
+# -- comparing --------------------------------------------------------------------------------------------------------
+
+# Not part of what a request may change: the memory of answers, the output in hand, and the loop's own timing.
+_ASIDE = {"answers", "_ready", "_solving", "_solves", "_looked_ms", "_window_ms"}
+
+
+def digest(region: Region) -> dict[str, Any]:
+    """All of a region's state that decides anything, as plain values that compare."""
+    return {name: _plain(value) for name, value in vars(region).items() if name not in _ASIDE}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, set):
+        return sorted(value)
+    if hasattr(value, "__slots__") and not isinstance(value, msgspec.Struct):
+        return [_plain(getattr(value, name)) for name in value.__slots__]
+    if type(value).__module__.startswith("domain.") and hasattr(value, "__dict__"):
+        return {key: _plain(item) for key, item in vars(value).items()}
+    return list(value) if hasattr(value, "popleft") else value
+
+
+def log_of(records: Iterable[Record]) -> bytes:
+    """Records as bytes, to compare two runs."""
+    return b"\n".join(msgspec.json.encode(record) for record in records)
+
+
+def no_plan(request: SolveRequest) -> Plan:
+    return Plan(request_id=request.request_id, assignments=())

@@ -1,0 +1,171 @@
+"""The drivers in columns: batches of pings in any order leave the newest of each, and nothing is lost while growing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.fleet import DriverState, Fleet
+from domain.messages import DriversSeen, Kick
+from tests.support.build import NOW, at, seen
+
+HERE, THERE = at(1, 1), at(5, 5)
+
+
+def known(fleet: Fleet, driver_id: str = "ann") -> tuple[float, float, int, int, bool]:
+    row = fleet.index[driver_id]
+    return (
+        float(fleet.lat[row]),
+        float(fleet.lng[row]),
+        int(fleet.session[row]),
+        int(fleet.seq[row]),
+        bool(fleet.on_duty[row]),
+    )
+
+
+def test_a_ping_sets_the_row() -> None:
+    fleet = Fleet()
+    appeared, went_off, kicks = fleet.see(NOW, seen({"ann": HERE, "bob": THERE}, session=3, seq=9))
+    assert (appeared, went_off, kicks) == ([0, 1], [], [])
+    assert known(fleet) == (*HERE, 3, 9, True)
+    assert known(fleet, "bob") == (*THERE, 3, 9, True)
+    assert (fleet.pings, len(fleet)) == (2, 2)
+
+
+@pytest.mark.parametrize(("session", "seq"), [(3, 8), (2, 99), (0, 99)])
+def test_an_older_ping_changes_nothing(session: int, seq: int) -> None:
+    fleet = Fleet()
+    fleet.see(NOW, seen({"ann": HERE}, session=3, seq=9))
+    before = known(fleet)
+    appeared, went_off, _ = fleet.see(NOW + 5, seen({"ann": THERE}, session=session, seq=seq, on=False))
+    assert (known(fleet), appeared, went_off) == (before, [], [])
+    assert fleet.seen_ms[0] == NOW
+
+
+def test_one_old_ping_does_not_hold_up_the_others_of_its_batch() -> None:
+    fleet = Fleet()
+    fleet.see(NOW, seen({"ann": HERE, "bob": HERE}, session={"ann": 2, "bob": 1}))
+    fleet.see(NOW, seen({"ann": THERE, "bob": THERE, "cyd": THERE}, seq=2))
+    assert known(fleet, "ann")[:2] == HERE
+    assert known(fleet, "bob")[:2] == THERE
+    assert known(fleet, "cyd")[:2] == THERE
+
+
+def test_a_later_session_counts_whatever_its_sequence_number() -> None:
+    fleet = Fleet()
+    fleet.see(NOW, seen({"ann": HERE}, session=3, seq=900))
+    fleet.see(NOW, seen({"ann": THERE}, session=4, seq=0))
+    assert known(fleet) == (*THERE, 4, 0, True)
+
+
+def test_growth_keeps_every_row() -> None:
+    fleet, n = Fleet(), 1000
+    for i in range(n):
+        fleet.see(NOW + i, seen({f"d{i}": at(i / 100)}, seq=i + 1))
+    assert len(fleet) == n
+    assert fleet.ids == [f"d{i}" for i in range(n)]
+    assert all(known(fleet, f"d{i}") == (*at(i / 100), 1, i + 1, True) for i in range(n))
+    assert len(fleet.free_rows(NOW + n, 90_000)) == n
+    assert int(fleet.gateway[n]) == -1  # room ahead holds nobody
+
+
+def test_a_batch_larger_than_the_room_is_one_step() -> None:
+    fleet = Fleet()
+    appeared, _, _ = fleet.see(NOW, seen({f"d{i}": HERE for i in range(10_000)}))
+    assert appeared == list(range(10_000))
+
+
+def test_an_empty_batch_is_nothing() -> None:
+    fleet = Fleet()
+    assert fleet.see(NOW, seen({})) == ([], [], [])
+    assert fleet.pings == 0
+
+
+def test_a_socket_appears_once() -> None:
+    fleet = Fleet()
+    assert fleet.see(NOW, seen({"ann": HERE}))[0] == [0]
+    assert fleet.see(NOW, seen({"ann": HERE}, seq=2))[0] == []
+    fleet.gateway[0] = -1  # its gateway was lost
+    assert fleet.see(NOW, seen({"ann": HERE}, seq=3))[0] == [0]
+    assert fleet.see(NOW, seen({"ann": HERE}, seq=4, gateway_id="gateway:1"))[0] == [0]
+
+
+def test_a_driver_without_a_socket_never_appears() -> None:
+    fleet = Fleet()
+    assert fleet.see(NOW, seen({"ann": HERE}, session=0))[0] == []
+    assert int(fleet.gateway[0]) == -1
+    assert len(fleet.free_rows(NOW, 90_000)) == 1
+
+
+def test_a_later_socket_closes_the_earlier() -> None:
+    fleet = Fleet()
+    fleet.see(NOW, seen({"ann": HERE}, session=1))
+    _, _, kicks = fleet.see(NOW, seen({"ann": HERE}, session=2, gateway_id="gateway:1"))
+    assert kicks == [Kick("gateway:0", "ann", 1)]
+    _, _, kicks = fleet.see(NOW, seen({"ann": THERE}, session=1, seq=7))
+    assert kicks == [Kick("gateway:0", "ann", 1)]
+    assert known(fleet)[:3] == (*HERE, 2)
+
+
+def test_going_off_duty_is_told_once() -> None:
+    fleet = Fleet()
+    fleet.see(NOW, seen({"ann": HERE, "bob": HERE}))
+    assert fleet.see(NOW, seen({"ann": HERE}, seq=2, on=False))[1] == [0]
+    assert fleet.see(NOW, seen({"ann": HERE}, seq=3, on=False))[1] == []
+
+
+def test_who_is_free() -> None:
+    fleet = Fleet()
+    fleet.see(NOW, seen({name: HERE for name in ("ann", "bob", "cyd", "dee", "eve")}))
+    fleet.see(NOW, seen({"bob": HERE}, seq=2, on=False))
+    fleet.state[fleet.row("cyd")] = DriverState.OFFERED
+    fleet.rest_until_ms[fleet.row("dee")] = NOW + 1
+    fleet.row("fay")  # known by name, never seen
+    assert fleet.free_rows(NOW, 90_000).tolist() == [0, 4]
+    assert fleet.free_rows(NOW + 90_000, 90_000).tolist() == [0, 3, 4]
+    assert fleet.free_rows(NOW + 90_001, 90_000).tolist() == []
+
+
+def test_the_accept_rate_is_smoothed_and_never_zero() -> None:
+    fleet = Fleet()
+    fleet.see(NOW, seen({"ann": HERE, "bob": HERE}))
+    fleet.offers[1] = 96
+    columns = fleet.columns(np.array([0, 1]))
+    assert columns.ids == ["ann", "bob"]
+    assert columns.accept_rate.tolist() == [0.75, 0.03]
+
+
+PINGS = st.lists(
+    st.tuples(st.sampled_from("abc"), st.integers(1, 3), st.integers(0, 4), st.booleans()), max_size=30
+)
+
+
+@given(PINGS, st.integers(1, 5))
+def test_whatever_arrives_in_whatever_batches_the_newest_ping_stands(
+    pings: list[tuple[str, int, int, bool]], batch: int
+) -> None:
+    fleet = Fleet()
+    newest: dict[str, tuple[int, int, int]] = {}
+    for start in range(0, len(pings), batch):
+        # A gateway puts one ping of a driver into a batch.
+        ones = {ping[0]: (i, ping) for i, ping in enumerate(pings[start : start + batch], start)}
+        chosen = list(ones.values())
+        for i, (name, session, seq, _) in chosen:
+            if name not in newest or (session, seq) >= newest[name][:2]:
+                newest[name] = (session, seq, i)
+        fleet.see(
+            NOW,
+            DriversSeen(
+                gateway_id="gateway:0",
+                driver_ids=[ping[0] for _, ping in chosen],
+                session=np.array([ping[1] for _, ping in chosen], np.int64),
+                seq=np.array([ping[2] for _, ping in chosen], np.int64),
+                lat=np.array([float(i) for i, _ in chosen]),
+                lng=np.zeros(len(chosen)),
+                on_duty=np.array([ping[3] for _, ping in chosen], np.bool_),
+            ),
+        )
+    for name, (session, seq, i) in newest.items():
+        assert known(fleet, name) == (float(i), 0.0, session, seq, pings[i][3])

@@ -1,0 +1,295 @@
+"""What is decided on an order's rows: pure decisions from fresh state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from domain.compliance import RULEBOOKS
+from domain.lifecycle import ORDER, REGION_DECIDES, OrderEvent, OrderStatus, Role, TaskKind, TaskStatus
+from domain.order import (
+    DECIDER_MOVED,
+    CancelOrder,
+    CloseOrder,
+    CreateOrder,
+    Decision,
+    MerchantAccept,
+    MerchantReject,
+    OrderAction,
+    OrderItem,
+    OrderState,
+    RecordAgeCheck,
+    RecordPayment,
+    decide,
+    decide_create,
+)
+from tests.support.build import DOOR_AT, NOW, command, order_state, products, store
+
+ACCEPT = MerchantAccept(task_id="task-1", prep_s=300.0, default_prep_s=600.0, promise_s=2700.0)
+
+
+def create(*items: OrderItem, door: tuple[float, float] = DOOR_AT) -> CreateOrder:
+    return CreateOrder(
+        store_id="store-1",
+        items=items or (OrderItem("beer", 2),),
+        dropoff_lat=door[0],
+        dropoff_lng=door[1],
+        dropoff_address="1 Elm Street",
+    )
+
+
+def place(action: CreateOrder, role: Role = Role.CUSTOMER) -> Decision:
+    return decide_create(command(action, role), store(), products())
+
+
+def refused_without_a_trace(decision: Decision, code: str) -> bool:
+    return (decision.answer.code, decision.order, decision.facts, decision.opened) == (code, None, (), None)
+
+
+# -- creation ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_customer_places_an_order() -> None:
+    decision = place(create(OrderItem("beer", 2), OrderItem("bread", 3)))
+    assert decision.order is not None
+    assert decision.answer.code is None
+    assert decision.answer.body == {"id": "order-1", "status": "DRAFT", "version": 1}
+    assert (decision.order.total_cents, decision.order.min_age) == (5 * 1250, 21)
+    assert (decision.order.customer_id, decision.order.merchant_id) == ("cara", "max")
+    [fact] = decision.facts
+    assert (fact.event, fact.status) == (OrderEvent.CREATED, OrderStatus.DRAFT)
+    assert fact.payload["items"] == [
+        {"product_id": "beer", "quantity": 2},
+        {"product_id": "bread", "quantity": 3},
+    ]
+    assert "address" not in str(fact.payload)
+
+
+@pytest.mark.parametrize(
+    ("basket", "age"), [(["beer"], 21), (["bread"], 0), (["bread", "beer"], 21), (["novelty"], 21), (["bread", "novelty"], 21)]
+)
+def test_the_age_follows_from_the_basket_and_an_unknown_category_counts_as_the_strictest(
+    basket: list[str], age: int
+) -> None:
+    decision = place(create(*(OrderItem(product_id, 1) for product_id in basket)))
+    assert decision.order is not None
+    assert decision.order.min_age == age
+
+
+@pytest.mark.parametrize("rulebook", RULEBOOKS.values(), ids=lambda rulebook: str(rulebook.jurisdiction))
+def test_a_rulebook_fails_closed(rulebook: Any) -> None:
+    strictest = max(rulebook.min_age_by_category.values())
+    assert rulebook.min_age([]) == strictest
+    assert rulebook.min_age(["never heard of"]) == strictest
+    good = {"over_age": True, "not_expired": True, "name_matches": True, "sober": True}
+    assert rulebook.door_failure(**good) is None
+    reasons = {rulebook.door_failure(**(good | {flag: False})) for flag in good}
+    assert len(reasons) == len(good)
+    assert None not in reasons
+
+
+@pytest.mark.parametrize(
+    ("action", "code"),
+    [
+        (create(OrderItem("wine", 1)), "NOT_FOUND"),
+        (create(OrderItem("beer", 0)), "INVALID_REQUEST"),
+        (create(OrderItem("beer", 1001)), "INVALID_REQUEST"),
+        (create(door=(29.76, -95.37)), "OUTSIDE_SERVICE_AREA"),
+        (create(door=(float("nan"), 0.0)), "OUTSIDE_SERVICE_AREA"),
+    ],
+)
+def test_an_order_that_cannot_be_is_refused(action: CreateOrder, code: str) -> None:
+    assert refused_without_a_trace(place(action), code)
+
+
+def test_an_order_needs_items_a_store_and_products_of_that_store() -> None:
+    nothing = CreateOrder(
+        store_id="store-1", items=(), dropoff_lat=DOOR_AT[0], dropoff_lng=DOOR_AT[1], dropoff_address=""
+    )
+    assert refused_without_a_trace(place(nothing), "INVALID_REQUEST")
+    assert refused_without_a_trace(decide_create(command(create()), None, products()), "NOT_FOUND")
+    elsewhere = {
+        product_id: type(product)(
+            product_id=product_id, store_id="store-2", category=product.category, price_cents=1
+        )
+        for product_id, product in products().items()
+    }
+    assert refused_without_a_trace(decide_create(command(create()), store(), elsewhere), "NOT_FOUND")
+
+
+@pytest.mark.parametrize("role", [role for role in Role if role is not Role.CUSTOMER])
+def test_only_a_customer_places_an_order(role: Role) -> None:
+    assert refused_without_a_trace(place(create(), role), "FORBIDDEN")
+
+
+# -- who and which version --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("role", "who"), [(Role.CUSTOMER, "carl"), (Role.MERCHANT, "mia"), (Role.CUSTOMER, "max"), (Role.MERCHANT, "cara")]
+)
+def test_somebody_elses_order_is_not_there(role: Role, who: str) -> None:
+    for status in OrderStatus:
+        decision = decide(command(CancelOrder(), role, who), order_state(status))
+        assert refused_without_a_trace(decision, "NOT_FOUND"), status
+    assert refused_without_a_trace(decide(command(CancelOrder()), None), "NOT_FOUND")
+
+
+@pytest.mark.parametrize("status", OrderStatus)
+def test_a_change_that_was_not_seen_is_refused_in_every_state(status: OrderStatus) -> None:
+    decision = decide(command(CancelOrder(), if_match=2), order_state(status, version=3))
+    assert refused_without_a_trace(decision, "VERSION_MISMATCH")
+
+
+def test_the_version_that_was_seen_is_let_through_and_rises() -> None:
+    decision = decide(command(CancelOrder(), if_match=3), order_state(version=3))
+    assert decision.order is not None
+    assert decision.order.version == 4
+    assert decision.answer.body["version"] == 4
+
+
+# -- age --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_failed_age_check_is_on_record_and_counts() -> None:
+    decision = decide(command(RecordAgeCheck(False, "age-1")), order_state())
+    assert decision.answer.code == "AGE_NOT_VERIFIED"
+    assert decision.order is not None
+    assert (decision.order.status, decision.order.age_attempts) == (OrderStatus.DRAFT, 1)
+    assert [fact.event for fact in decision.facts] == [OrderEvent.AGE_FAILED]
+
+
+def test_attempts_at_age_verification_are_limited() -> None:
+    order, limit = order_state(), RULEBOOKS["TX"].age_attempts_limit
+    for _ in range(limit):
+        decision = decide(command(RecordAgeCheck(False, "age-1")), order)
+        assert decision.answer.code == "AGE_NOT_VERIFIED"
+        assert decision.order is not None
+        order = decision.order
+    for passed in (False, True):
+        again = decide(command(RecordAgeCheck(passed, "age-1")), order)
+        assert refused_without_a_trace(again, "AGE_ATTEMPTS_EXHAUSTED")
+
+
+def test_the_last_attempt_may_pass() -> None:
+    decision = decide(command(RecordAgeCheck(True, "age-1")), order_state(age_attempts=2))
+    assert decision.answer.code is None
+    assert decision.order is not None
+    assert decision.order.status is OrderStatus.AGE_VERIFIED
+
+
+def test_the_age_is_verified_once() -> None:
+    decision = decide(command(RecordAgeCheck(True, "a")), order_state(OrderStatus.AGE_VERIFIED, age_attempts=3))
+    assert refused_without_a_trace(decision, "WRONG_STATE")
+
+
+# -- payment ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_authorized_payment_is_kept_for_settlement() -> None:
+    decision = decide(command(RecordPayment(True, "pay-1")), order_state(OrderStatus.AGE_VERIFIED))
+    assert decision.order is not None
+    assert (decision.order.status, decision.order.payment_ref) == (OrderStatus.PAYMENT_AUTHORIZED, "pay-1")
+
+
+def test_a_declined_payment_is_an_answer_with_facts() -> None:
+    decision = decide(command(RecordPayment(False, "pay-1")), order_state(OrderStatus.AGE_VERIFIED))
+    assert decision.answer.code == "PAYMENT_DECLINED"
+    assert decision.order is not None
+    assert (decision.order.status, decision.order.payment_ref) == (OrderStatus.AGE_VERIFIED, None)
+    assert decision.order.version == 4
+    assert [fact.event for fact in decision.facts] == [OrderEvent.PAYMENT_DECLINED]
+
+
+def test_nothing_is_paid_before_the_age_is_verified() -> None:
+    assert refused_without_a_trace(
+        decide(command(RecordPayment(True, "pay-1")), order_state()), "WRONG_STATE"
+    )
+
+
+# -- merchant ---------------------------------------------------------------------------------------------------------
+
+
+def merchant(action: OrderAction, order: OrderState) -> Decision:
+    return decide(command(action, Role.MERCHANT, "max"), order)
+
+
+def test_acceptance_confirms_and_opens_the_task() -> None:
+    decision = merchant(ACCEPT, order_state(OrderStatus.PAYMENT_AUTHORIZED))
+    assert decision.opened is not None
+    task, brief = decision.opened
+    assert (task.kind, task.status, task.task_id) == (TaskKind.DELIVERY, TaskStatus.OPEN, "task-1")
+    assert (task.opened_ms, task.ready_ms, task.due_ms) == (NOW, NOW + 300_000, NOW + 2_700_000)
+    assert (task.pickup_lat, task.dropoff_lat, task.min_age) == (32.80, 32.83, 21)
+    assert (brief.status, brief.customer_id, brief.merchant_id) == (OrderStatus.CONFIRMED, "cara", "max")
+    assert decision.order is not None
+    assert (decision.order.ready_ms, decision.order.due_ms) == (task.ready_ms, task.due_ms)
+    assert decision.facts[0].payload["task_id"] == "task-1"
+
+
+def test_without_an_estimate_the_markets_default_holds() -> None:
+    action = MerchantAccept(task_id="task-1", prep_s=None, default_prep_s=600.0, promise_s=2700.0)
+    decision = merchant(action, order_state(OrderStatus.PAYMENT_AUTHORIZED))
+    assert decision.opened is not None
+    assert decision.opened[0].ready_ms == NOW + 600_000
+
+
+def test_nothing_is_due_before_it_is_ready() -> None:
+    action = MerchantAccept(task_id="task-1", prep_s=7200.0, default_prep_s=600.0, promise_s=2700.0)
+    decision = merchant(action, order_state(OrderStatus.PAYMENT_AUTHORIZED))
+    assert decision.opened is not None
+    assert decision.opened[0].due_ms == decision.opened[0].ready_ms == NOW + 7_200_000
+
+
+def test_rejection_ends_the_order_with_its_reason() -> None:
+    decision = merchant(MerchantReject("sold out"), order_state(OrderStatus.PAYMENT_AUTHORIZED))
+    assert decision.order is not None
+    assert decision.order.status is OrderStatus.REJECTED
+    assert decision.facts[0].payload == {"reason": "sold out"}
+    assert decision.opened is None
+
+
+@pytest.mark.parametrize("role", [Role.CUSTOMER, Role.DRIVER, Role.ADMIN, Role.DISPATCHER])
+def test_only_the_merchant_accepts(role: Role) -> None:
+    decision = decide(command(ACCEPT, role, "cara"), order_state(OrderStatus.PAYMENT_AUTHORIZED))
+    assert refused_without_a_trace(decision, "FORBIDDEN")
+
+
+def test_an_order_is_accepted_once() -> None:
+    for status in set(OrderStatus) - {OrderStatus.PAYMENT_AUTHORIZED}:
+        assert refused_without_a_trace(merchant(ACCEPT, order_state(status)), "WRONG_STATE"), status
+
+
+# -- cancelling -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", OrderStatus)
+def test_cancelling_in_every_state(status: OrderStatus) -> None:
+    decision = decide(command(CancelOrder("changed my mind")), order_state(status))
+    if status in REGION_DECIDES:
+        assert decision == Decision(answer=DECIDER_MOVED)
+    elif (status, OrderEvent.CANCELLED) in ORDER:
+        assert decision.order is not None
+        assert decision.order.status is OrderStatus.CANCELLED
+        assert decision.facts[0].payload == {"reason": "changed my mind"}
+    else:
+        assert refused_without_a_trace(decision, "WRONG_STATE")
+
+
+@pytest.mark.parametrize("role", Role)
+def test_who_cancels(role: Role) -> None:
+    who = "max" if role is Role.MERCHANT else "cara"
+    decision = decide(command(CancelOrder(), role, who), order_state())
+    may = role in (Role.CUSTOMER, Role.DISPATCHER, Role.ADMIN)
+    assert (decision.answer.code is None) is may
+
+
+def test_an_order_closes_after_delivery_by_the_system_alone() -> None:
+    delivered = order_state(OrderStatus.DELIVERED)
+    closed = decide(command(CloseOrder("pay-1"), Role.SYSTEM, "settlement"), delivered)
+    assert closed.order is not None
+    assert closed.order.status is OrderStatus.CLOSED
+    assert refused_without_a_trace(decide(command(CloseOrder("pay-1")), delivered), "FORBIDDEN")
+    early = decide(command(CloseOrder("pay-1"), Role.SYSTEM, "s"), order_state(OrderStatus.ID_VERIFIED))
+    assert refused_without_a_trace(early, "WRONG_STATE")

@@ -1,0 +1,169 @@
+"""What holds in every life of a region, whatever is asked in whatever order. The store watches the database's rules."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+
+from domain.dossier import verify
+from domain.fleet import DriverState
+from domain.lifecycle import TASK_ENDED, OfferStatus, TaskKind, TaskStatus
+from domain.messages import Ask
+from tests.support.build import ask
+from tests.support.chance import Move, move_on, moves, play, request
+from tests.support.story import Story, digest, log_of
+
+ROOT = Path(__file__).parents[3]
+
+
+def check(story: Story) -> None:
+    """The invariants, in the region's memory and against what is durable."""
+    region, store = story.region, story.store
+    holders: dict[str, str] = {}
+    for driver_id, held in region.held.items():
+        assert held
+        for task_id in held:
+            assert holders.setdefault(task_id, driver_id) == driver_id, "two drivers hold one task"
+            assert region.jobs[task_id].held_by == driver_id
+    assert holders == {task_id: job.held_by for task_id, job in region.jobs.items() if job.held_by is not None}
+    for job in region.jobs.values():
+        if job.task.kind is TaskKind.RETURN and job.held_by is not None:
+            assert job.held_by not in region.offered, "an offer for a driver with a return in the vehicle"
+    for driver_id, offer_id in region.offered.items():
+        offer = region.offers[offer_id]
+        assert offer.driver_id == driver_id
+        assert driver_id not in region.held, "an offer for a driver who has a task"
+        for task_id in offer.task_ids:
+            task = region.jobs[task_id].task
+            assert (task.status, task.offer_id) == (TaskStatus.OFFERED, offer_id)
+    assert set(region.offers) == set(region.offered.values())
+    assert set(region.open) == {
+        task_id for task_id, job in region.jobs.items() if job.task.status is TaskStatus.OPEN
+    }
+    for row, driver_id in enumerate(region.fleet.ids):
+        state = region.fleet.state[row]
+        assert (state == DriverState.FREE) == (driver_id not in region.held | region.offered)
+    # What is in memory is what is durable.
+    assert {task_id: job.task for task_id, job in region.jobs.items()} == {
+        task_id: task for task_id, task in store.tasks.items() if task.status not in TASK_ENDED
+    }
+    assert set(region.offers) == {
+        offer_id for offer_id, offer in store.offers.items() if offer.status is OfferStatus.OFFERED
+    }
+    for job in region.jobs.values():
+        assert store.orders[job.order.order_id].status is job.order.status
+
+
+@given(moves)
+@settings(max_examples=150)
+def test_the_invariants_hold_after_every_move_and_a_refusal_changes_nothing(script: list[Move]) -> None:
+    story = Story()
+    for move in script:
+        story.wait(move[3])
+        asked = request(story, move)
+        if asked is None:
+            move_on(story, move)
+        else:
+            before, records, pushes = digest(story.region), len(story.records), len(story.pushes)
+            solves = len(story.solves)
+            answer = story.ask(*asked)
+            if answer.code is not None:
+                # A look that was due anyway may happen in the same step; then there is more to see than the refusal.
+                if len(story.solves) == solves:
+                    assert digest(story.region) == before, f"{asked} was refused and changed something"
+                    assert (len(story.records), len(story.pushes)) == (records, pushes)
+        check(story)
+    for order_id in story.store.orders:
+        assert verify(story.store.dossier(order_id)).ok
+
+
+@given(moves)
+@settings(max_examples=40)
+def test_a_repeat_of_any_request_gets_its_answer_and_does_nothing(script: list[Move]) -> None:
+    story = Story()
+    given: list[tuple[Ask, object]] = []
+    for n, move in enumerate(script):
+        story.wait(move[3])
+        asked = request(story, move)
+        if asked is None:
+            move_on(story, move)
+            continue
+        who, action, role = asked
+        message = ask(action, role, who, key=f"n{n}")
+        answer = story.step(message).reply
+        granted = getattr(answer, "code", "") is None
+        if granted or move[0] != "restart":
+            given.append((message, answer))
+        before = len(story.records)
+        assert story.step(message).reply == answer
+        assert len([r for r in story.records[before:] if r.answers]) == 0
+    for message, answer in given:
+        if getattr(answer, "code", "") is None:
+            assert story.step(message).reply == answer
+
+
+@given(moves)
+@settings(max_examples=25)
+def test_the_same_messages_give_the_same_records_byte_for_byte(script: list[Move]) -> None:
+    first, second = Story(), Story()
+    play(first, script)
+    play(second, script)
+    assert log_of(first.records) == log_of(second.records)
+    assert first.pushes == second.pushes
+    assert digest(first.region) == digest(second.region)
+
+
+@given(moves)
+@settings(max_examples=40)
+def test_a_restart_at_any_moment_loses_no_hard_state(script: list[Move]) -> None:
+    story = Story()
+    play(story, script)
+    before = story.region
+    story.restart()
+    after = story.region
+    assert {t: (job.task, job.order) for t, job in after.jobs.items()} == {
+        t: (job.task, job.order) for t, job in before.jobs.items()
+    }
+    assert after.held == before.held
+    assert after.offered == before.offered
+    assert set(after.open) == set(before.open)
+    assert after.counters == before.counters
+    assert {t: job.declined for t, job in after.jobs.items()} == {
+        t: job.declined for t, job in before.jobs.items()
+    }
+    check(story)
+
+
+LONG: list[Move] = [
+    (what, (i * 7 + 2) % 6, (i * 5) % 6, (0.3, 0.0, 5.0, 31.0)[i % 4])
+    for i, what in enumerate(
+        ("order drive drive order accept arrive reject pickup order arrive check deliver drive accept arrive cancel "
+         "pickup arrive underage order arrive confirm drive off restart accept ready arrive pickup lost").split() * 4
+    )
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", ["0", "1", "4242"])
+def test_hash_seeds_do_not_matter(seed: str) -> None:
+    """Sets and dictionaries of strings are ordered differently in another process; decisions are not."""
+    story = Story()
+    play(story, LONG)
+    assert len(story.records) > 30
+    program = (
+        "import sys; from tests.support.chance import play; from tests.support.story import Story, log_of;"
+        "from tests.unit.domain.test_region_properties import LONG;"
+        "story = Story(); play(story, LONG); sys.stdout.buffer.write(log_of(story.records))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        check=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONHASHSEED": seed},
+    )
+    assert ran.stdout == log_of(story.records)

@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.unit.gateway.world import World, running
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    """A gateway on real parts in this process."""
+    async with running() as made:
+        yield made

@@ -1,0 +1,181 @@
+"""Calls are collected while one is under way, and repeated while their target is away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from domain.errors import Overloaded, RegionUnavailable
+from gateway.collector import Collector, Unavailable
+
+
+class Target:
+    """Answers n with n * 10; `failures` are raised first, one a call."""
+
+    def __init__(self, *failures: Exception) -> None:
+        self.failures = list(failures)
+        self.calls: list[list[int]] = []
+        self.gate: asyncio.Event | None = None
+        self.most_at_once = 0
+        self._now = 0
+
+    async def __call__(self, batch: list[int]) -> Sequence[int]:
+        self.calls.append(batch)
+        self._now += 1
+        self.most_at_once = max(self.most_at_once, self._now)
+        try:
+            if self.gate is not None:
+                await self.gate.wait()
+            if self.failures:
+                raise self.failures.pop(0)
+            return [value * 10 for value in batch]
+        finally:
+            self._now -= 1
+
+
+def make(
+    target: Target, *, in_flight: int = 1, batch_limit: int = 100, queue_limit: int = 1000, deadline_s: float = 5.0
+) -> Collector[int, int]:
+    return Collector(
+        "the target",
+        target,
+        in_flight=in_flight,
+        batch_limit=batch_limit,
+        queue_limit=queue_limit,
+        deadline_s=deadline_s,
+    )
+
+
+async def test_a_lone_item_waits_for_nothing() -> None:
+    target = Target()
+    assert await make(target).ask(1) == 10
+    assert target.calls == [[1]]
+
+
+async def test_items_collect_while_a_call_is_under_way_in_order() -> None:
+    target = Target()
+    target.gate = asyncio.Event()
+    collector = make(target)
+    first = asyncio.create_task(collector.ask(0))
+    await asyncio.sleep(0.01)
+    rest = [asyncio.create_task(collector.ask(n)) for n in range(1, 6)]
+    await asyncio.sleep(0)
+    collector.tell(6)
+    await asyncio.sleep(0.01)
+    target.gate.set()
+    assert await first == 0
+    assert [await task for task in rest] == [10, 20, 30, 40, 50]
+    assert target.calls == [[0], [1, 2, 3, 4, 5, 6]]
+    assert target.most_at_once == 1
+
+
+async def test_batches_and_calls_under_way_are_limited() -> None:
+    target = Target()
+    target.gate = asyncio.Event()
+    collector = make(target, in_flight=2, batch_limit=3)
+    tasks = [asyncio.create_task(collector.ask(n)) for n in range(10)]
+    await asyncio.sleep(0.01)
+    target.gate.set()
+    assert [await task for task in tasks] == [n * 10 for n in range(10)]
+    assert max(len(call) for call in target.calls) == 3
+    assert target.most_at_once == 2
+
+
+async def test_the_same_items_are_sent_again_until_the_target_is_back() -> None:
+    target = Target(Unavailable("gone"), Unavailable("still gone"))
+    collector = make(target)
+    assert await collector.ask(7) == 70
+    assert target.calls == [[7], [7], [7]]
+    assert collector.retries == 2
+
+
+async def test_after_the_deadline_the_client_is_told_to_come_again() -> None:
+    target = Target(*[Unavailable("gone")] * 100)
+    collector = make(target, deadline_s=0.2)
+    with pytest.raises(RegionUnavailable) as caught:
+        await collector.ask(1)
+    assert caught.value.retry_after_s is not None
+    # What nobody waits for is not sent any more, and later items are not held up by it.
+    target.failures.clear()
+    assert await collector.ask(2) == 20
+    assert target.calls[-1] == [2]
+
+
+async def test_a_call_that_hangs_is_given_up() -> None:
+    target = Target()
+    target.gate = asyncio.Event()
+    collector = make(target, deadline_s=0.1)
+    with pytest.raises(RegionUnavailable):
+        await collector.ask(1)
+    target.gate = None
+    await asyncio.sleep(0.1)
+    assert await collector.ask(2) == 20
+
+
+async def test_an_item_right_after_an_answer_is_not_left_lying() -> None:
+    collector = make(Target())
+    assert [await collector.ask(n) for n in range(50)] == [n * 10 for n in range(50)]
+
+
+async def test_any_other_failure_goes_to_all_of_its_batch_at_once() -> None:
+    target = Target(Overloaded(), RuntimeError("bug"))
+    collector = make(target)
+    with pytest.raises(Overloaded):
+        await collector.ask(1)
+    with pytest.raises(RuntimeError):
+        await collector.ask(1)
+    assert await collector.ask(1) == 10
+
+
+async def test_a_wrong_number_of_answers_is_an_error_not_a_mix_up() -> None:
+    async def call(batch: list[int]) -> Sequence[int]:
+        return [1] * (len(batch) + 1)
+
+    collector: Collector[int, int] = Collector(
+        "x", call, in_flight=1, batch_limit=9, queue_limit=9, deadline_s=1.0
+    )
+    with pytest.raises(RuntimeError):
+        await collector.ask(1)
+
+
+async def test_a_full_queue_refuses() -> None:
+    target = Target()
+    target.gate = asyncio.Event()
+    collector = make(target, queue_limit=2)
+    under_way = asyncio.create_task(collector.ask(0))
+    await asyncio.sleep(0.01)
+    waiting = [asyncio.create_task(collector.ask(n)) for n in (1, 2)]
+    await asyncio.sleep(0.01)
+    with pytest.raises(Overloaded):
+        await collector.ask(3)
+    target.gate.set()
+    await asyncio.gather(under_way, *waiting)
+
+
+async def test_a_client_that_went_away_costs_no_call() -> None:
+    target = Target()
+    target.gate = asyncio.Event()
+    collector = make(target)
+    first = asyncio.create_task(collector.ask(0))
+    await asyncio.sleep(0.01)
+    gone = asyncio.create_task(collector.ask(1))
+    await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+    target.gate.set()
+    await first
+    assert await collector.ask(2) == 20
+    assert target.calls == [[0], [2]]
+
+
+async def test_close_gives_up_what_waits() -> None:
+    target = Target()
+    target.gate = asyncio.Event()
+    collector = make(target)
+    tasks = [asyncio.create_task(collector.ask(n)) for n in range(2)]
+    await asyncio.sleep(0.01)
+    await collector.close()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(result, RegionUnavailable) for result in results)

@@ -1,0 +1,302 @@
+"""The protocol of one socket, without a socket."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.errors import OfferTaken
+from domain.messages import Accept, Arrive, Attached, Pickup, Reject
+from domain.protocol import CLOSE_SLOW_READER, OfferExpired, ServerFrame, Snapshot
+from domain.records import Answer
+from domain.region import SEQ_ROOM
+from gateway.connection import (
+    CLOSE_BAD,
+    CLOSE_TOO_LARGE,
+    Connection,
+    Greeting,
+    Handled,
+    Phase,
+    Question,
+    Shown,
+    Sighting,
+)
+
+BASE = SEQ_ROOM  # the first epoch's
+
+
+def make(outbox_limit: int = 256) -> Connection:
+    return Connection(max_frame_bytes=16_384, bad_frames_limit=3, outbox_limit=outbox_limit)
+
+
+def welcome(connection: Connection, *missed: ServerFrame, resumed: bool = False, last_seq: int = BASE) -> None:
+    connection.welcome(
+        Attached(resumed, Snapshot(last_seq=last_seq), missed),
+        driver_id="d",
+        heartbeat_s=15.0,
+        server_time=datetime(2030, 1, 1, tzinfo=UTC),
+        speed=1.0,
+    )
+
+
+def opened(**options: int) -> Connection:
+    connection = make(**options)
+    connection.receive('{"type":"hello","token":"t"}')
+    welcome(connection)
+    connection.take()
+    return connection
+
+
+def out(connection: Connection) -> list[dict[str, Any]]:
+    return [json.loads(data) for data in connection.take()]
+
+
+def push(seq: int) -> OfferExpired:
+    return OfferExpired(seq=seq, offer_id=f"o{seq}")
+
+
+def seqs(connection: Connection) -> list[int]:
+    return [frame["seq"] for frame in out(connection) if "seq" in frame]
+
+
+def test_hello_comes_first() -> None:
+    connection = make()
+    assert connection.receive('{"type":"hello","token":"t","resume_from":7}') == Greeting("t", 7)
+    assert connection.phase is Phase.ATTACHING
+
+
+def test_anything_else_before_the_hello_closes() -> None:
+    connection = make()
+    assert connection.receive('{"type":"ack","seq":1}') is None
+    assert out(connection)[0]["code"] == "UNAUTHENTICATED"
+    assert connection.closing is not None
+    assert connection.closing.code == CLOSE_BAD
+
+
+@pytest.mark.parametrize(
+    ("frame", "event"),
+    [
+        ({"type": "offer.seen", "offer_id": "o"}, Shown("o")),
+        ({"type": "ack", "seq": 5}, Handled(5)),
+        ({"type": "duty", "on": True, "lat": 1, "lng": 2}, Sighting(1, 1.0, 2.0, True)),
+        ({"type": "duty", "on": False}, Sighting(1, None, None, False)),
+        (
+            {"type": "location", "lat": 1, "lng": 2, "at": "2030-01-01T00:00:00Z", "seq": 0},
+            Sighting(1, 1.0, 2.0, None),
+        ),
+    ],
+)
+def test_frames_become_events(frame: dict[str, Any], event: object) -> None:
+    assert opened().receive(json.dumps(frame)) == event
+
+
+@pytest.mark.parametrize(
+    ("frame", "action"),
+    [
+        ({"type": "offer.accept", "id": "1", "offer_id": "o"}, Accept(offer_id="o")),
+        ({"type": "offer.reject", "id": "1", "offer_id": "o", "reason": "far"}, Reject(offer_id="o", reason="far")),
+        ({"type": "task.arrive", "id": "1", "task_id": "t"}, Arrive("t")),
+        ({"type": "task.pickup", "id": "1", "task_id": "t"}, Pickup("t")),
+    ],
+)
+def test_frames_with_an_id_become_questions(frame: dict[str, Any], action: object) -> None:
+    event = opened().receive(json.dumps(frame))
+    assert isinstance(event, Question)
+    assert (event.id, event.action) == ("1", action)
+
+
+def test_an_answer_carries_the_id_and_no_seq() -> None:
+    connection = opened()
+    question = connection.receive('{"type":"offer.accept","id":"x","offer_id":"o"}')
+    assert isinstance(question, Question)
+    connection.answer(question, Answer(body={"offer_id": "o", "tasks": []}))
+    assert out(connection) == [{"type": "offer.accepted", "in_reply_to": "x", "offer_id": "o", "tasks": []}]
+    connection.answer(question, Answer(code="OFFER_TAKEN", detail="gone"))
+    connection.refuse("y", OfferTaken())
+    assert [(frame["code"], frame["in_reply_to"]) for frame in out(connection)] == [
+        ("OFFER_TAKEN", "x"),
+        ("OFFER_TAKEN", "y"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "",
+        "nonsense",
+        "[]",
+        "{}",
+        '{"type":"unheard.of"}',
+        '{"type":"offer.accept","offer_id":"o"}',
+        '{"type":"location","lat":NaN,"lng":0,"at":"2030-01-01T00:00:00Z","seq":1}',
+        '{"type":"location","lat":Infinity,"lng":0,"at":"2030-01-01T00:00:00Z","seq":1}',
+        '{"type":"location","lat":1e999,"lng":0,"at":"2030-01-01T00:00:00Z","seq":1}',
+        '{"type":"location","lat":null,"lng":0,"at":"2030-01-01T00:00:00Z","seq":1}',
+        '{"type":"location","lat":91,"lng":0,"at":"2030-01-01T00:00:00Z","seq":1}',
+        '{"type":"location","lat":1,"lng":0,"at":"2030-01-01T00:00:00","seq":1}',
+        '{"type":"location","lat":1,"lng":0,"at":"2030-01-01T00:00:00Z","seq":' + "9" * 400 + "}",
+        '{"type":"offer.seen","offer_id":"\\u0000"}',
+        '{"type":"offer.seen","offer_id":"\\ud800"}',
+        '{"type":"hello","token":"t"}',
+        "\ud800",
+        "[" * 9000,
+        b'{"type":"ack","seq":1}',
+    ],
+)
+def test_three_bad_frames_in_a_row_close(bad: str | bytes) -> None:
+    connection = opened()
+    for _ in range(2):
+        assert connection.receive(bad) is None
+        assert connection.closing is None
+    assert connection.receive('{"type":"ack","seq":1}') == Handled(1)
+    for _ in range(3):
+        connection.receive(bad)
+    assert [frame["code"] for frame in out(connection)] == ["BAD_FRAME"] * 5
+    assert connection.closing is not None
+    assert connection.closing.code == CLOSE_BAD
+
+
+def test_a_bad_frame_with_an_id_is_answered_by_it() -> None:
+    connection = opened()
+    connection.receive('{"type":"offer.accept","id":"x","offer_id":5}')
+    assert out(connection)[0]["in_reply_to"] == "x"
+
+
+def test_a_frame_over_the_limit_closes_at_once() -> None:
+    connection = opened()
+    frame = '{"type":"ack","seq":1,"x":"%s"}'
+    assert connection.receive(frame % ("y" * (16_384 - len(frame) + 2))) == Handled(1)
+    connection.receive(frame % ("y" * (16_384 - len(frame) + 3)))
+    assert connection.closing is not None
+    assert connection.closing.code == CLOSE_TOO_LARGE
+
+
+def test_an_older_location_is_ignored() -> None:
+    connection = opened()
+    frame = '{"type":"location","lat":1,"lng":2,"at":"2030-01-01T00:00:00Z","seq":%d}'
+    assert connection.receive(frame % 5) == Sighting(1, 1.0, 2.0, None)
+    assert connection.receive(frame % 5) is None
+    assert connection.receive(frame % 4) is None
+    assert connection.receive(frame % 6) == Sighting(2, 1.0, 2.0, None)
+
+
+def test_pushes_before_the_welcome_follow_it() -> None:
+    connection = make()
+    connection.receive('{"type":"hello","token":"t"}')
+    connection.push(push(BASE + 2))
+    connection.push(push(BASE + 1))
+    assert not connection.has_output
+    welcome(connection)
+    frames = out(connection)
+    assert frames[0]["type"] == "welcome"
+    assert [frame["seq"] for frame in frames[1:]] == [BASE + 1, BASE + 2]
+
+
+def test_what_the_snapshot_has_is_not_pushed_again() -> None:
+    connection = make()
+    connection.receive('{"type":"hello","token":"t"}')
+    connection.push(push(BASE + 1))
+    connection.push(push(BASE + 2))
+    welcome(connection, last_seq=BASE + 1)
+    assert seqs(connection) == [BASE + 2]
+
+
+def test_a_resumed_client_gets_what_it_missed_once() -> None:
+    connection = make()
+    connection.receive('{"type":"hello","token":"t","resume_from":1}')
+    connection.push(push(BASE + 4))
+    missed = [push(BASE + n) for n in (2, 3, 4)]
+    welcome(connection, *missed, resumed=True, last_seq=BASE + 4)
+    connection.push(push(BASE + 3))
+    connection.push(push(BASE + 5))
+    assert seqs(connection) == [BASE + 2, BASE + 3, BASE + 4, BASE + 5]
+
+
+def test_a_push_that_overtook_another_waits_for_it() -> None:
+    connection = opened()
+    connection.push(push(BASE + 2))
+    assert connection.has_gap
+    assert seqs(connection) == []
+    connection.push(push(BASE + 1))
+    assert not connection.has_gap
+    assert seqs(connection) == [BASE + 1, BASE + 2]
+
+
+def test_a_gap_is_filled_from_what_the_region_kept() -> None:
+    connection = opened()
+    connection.push(push(BASE + 3))
+    kept = tuple(push(BASE + n) for n in (1, 2, 3))
+    assert connection.fill(Attached(True, Snapshot(last_seq=BASE + 3), kept))
+    assert seqs(connection) == [BASE + 1, BASE + 2, BASE + 3]
+    assert not connection.has_gap
+
+
+def test_a_later_life_of_the_region_numbers_anew() -> None:
+    connection = opened()
+    connection.push(push(BASE + 1))
+    connection.push(push(2 * SEQ_ROOM + 1))
+    connection.push(push(BASE + 2))
+    connection.push(push(2 * SEQ_ROOM + 2))
+    assert seqs(connection) == [BASE + 1, 2 * SEQ_ROOM + 1, 2 * SEQ_ROOM + 2]
+
+
+def test_a_slow_reader_is_closed() -> None:
+    connection = opened(outbox_limit=4)
+    for n in range(1, 6):
+        connection.push(push(BASE + n))
+    assert connection.closing is not None
+    assert connection.closing.code == CLOSE_SLOW_READER
+    connection.push(push(BASE + 6))
+    assert connection.take() == []
+
+
+def test_the_first_close_wins() -> None:
+    connection = opened()
+    connection.close(4001, "taken over")
+    connection.close(1012, "restart")
+    assert connection.closing is not None
+    assert connection.closing.code == 4001
+    assert connection.receive('{"type":"ack","seq":1}') is None
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=10,
+)
+_TYPES = ["hello", "duty", "location", "offer.seen", "offer.accept", "offer.reject", "task.arrive", "task.pickup", "ack"]
+_FRAME = st.fixed_dictionaries(
+    {"type": st.sampled_from(_TYPES)},
+    optional={
+        "id": _JSON, "token": _JSON, "resume_from": _JSON, "on": _JSON, "lat": _JSON, "lng": _JSON, "at": _JSON,
+        "seq": _JSON, "offer_id": _JSON, "task_id": _JSON, "reason": _JSON,
+    },
+)  # fmt: skip
+
+
+@given(st.lists(st.binary(max_size=200) | st.text(max_size=200) | _FRAME.map(json.dumps), max_size=8), st.booleans())
+def test_nothing_that_a_client_sends_raises(frames: list[str | bytes], is_open: bool) -> None:
+    connection = opened() if is_open else make()
+    for frame in frames:
+        event = connection.receive(frame)
+        if isinstance(event, Greeting):
+            welcome(connection)
+        elif isinstance(event, Question):
+            connection.answer(event, Answer(code="NOT_FOUND", detail="-"))
+    for data in connection.take():
+        assert json.loads(data)["type"] in {"error", "welcome"}
+
+
+@given(st.lists(st.integers(1, 12), max_size=40))
+def test_what_is_put_out_rises_by_one_whatever_the_order(numbers: list[int]) -> None:
+    connection = opened()
+    for number in numbers:
+        connection.push(push(BASE + number))
+    sent = seqs(connection)
+    assert sent == [BASE + n for n in range(1, len(sent) + 1)]
+    assert len(sent) + 1 not in numbers

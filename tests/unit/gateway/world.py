@@ -1,0 +1,460 @@
+"""A gateway in one process on real parts: the app, region shells, the planner on the in-memory store; no Ray, no sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+from msgspec.structs import asdict, replace
+
+from actors.clock import ServerClock
+from actors.config import Config, Limits
+from actors.region import RegionShell
+from domain.dossier import GENESIS, Entry
+from domain.errors import EmailTaken, NotFound
+from domain.lifecycle import TASK_ENDED, TASK_HELD, OfferStatus, OrderStatus, Role, TaskKind
+from domain.messages import Ask, Attach, Attached, DriversSeen, Kick, Push
+from domain.ops import OpsFrame
+from domain.order import OrderCommand
+from domain.order import Product as OrderProduct
+from domain.order import Store as OrderStore
+from domain.policy import RegionPolicy
+from domain.protocol import SUBPROTOCOL
+from domain.messages import TaskOpened
+from domain.records import Answer, Done, Json, StoredAnswer, TaskRow
+from domain.solve import Plan, SolveRequest
+from gateway.app import build_app
+from gateway.backend import Notice
+from gateway.services import Services, assemble
+from integrations.identity.fake import FakeIdentity
+from integrations.payment.fake import FakePayment
+from persistence.memory import MemoryStore
+from persistence.views import Cursor, DriverWork, OrderPage, OrderRow, Product, Store, User
+from solver.registry import solve
+
+REGION = "tx-dfw"
+GATEWAY = "gateway:0"
+INTERNAL_TOKEN = "a token between machines"
+PASSWORD = "correct horse battery"
+DALLAS = {"lat": 32.78, "lng": -96.80}
+DOOR = {"lat": 32.80, "lng": -96.78, "address": "1 Main Street"}
+
+
+def make_config(**changes: Any) -> Config:
+    config = Config(
+        environment="test",
+        namespace="test",
+        database_url="",
+        redis_url="",
+        regions=(REGION,),
+        clock=ServerClock(),
+        jwt_secret="a secret of more than thirty-two characters",
+        jwt_ttl_s=3600,
+        internal_token=INTERNAL_TOKEN,
+        host="127.0.0.1",
+        port=0,
+        policy=RegionPolicy(fast_window_s=0.01, fast_max_wait_s=0.05),
+        limits=Limits(ping_flush_s=0.01, vendor_timeout_s=0.1, ops_frame_s=0.01, ws_hello_timeout_s=0.3),
+    )
+    return replace(config, **changes)
+
+
+class MemoryReads:
+    """`gateway.backend.ReadSide` over a `MemoryStore`."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.memory = store
+        self.users: dict[str, User] = {}
+        self.shops: dict[str, Store] = {}
+        self.goods: dict[str, Product] = {}
+
+    async def user(self, user_id: str) -> User | None:
+        return self.users.get(user_id)
+
+    async def user_by_email(self, email: str) -> User | None:
+        return next((user for user in self.users.values() if user.email == email.lower()), None)
+
+    async def add_user(self, user: User) -> None:
+        if user.user_id in self.users or await self.user_by_email(user.email):
+            raise EmailTaken()
+        self.users[user.user_id] = user
+
+    async def store(self, store_id: str) -> Store | None:
+        return self.shops.get(store_id)
+
+    async def stores(self, *, merchant_id: str | None = None, region_id: str | None = None) -> list[Store]:
+        return [
+            store
+            for store in self.shops.values()
+            if merchant_id in (None, store.merchant_id) and region_id in (None, store.region_id)
+        ]
+
+    async def add_store(self, store: Store) -> None:
+        if store.merchant_id not in self.users:
+            raise NotFound()
+        self.shops.setdefault(store.store_id, store)
+        fields = {name: getattr(store, name) for name in OrderStore.__struct_fields__}
+        self.memory.add_store(OrderStore(**fields))
+
+    async def products(self, store_id: str) -> list[Product]:
+        return [product for product in self.goods.values() if product.store_id == store_id]
+
+    async def add_products(self, products: Collection[Product]) -> None:
+        for product in products:
+            self.goods.setdefault(product.product_id, product)
+            fields = {name: getattr(product, name) for name in OrderProduct.__struct_fields__}
+            self.memory.products[product.product_id] = OrderProduct(**fields)
+
+    async def order(self, order_id: str) -> OrderRow | None:
+        order = self.memory.order(order_id)
+        if order is None:
+            return None
+        return OrderRow(**asdict(order), updated_ms=order.created_ms, dossier_seq=1, dossier_hash=GENESIS)
+
+    async def orders(
+        self,
+        *,
+        customer_id: str | None = None,
+        merchant_id: str | None = None,
+        driver_id: str | None = None,
+        region_id: str | None = None,
+        status: Collection[OrderStatus] = (),
+        from_ms: int | None = None,
+        before_ms: int | None = None,
+        cursor: Cursor | None = None,
+        limit: int = 50,
+    ) -> OrderPage:
+        found = []
+        for order_id in self.memory.orders:
+            order = await self.order(order_id)
+            assert order is not None
+            drivers = await self.drivers_of(order_id)
+            if (
+                customer_id in (None, order.customer_id)
+                and merchant_id in (None, order.merchant_id)
+                and (driver_id is None or driver_id in drivers)
+                and (not status or order.status in status)
+                and (from_ms is None or order.created_ms >= from_ms)
+                and (before_ms is None or order.created_ms < before_ms)
+                and (cursor is None or (order.created_ms, order.order_id) < (cursor.created_ms, cursor.order_id))
+            ):
+                found.append(order)
+        found.sort(key=lambda order: (order.created_ms, order.order_id), reverse=True)
+        page = found[:limit]
+        last = Cursor(page[-1].created_ms, page[-1].order_id) if len(found) > limit else None
+        return OrderPage(page, last)
+
+    async def dossier(self, order_id: str) -> list[Entry]:
+        return self.memory.dossier(order_id)
+
+    async def task(self, task_id: str) -> TaskRow | None:
+        return self.memory.tasks.get(task_id)
+
+    async def _tasks_of(self, order_id: str) -> list[TaskRow]:
+        return [task for task in self.memory.tasks.values() if task.order_id == order_id]
+
+    async def drivers_of(self, order_id: str) -> set[str]:
+        return {task.driver_id for task in await self._tasks_of(order_id) if task.driver_id}
+
+    async def holder_of(self, order_id: str) -> str | None:
+        held = [t for t in await self._tasks_of(order_id) if t.kind is TaskKind.DELIVERY and t.status in TASK_HELD]
+        return held[0].driver_id if held else None
+
+    async def driver_snapshot(self, driver_id: str) -> DriverWork:
+        offers = [
+            offer
+            for offer in self.memory.offers.values()
+            if offer.driver_id == driver_id and offer.status is OfferStatus.OFFERED
+        ]
+        offered = [self.memory.tasks[task_id] for offer in offers for task_id in offer.task_ids]
+        held = [t for t in self.memory.tasks.values() if t.driver_id == driver_id and t.status in TASK_HELD]
+        return DriverWork(offers, offered, held)
+
+    async def driver_region(self, driver_id: str) -> str | None:
+        work = await self.driver_snapshot(driver_id)
+        tasks = [*work.tasks, *work.offered_tasks]
+        return next((task.region_id for task in tasks if task.status not in TASK_ENDED), None)
+
+    async def stored_answer(self, scope: str, key: str) -> StoredAnswer | None:
+        found = self.memory.answers.get((scope, key))
+        return found[0] if found else None
+
+    async def regions(self) -> dict[str, int]:
+        return dict(self.memory.epochs)
+
+
+async def _solve(request: SolveRequest) -> Plan:
+    return solve(request)
+
+
+class InProcess:
+    """`gateway.backend.Backend` on region shells and the store, without actors between."""
+
+    def __init__(self, config: Config, store: MemoryStore) -> None:
+        self.config, self.store = config, store
+        self.services: Services | None = None
+        self.regions: dict[str, RegionShell] = {}
+
+    async def start(self) -> None:
+        for region_id in self.config.regions:
+            await self.start_region(region_id)
+
+    async def start_region(self, region_id: str) -> None:
+        """Start the region's next life; the former one is simply gone, as after kill -9."""
+        former = self.regions.pop(region_id, None)
+        shell = RegionShell(
+            region_id,
+            store=self.store,
+            policy=self.config.policy,
+            limits=self.config.limits,
+            clock=self.config.clock,
+            solve=_solve,
+            send=self._send,
+            on_death=lambda _: None,
+        )
+        await shell.start()
+        self.regions[region_id] = shell
+        if former is not None:
+            await former.stop()
+
+    async def stop(self) -> None:
+        for shell in self.regions.values():
+            await shell.stop()
+
+    async def _send(self, gateway_id: str, batch: list[Push | Kick]) -> None:
+        assert self.services is not None
+        self.services.hub.deliver(batch)
+
+    async def decide(self, command: OrderCommand) -> Answer:
+        outcome = (await self.store.append([command]))[0]
+        assert isinstance(outcome, Done)
+        if outcome.opened is not None:
+            task, brief = outcome.opened
+            await self.regions[task.region_id].post([TaskOpened(task, brief)])
+        return outcome.answer
+
+    async def ask(self, region_id: str, ask: Ask) -> Answer:
+        answer = (await self.regions[region_id].post([ask]))[0]
+        assert isinstance(answer, Answer)
+        return answer
+
+    async def attach(self, region_id: str, attach: Attach) -> Attached:
+        attached = (await self.regions[region_id].post([attach]))[0]
+        assert isinstance(attached, Attached)
+        return attached
+
+    def notify(self, region_id: str, notice: Notice) -> None:
+        self._notices = asyncio.create_task(self.regions[region_id].post([notice]))
+
+    async def seen(self, region_id: str, batch: DriversSeen) -> int:
+        return self.regions[region_id].seen(batch)
+
+    async def frame(self, region_id: str) -> OpsFrame:
+        return self.regions[region_id].frame()
+
+    async def stats(self, region_id: str) -> dict[str, Json]:
+        return dict(self.regions[region_id].stats())
+
+
+class SocketClient:
+    """A driver's WebSocket client on the ASGI interface itself."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._to_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._from_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.closed: tuple[int, str] | None = None
+        self.subprotocol: str | None = None
+        scope = {
+            "type": "websocket",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "http_version": "1.1",
+            "scheme": "ws",
+            "path": "/v1/drivers/ws",
+            "raw_path": b"/v1/drivers/ws",
+            "query_string": b"",
+            "headers": [],
+            "subprotocols": [SUBPROTOCOL],
+            "server": ("test", 80),
+            "client": ("test", 1),
+            "state": {},
+        }
+        self._app = asyncio.create_task(_run(app, scope, self._to_app.get, self._from_app.put))
+
+    async def open(self) -> SocketClient:
+        await self._to_app.put({"type": "websocket.connect"})
+        message = await self._from_app.get()
+        assert message["type"] == "websocket.accept"
+        self.subprotocol = message.get("subprotocol")
+        return self
+
+    async def send(self, frame: dict[str, Any] | str | bytes) -> None:
+        if isinstance(frame, bytes):
+            await self._to_app.put({"type": "websocket.receive", "bytes": frame})
+        else:
+            text = frame if isinstance(frame, str) else json.dumps(frame)
+            await self._to_app.put({"type": "websocket.receive", "text": text})
+
+    async def receive(self, *types: str, timeout_s: float = 5.0) -> dict[str, Any]:
+        """The next frame (of these types, skipping others); `{"type": "closed"}` once the server has closed."""
+        async with asyncio.timeout(timeout_s):
+            while True:
+                message = await self._from_app.get()
+                if message["type"] == "websocket.close":
+                    self.closed = (message["code"], message.get("reason", ""))
+                    return {"type": "closed"}
+                frame: dict[str, Any] = json.loads(message["text"])
+                if not types or frame["type"] in types:
+                    return frame
+
+    async def close(self) -> None:
+        """Go away as a client does, and wait until the server has noticed."""
+        await self._to_app.put({"type": "websocket.disconnect", "code": 1001})
+        await asyncio.wait([self._app], timeout=5)
+
+
+async def _run(app: FastAPI, scope: dict[str, Any], receive: Any, send: Any) -> None:
+    await app(scope, receive, send)
+
+
+class World:
+    """The app with its parts, and short ways to common states."""
+
+    def __init__(self, services: Services, backend: InProcess, reads: MemoryReads, app: FastAPI) -> None:
+        self.services, self.backend, self.reads, self.app = services, backend, reads, app
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        self.http = httpx.AsyncClient(transport=transport, base_url="http://test")
+        self._number = 0
+
+    def auth(self, user_id: str, role: Role) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.services.tokens.issue(user_id, role)}"}
+
+    async def account(self, role: Role) -> tuple[str, dict[str, str]]:
+        """An account without the cost of a password: its id and its headers."""
+        self._number += 1
+        user_id = f"00000000-0000-4000-8000-{self._number:012d}"
+        await self.reads.add_user(
+            User(
+                user_id=user_id,
+                email=f"{role}{self._number}@example.org",
+                password_hash="-",
+                role=role,
+                name=str(role),
+                created_ms=0,
+            )
+        )
+        return user_id, self.auth(user_id, role)
+
+    async def shop(self, category: str = "alcohol") -> tuple[str, str, str, dict[str, str]]:
+        """A merchant with a store and a product: their ids and the merchant's headers."""
+        merchant_id, headers = await self.account(Role.MERCHANT)
+        body = {"name": "Corner", "region_id": REGION, "address": "2 Elm Street", **DALLAS}
+        store = (await self.http.post(f"/v1/merchants/{merchant_id}/stores", json=body, headers=headers)).json()
+        products = await self.http.post(
+            f"/v1/merchants/{merchant_id}/stores/{store['id']}/products",
+            json={"name": "Ale", "category": category, "price_cents": 500},
+            headers=headers,
+        )
+        return merchant_id, store["id"], products.json()["id"], headers
+
+    async def order(self, until: str = "DRAFT") -> Order:
+        """An order, taken as far as DRAFT, AGE_VERIFIED, PAYMENT_AUTHORIZED or CONFIRMED."""
+        merchant_id, store_id, product_id, merchant = await self.shop()
+        customer_id, customer = await self.account(Role.CUSTOMER)
+        body = {"store_id": store_id, "items": [{"product_id": product_id, "quantity": 2}], "dropoff": DOOR}
+        response = await self.http.post("/v1/orders", json=body, headers=customer)
+        assert response.status_code == 201, response.text
+        order = Order(response.json()["id"], merchant_id, store_id, customer_id, customer, merchant)
+        steps: list[tuple[str, Callable[[], Awaitable[httpx.Response]]]] = [
+            ("AGE_VERIFIED", lambda: self.step(order, "verify_age", {"vendor_token": "fake:pass"})),
+            ("PAYMENT_AUTHORIZED", lambda: self.step(order, "payment/authorize", {"vendor_token": "fake:ok"})),
+            ("CONFIRMED", lambda: self.act(order, "accept")),
+        ]
+        reached = "DRAFT"
+        for status, step in steps:
+            if reached == until:
+                break
+            answer = await step()
+            assert answer.status_code == 200, answer.text
+            reached = answer.json()["status"]
+            assert reached == status
+        return order
+
+    async def step(self, order: Order, path: str, body: Any = None, **headers: str) -> httpx.Response:
+        """A customer's step of an order."""
+        url = f"/v1/orders/{order.id}/{path}"
+        return await self.http.post(url, json=body, headers=order.customer | headers)
+
+    async def act(self, order: Order, action: str, **headers: str) -> httpx.Response:
+        """The merchant's step of an order."""
+        url = f"/v1/merchants/{order.merchant_id}/stores/{order.store_id}/orders/{order.id}/action"
+        return await self.http.post(url, json={"action": action}, headers=order.merchant | headers)
+
+    async def socket(self) -> SocketClient:
+        return await SocketClient(self.app).open()
+
+    async def driver(self, resume_from: int | None = None, on_duty: bool = True) -> tuple[str, SocketClient]:
+        """A driver who is connected, welcomed and on duty in Dallas."""
+        driver_id, headers = await self.account(Role.DRIVER)
+        return driver_id, await self.connect(headers, resume_from, on_duty)
+
+    async def connect(
+        self, headers: dict[str, str], resume_from: int | None = None, on_duty: bool = True
+    ) -> SocketClient:
+        client = await self.socket()
+        token = headers["Authorization"].removeprefix("Bearer ")
+        await client.send({"type": "hello", "token": token, "resume_from": resume_from})
+        welcome = await client.receive()
+        assert welcome["type"] == "welcome", welcome
+        client.welcome = welcome  # type: ignore[attr-defined]
+        if on_duty:
+            await client.send({"type": "duty", "on": True, **DALLAS})
+        return client
+
+
+class Order:
+    """What a test needs to act on an order."""
+
+    def __init__(
+        self,
+        id_: str,
+        merchant_id: str,
+        store_id: str,
+        customer_id: str,
+        customer: dict[str, str],
+        merchant: dict[str, str],
+    ) -> None:
+        self.id, self.merchant_id, self.store_id = id_, merchant_id, store_id
+        self.customer_id, self.customer, self.merchant = customer_id, customer, merchant
+
+
+@asynccontextmanager
+async def running(**changes: Any) -> AsyncIterator[World]:
+    """A world, started and stopped."""
+    config = make_config(**changes)
+    store = MemoryStore()
+    backend, reads = InProcess(config, store), MemoryReads(store)
+    services = assemble(
+        config, GATEWAY, backend=backend, reads=reads, identity=FakeIdentity(), payment=FakePayment()
+    )
+    backend.services = services
+    await backend.start()
+    flushing = asyncio.create_task(services.pings.run())
+    world = World(services, backend, reads, build_app(services))
+    try:
+        yield world
+    finally:
+        for socket in list(services.open_sockets):
+            socket.close(1012, "the test is over")
+        async with asyncio.timeout(5):
+            while services.open_sockets:
+                await asyncio.sleep(0.005)
+        await services.feeds.close()
+        flushing.cancel()
+        await asyncio.gather(flushing, return_exceptions=True)
+        await world.http.aclose()
+        await backend.stop()

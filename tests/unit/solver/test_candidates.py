@@ -1,0 +1,69 @@
+"""Pruning: the nearest drivers of a task are found, near and far, and no more of them than asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from domain.geo import distance_m
+from solver.candidates import candidate_pairs
+from solver.objective import acceptance, pair_costs
+from tests.support.build import NOW, Point, at, problem
+
+
+def pairs(tasks: list[Point], drivers: list[Point], per_task: int) -> list[tuple[int, int]]:
+    request = problem(tasks, drivers)
+    task, driver, metres = candidate_pairs(request.tasks, request.drivers, np.full(len(tasks), per_task))
+    assert len(task) == len(driver) == len(metres)
+    assert np.isfinite(metres).all()
+    return list(zip(task.tolist(), driver.tolist(), strict=True))
+
+
+def test_each_task_gets_its_nearest_drivers() -> None:
+    drivers = [at(float(i) / 4) for i in range(40)]
+    found = pairs([at(0), at(9.75)], drivers, 3)
+    assert sorted(found) == [(0, 0), (0, 1), (0, 2), (1, 37), (1, 38), (1, 39)]
+
+
+def test_a_wider_ring_is_looked_at_while_too_few_are_in_sight() -> None:
+    assert sorted(pairs([at(0)], [at(0.5), at(12), at(30)], 2)) == [(0, 0), (0, 1)]
+
+
+def test_far_out_everybody_is_a_candidate() -> None:
+    assert sorted(pairs([at(0)], [at(80), at(-75)], 16)) == [(0, 0), (0, 1)]
+
+
+@pytest.mark.parametrize(("tasks", "drivers"), [(0, 2), (2, 0), (0, 0)])
+def test_no_tasks_or_no_drivers_make_no_pairs(tasks: int, drivers: int) -> None:
+    assert pairs([at(i) for i in range(tasks)], [at(i) for i in range(drivers)], 4) == []
+
+
+def test_distances_are_those_of_the_sphere() -> None:
+    # Dallas to Fort Worth, city hall to city hall: 48.9 km by any map.
+    away = float(distance_m(32.7764, -96.7970, 32.7555, -97.3308))
+    assert away == pytest.approx(49_950, rel=0.01)
+    assert float(distance_m(32.8, -96.8, 32.8, -96.8)) == 0
+    assert float(distance_m(0, 179.9, 0, -179.9)) == pytest.approx(22_239, rel=0.001)
+
+
+def test_acceptance_falls_with_the_way_to_the_store_and_rises_with_the_drivers_record() -> None:
+    near, far = np.array([500.0]), np.array([20_000.0])
+    usual, trip = np.array([0.75]), np.array([5_000.0])
+    assert acceptance(usual, near, trip)[0] > acceptance(usual, far, trip)[0]
+    assert acceptance(np.array([0.9]), near, trip)[0] > acceptance(usual, near, trip)[0]
+    extremes = acceptance(np.array([0.0, 1.0]), np.array([1e6, 0.0]), np.array([0.0, 1e6]))
+    assert extremes.tolist() == [0.05, 0.99]
+
+
+def test_waiting_for_the_goods_costs_no_driving() -> None:
+    """A task that is ready later makes the order later, not the way longer."""
+    request = problem([at(0)], [at(1)])
+    one = np.zeros(1, np.int64)
+    _, now = pair_costs(request, one, one, np.array([1000.0]))
+    later = replace(request, tasks=replace(request.tasks, ready_ms=np.array([NOW + 1_800_000])))
+    cost, then = pair_costs(later, one, one, np.array([1000.0]))
+    assert then["travel_s"][0] == now["travel_s"][0]
+    assert then["wait_s"][0] == pytest.approx(1800 - now["travel_s"][0])
+    assert then["eta_s"][0] > 1800
+    assert cost[0] > 0
