@@ -27,6 +27,7 @@ class PersistenceShell:
         self._store, self._relay, self._limits = store, relay, limits
         self._waiting: deque[_Waiting] = deque()
         self._committers: set[asyncio.Task[None]] = set()
+        self._committing = 0  # committers that will still look at what is waiting
 
     async def append(self, commands: Sequence[Command]) -> list[Outcome]:
         """Durable when it returns; one outcome per command. `Overloaded` beyond `append_queue_limit`."""
@@ -35,7 +36,8 @@ class PersistenceShell:
         loop = asyncio.get_running_loop()
         futures = [loop.create_future() for _ in commands]
         self._waiting.extend(zip(commands, futures, strict=True))
-        if len(self._committers) < self._limits.append_in_flight:
+        if self._committing < self._limits.append_in_flight:
+            self._committing += 1
             task = asyncio.ensure_future(self._commit())
             self._committers.add(task)
             task.add_done_callback(self._committers.discard)
@@ -46,25 +48,31 @@ class PersistenceShell:
         return await self._store.open_region(region_id, now_ms)
 
     async def _commit(self) -> None:
-        while self._waiting:
-            batch = [
-                self._waiting.popleft()
-                for _ in range(min(len(self._waiting), self._limits.append_batch_limit))
-            ]
-            try:
-                outcomes = await self._store.append([command for command, _ in batch])
-            except Exception as error:
-                log.error(
-                    "persistence.append_failed", error=f"{type(error).__name__}: {error}", commands=len(batch)
-                )
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(AppendFailed(type(error).__name__))
-                continue
-            for (_, future), outcome in zip(batch, outcomes, strict=True):
+        try:
+            while self._waiting:
+                await self._commit_batch()
+        finally:
+            # In the very step that found nothing waiting: a command put in after it must start a committer.
+            self._committing -= 1
+
+    async def _commit_batch(self) -> None:
+        batch = [
+            self._waiting.popleft() for _ in range(min(len(self._waiting), self._limits.append_batch_limit))
+        ]
+        try:
+            outcomes = await self._store.append([command for command, _ in batch])
+        except Exception as error:
+            log.error(
+                "persistence.append_failed", error=f"{type(error).__name__}: {error}", commands=len(batch)
+            )
+            for _, future in batch:
                 if not future.done():
-                    future.set_result(outcome)
-            self._relay.wake()
+                    future.set_exception(AppendFailed(type(error).__name__))
+            return
+        for (_, future), outcome in zip(batch, outcomes, strict=True):
+            if not future.done():
+                future.set_result(outcome)
+        self._relay.wake()
 
     async def stop(self) -> None:
         """Wait for what is under way."""

@@ -140,7 +140,11 @@ class RegionShell:
 
     def _take(self, pump: Pump[Ticket], message: Message, ticket: Ticket | None) -> None:
         started = time.perf_counter()
-        solve = pump.take(self._clock.now_ms(), message, ticket)
+        try:
+            solve = pump.take(self._clock.now_ms(), message, ticket)
+        except Exception as error:  # half a step may be in memory, so this life must not decide anything more
+            self._die(f"{type(error).__name__} in a step")
+            raise
         self._timings.step.add(time.perf_counter() - started)
         if solve is not None:
             self._spawn(self._run_solve(pump, solve))
@@ -169,6 +173,8 @@ class RegionShell:
             while self._pump is not None and (batch := self._pump.next_batch()) is not None:
                 if not await self._make_durable(self._pump, batch):
                     return
+            if self._closing and (self._pump is None or not self._pump.waiting):
+                self._drained.set()
 
     async def _make_durable(self, pump: Pump[Ticket], batch: Batch[Ticket]) -> bool:
         if batch.records:
@@ -176,11 +182,14 @@ class RegionShell:
             started = time.perf_counter()
             try:
                 [outcome] = await self._store.append([command])
-            except (
-                Exception
-            ) as error:  # whether it committed is unknown: only the store can tell, so start afresh
-                self._die(f"append failed: {type(error).__name__}")
-                return False
+            except Exception as error:
+                # Whether it committed is unknown and only the store can tell: who waits asks again with the same id.
+                log.error("region.append_failed", region_id=self.region_id, error=type(error).__name__)
+                for taken in pump.abandoned()[1]:
+                    if taken.ticket is not None and not taken.ticket.done():
+                        taken.ticket.set_exception(RegionUnavailable(retry_after_s=1))
+                await self._start_over([], [])
+                return True
             self._timings.append.add(time.perf_counter() - started)
             if isinstance(outcome, Fenced):
                 self._die(f"fenced: epoch {pump.region.epoch}, current {outcome.current_epoch}")
@@ -201,8 +210,6 @@ class RegionShell:
         for taken in batch.taken:
             if taken.ticket is not None and not taken.ticket.done():
                 taken.ticket.set_result(taken.reply)
-        if self._closing and self._pump is not None and not self._pump.waiting:
-            self._drained.set()
 
     async def _start_over(self, culprits: list[Taken[Ticket]], others: list[Taken[Ticket]]) -> None:
         """End this life of the region, begin the next, and step again what people asked for: what had been committed is
@@ -233,6 +240,7 @@ class RegionShell:
 
     def _die(self, reason: str) -> None:
         self._pump = None
+        self._drained.set()
         log.error("region.died", region_id=self.region_id, reason=reason)
         self._on_death(reason)
 

@@ -15,7 +15,7 @@ from actors.config import Limits
 from domain.lifecycle import OrderStatus, Role
 from domain.messages import TaskOpened
 from domain.order import CloseOrder, OrderCommand
-from domain.ports import Channel, EventBus, PaymentVendor, Store
+from domain.ports import Channel, EventBus, PaymentResult, PaymentVendor, Store, VendorError
 from domain.records import OrderBrief, OutboxEvent, TaskRow
 
 log = structlog.get_logger()
@@ -125,14 +125,18 @@ class Relay:
         """Take the money when the goods were handed over, let it go when the order ended otherwise."""
         order = msgspec.convert(event.payload, Settlement)
         if order.payment_ref is not None and order.status is not OrderStatus.DELIVERED:
-            await self._payment.void(request_id=f"void:{event.order_id}", vendor_ref=order.payment_ref)
+            result = await self._payment.void(
+                request_id=f"void:{event.order_id}", vendor_ref=order.payment_ref
+            )
+            _granted(result, "void")
         if order.status is OrderStatus.DELIVERED:
             assert order.payment_ref is not None
-            await self._payment.capture(
+            result = await self._payment.capture(
                 request_id=f"capture:{event.order_id}",
                 vendor_ref=order.payment_ref,
                 amount_cents=order.total_cents,
             )
+            _granted(result, "capture")
             command = OrderCommand(
                 scope="system|settle",
                 key=event.order_id,
@@ -149,3 +153,9 @@ class Relay:
 
 class CaptureDeclined(Exception):
     """The vendor will not capture what it authorized. Tried again, and in the log each time, until somebody looks."""
+
+
+def _granted(result: PaymentResult, what: str) -> None:
+    """Money that did not move leaves the event where it is, to be tried again, and the order unclosed."""
+    if not result.ok:
+        raise VendorError(f"the vendor refused the {what} of {result.vendor_ref}")

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from bench.report import Figures, Report, report
 from sim.api import Account, Api
+from sim.audit import Auditor
 from sim.books import Books
 from sim.brain import Brain
 from sim.city import BuiltCity, build_city
@@ -27,6 +28,7 @@ from sim.setup import Cast, Site, find_region
 from sim.summary import percentile
 from sim.tasks import Crowd, Progress
 
+CONNECT_LIMIT_S = 60  # wall time for all drivers to be connected
 LINES_S = 2.0  # wall time between progress lines
 BUCKETS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000)
 _EAGER = DriverPersona(
@@ -95,9 +97,12 @@ async def _run(
     ]
     for bot in bots:
         driving.start(bot.run())
-    while sum(bot.connected for bot in bots) < len(bots):
+    for _ in range(CONNECT_LIMIT_S * 10):
+        if all(bot.connected for bot in bots):
+            break
         await asyncio.sleep(0.1)
     clerk = Clerk(api, clock, books, run)
+    auditor = Auditor(api, clock, books)
     placing = ordering.start(_place(clerk, ordering, clock, options, city, shops, customers))
     began_s = line_s = time.monotonic()
     until_s = began_s + options.orders / options.orders_per_s + options.settle_s
@@ -105,6 +110,8 @@ async def _run(
         await asyncio.sleep(0.2)
         if time.monotonic() - line_s >= LINES_S:
             line_s = time.monotonic()
+            if placing.done():  # other drivers of this server may have taken an order
+                await auditor.look_for_news()
             progress(
                 f"{books.count['orders']} orders, {len(took_s)} accepted, {books.count['delivered']} delivered"
             )

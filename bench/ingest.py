@@ -1,4 +1,4 @@
-"""`doorstep bench ingest`: location pings over real sockets, beside a bare socket sink and Redis GEOADD in the same run.
+"""`doorstep bench ingest`: location pings over real sockets, beside a bare socket sink and Redis GEOADD, in one run.
 
 The load comes from a process of its own. What counts is the server's own counter, read before and after a steady
 stretch in the middle of the flood.
@@ -77,7 +77,8 @@ async def run_ingest(
         "sink_ratio": ratio(pings_per_s, sink_per_s),
         "geoadd_per_s": geoadd_per_s,
         "geoadd_ratio": ratio(pings_per_s, geoadd_per_s),
-        "bytes_per_connection": round(per_connection) if per_connection is not None else None,
+        # A server that has held as many sockets before has the memory already: then there is nothing to see.
+        "bytes_per_connection": round(per_connection) if per_connection else None,
         "sockets_count": options.sockets,
     }
     made = report("ingest", options, figures)
@@ -109,7 +110,8 @@ async def _flood(
     load = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.load", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
-    assert load.stdin is not None and load.stdout is not None
+    assert load.stdin is not None
+    assert load.stdout is not None
     try:
         load.stdin.write(msgspec.json.encode(job))
         load.stdin.close()
@@ -135,7 +137,7 @@ async def _flood(
 
 
 async def _counter(http: httpx.AsyncClient) -> tuple[float, float]:
-    """The server's count of pings and the moment it was read: the middle of asking, since a busy server answers late."""
+    """The server's count of pings and when it was read: in the middle of asking, since a busy server answers late."""
     asked_s = time.monotonic()
     page = (await http.get("/metrics")).text
     at_s = (asked_s + time.monotonic()) / 2
@@ -157,7 +159,10 @@ def _listener_bytes(server: str) -> int | None:
         pids = {
             connection.pid
             for connection in psutil.net_connections("tcp")
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid
+            if connection.status == psutil.CONN_LISTEN
+            and connection.laddr
+            and connection.laddr.port == port
+            and connection.pid
         }
         return sum(psutil.Process(pid).memory_info().rss for pid in pids) or None
     except psutil.Error:

@@ -25,6 +25,8 @@ class Refusal(Exception):
         super().__init__(self.detail)
 
     def __init_subclass__(cls) -> None:
+        if not all(issubclass(base, Refusal) for base in cls.__bases__):
+            return  # Ray mixes a refusal with an exception of its own to carry it from actor to caller
         if not cls.code or cls.code in CATALOGUE:
             raise TypeError(f"{cls.__name__} needs a code of its own")
         CATALOGUE[cls.code] = cls

@@ -74,6 +74,7 @@ class Cluster:
         self.config.save(self._config_file)
         os.environ[CONFIG_FILE_ENV] = str(self._config_file.absolute())
         progress("starting the Ray cluster")
+        logging.getLogger("ray").setLevel(logging.ERROR)  # it minds being started in a thread
         context = await asyncio.to_thread(
             ray.init,
             namespace=self.config.namespace,

@@ -65,7 +65,11 @@ async def running(settings: Settings, progress: Progress, *, ops_open: bool = Fa
             progress("bringing the schema up to date")
             await migrate(database_url)
         config = await _configure(settings, database_url, redis_url, ops_open)
-        cluster = Cluster(config, settings.data_dir / "config.json", settings.dashboard_port)
+        dashboard_port = settings.dashboard_port
+        if not _is_free("127.0.0.1", dashboard_port):
+            dashboard_port = _any_free_port()
+            progress(f"port {settings.dashboard_port} is taken: the Ray dashboard gets {dashboard_port}")
+        cluster = Cluster(config, settings.data_dir / "config.json", dashboard_port)
         watch = asyncio.ensure_future(_keep_running(embedded, progress))
         try:
             await cluster.start(progress)
@@ -122,14 +126,24 @@ async def _keep_running(embedded: Embedded | None, progress: Progress) -> None:
 
 
 def _require_free_port(host: str, port: int) -> None:
+    if not _is_free(host, port):
+        raise StartError(f"Port {port} on {host} cannot be used. Give another with --port.")
+
+
+def _is_free(host: str, port: int) -> bool:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError as error:
-            raise StartError(
-                f"Port {port} on {host} cannot be used ({error.strerror}). Give another with --port."
-            ) from None
+        except OSError:
+            return False
+    return True
+
+
+def _any_free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 async def until_signalled() -> None:

@@ -19,6 +19,7 @@ from persistence.migrate import migrate
 from persistence.reads import Reads
 from sim.api import ServerRefused
 from sim.demo import DemoOptions, run_demo
+from sim.summary import Summary
 
 Say = Callable[[str], None]
 
@@ -54,7 +55,9 @@ async def _beside(signalled: asyncio.Future[None], url: str, drivers: int, say: 
     stop.set()
     await asyncio.wait((demo,), timeout=CURTAIN_LIMIT_S)
     demo.cancel()
-    await asyncio.gather(demo, return_exceptions=True)
+    [summary] = await asyncio.gather(demo, return_exceptions=True)
+    if isinstance(summary, Summary):
+        print(summary.table())
     return 0
 
 

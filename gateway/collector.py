@@ -128,14 +128,19 @@ class Collector(Generic[T, R]):
     async def _deliver(self, batch: list[_Item[T, R]]) -> None:
         """Call until it works; leave out what nobody waits for any more."""
         loop = asyncio.get_running_loop()
-        backoff_s = BACKOFF_FIRST_S
+        backoff_s, attempts = BACKOFF_FIRST_S, 0
         while batch:
             try:
                 async with asyncio.timeout_at(max(item.deadline_s for item in batch)):
                     answers = await self._call([item.value for item in batch])
             except (Unavailable, TimeoutError) as error:
                 self.retries += 1
-                _log.warning("retrying", target=self.name, items=len(batch), reason=str(error) or "timeout")
+                attempts += 1
+                if attempts & (attempts - 1) == 0:  # the 1st, 2nd, 4th, 8th, ...: enough to see it
+                    reason = str(error) or "timeout"
+                    _log.warning(
+                        "retrying", target=self.name, items=len(batch), attempts=attempts, reason=reason
+                    )
                 await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))
                 backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
                 now_s = loop.time()

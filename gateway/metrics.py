@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
@@ -14,6 +21,7 @@ class Metrics:
     """Labels are route templates and statuses only: their number is bounded."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # a second series for each that says when the first began
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "doorstep_http_requests",

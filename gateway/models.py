@@ -234,11 +234,11 @@ class DoorCheck(Body):
 
 
 class Duty(Body):
-    """On duty at a place, or off duty."""
+    """On duty at a place, or off duty. The place may be left out where one was said lately."""
 
     on: bool
-    lat: Lat
-    lng: Lng
+    lat: Lat | None = None
+    lng: Lng | None = None
 
 
 class Decline(Body):

@@ -116,7 +116,7 @@ class Pings:
                 self._start(region_id, batch)
 
     def knock(self, now_s: float) -> None:
-        """Notice the new life of a region although all its drivers are silent: they wait for what it may have to say."""
+        """Notice a region's new life although its drivers are silent: they wait for what it may have to say."""
         for region_id in self._epochs:
             if region_id not in self._under_way and now_s - self._called_s[region_id] >= KNOCK_S:
                 self._start(region_id, [])

@@ -39,7 +39,11 @@ def create_engine(
                 "statement_timeout": str(round(statement_timeout_s * 1000)),
                 "idle_in_transaction_session_timeout": str(round(statement_timeout_s * 2000)),
                 "jit": "off",  # short statements only
-                **({"enable_hashjoin": "off", "enable_mergejoin": "off", "enable_seqscan": "off"} if by_key else {}),
+                **(
+                    {"enable_hashjoin": "off", "enable_mergejoin": "off", "enable_seqscan": "off"}
+                    if by_key
+                    else {}
+                ),
             },
         },
     )

@@ -34,7 +34,7 @@ _RECENT_OFFERS = """
 SELECT * FROM offers WHERE region_id = $1 AND closed_ms >= $2 ORDER BY closed_ms DESC, offer_id DESC LIMIT $3
 """
 _RECENT_TASKS = """
-SELECT * FROM tasks WHERE region_id = $1 AND ended_ms >= $2 AND driver_id IS NOT NULL
+SELECT * FROM tasks WHERE region_id = $1 AND ended_ms >= $2
 ORDER BY ended_ms DESC, task_id DESC LIMIT $3
 """
 _ANSWERS = """

@@ -267,11 +267,7 @@ class MemoryStore:
         closed = [
             offer for offer in all_offers if offer.closed_ms is not None and offer.closed_ms >= since_ms
         ]
-        ended = [
-            task
-            for task in all_tasks
-            if task.ended_ms is not None and task.ended_ms >= since_ms and task.driver_id is not None
-        ]
+        ended = [task for task in all_tasks if task.ended_ms is not None and task.ended_ms >= since_ms]
         answers = [stored for stored, of_region in self.answers.values() if of_region == region_id]
         return RegionImage(
             region_id=region_id,

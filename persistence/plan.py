@@ -291,7 +291,7 @@ def _put(before: Head, after: OrderState, fact: OrderFact, rows: Rows, result: P
             },
         )
     )
-    if fact.status in _SETTLED and before.order.status is not fact.status:
+    if fact.status in _SETTLED:
         payload = {
             "status": str(fact.status),
             "payment_ref": after.payment_ref,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Executable, Select, Table, Text, func, insert, select, tuple_, union_all
+from sqlalchemy import Executable, Select, Table, Text, func, insert, literal, select, tuple_, union_all
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import RowMapping
@@ -111,16 +112,16 @@ class Reads:
             raise
 
     async def create_user(
-        self, *, email: str, password_hash: str, role: Role, name: str, created_ms: int = 0
+        self, *, email: str, password_hash: str, role: Role, name: str, created_ms: int | None = None
     ) -> User:
-        """Make an account under a new id; `EmailTaken` when one with this address exists."""
+        """Make an account under a new id; `created_ms` None is the wall clock. `EmailTaken` as for `add_user`."""
         user = User(
             user_id=str(uuid.uuid4()),
             email=email.lower(),
             password_hash=password_hash,
             role=role,
             name=name,
-            created_ms=created_ms,
+            created_ms=time.time_ns() // 1_000_000 if created_ms is None else created_ms,
         )
         await self.add_user(user)
         return user
@@ -225,7 +226,7 @@ class Reads:
         if cursor is not None:
             if not is_id(cursor.order_id):
                 return OrderPage([], None)
-            where.append(place < tuple_(cursor.created_ms, cursor.order_id))
+            where.append(place < tuple_(literal(cursor.created_ms), literal(cursor.order_id, tables.Uid)))
         newest = _orders().where(*where).order_by(ORDERS.c.created_ms.desc(), ORDERS.c.order_id.desc())
         found = [_order(row) for row in await self._all(newest.limit(limit + 1))]
         page = found[:limit]

@@ -50,7 +50,7 @@ class Books:
         Orders of an earlier run, which a driver may still hold, are not in these books.
         """
         note = self.open.get(order_id)
-        if note is None or kind == "gone":
+        if note is None or kind in ("gone", note.outcome):
             return
         if kind == "refused" or (kind == "returned" and note.outcome != "refused"):
             self.count["refused"] += 1

@@ -77,7 +77,7 @@ class BuiltCity(Struct, frozen=True, kw_only=True):
 
     stores: tuple[StoreSite, ...]
     market: Market
-    trade_radius_m: float = 4_500.0  # how far a store's customers live from it
+    trade_radius_m: float = 3_800.0  # how far a store's customers live from it
 
     def pick_store(self, rng: Random) -> int:
         """A store's index, by demand."""

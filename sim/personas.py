@@ -51,8 +51,8 @@ class DriverPersona(Struct, frozen=True, kw_only=True):
     reject: float = 0.0
     think_min_s: float = 2.0
     think_max_s: float = 9.0
-    speed_mps: float = 13.0
-    detour: float = 1.3
+    speed_mps: float = 14.0
+    detour: float = 1.25
     store_before_s: float = 40.0  # parking and finding the counter, before the goods are in hand
     store_after_s: float = 20.0
     door_before_s: float = 50.0  # to the door, and the ID

@@ -111,7 +111,7 @@ class BuiltScript:
             yield OrderPlan(
                 number=number,
                 at_s=at_s,
-                ready_s=at_s + rng.uniform(90, 420),
+                ready_s=at_s + (rng.uniform(30, 150) if number < rush else rng.uniform(90, 420)),
                 shop=shops[store],
                 customer=rng.choice(customers),
                 door=door,

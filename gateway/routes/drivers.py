@@ -7,7 +7,7 @@ import time
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from domain.errors import NotFound
+from domain.errors import InvalidRequest, NotFound
 from domain.jobs import offer_view, task_view
 from domain.messages import Accept, Action, Arrive, ConfirmReturn, Pickup, Reject
 from gateway.auth import OPERATORS, Anyone, Driver
@@ -47,14 +47,20 @@ async def current(driver_id: Uid, principal: Anyone, services: Parts) -> Respons
 async def duty(driver_id: Uid, body: Duty, driver: Driver, _: Mutation, services: Parts) -> Response:
     """Go on or off duty, or say where you are. Repeat it at least every minute: who is silent gets no offers."""
     own(driver_id, driver.id)
+    last = services.pings.last(driver.id)
+    lat, lng = body.lat, body.lng
+    if lat is None or lng is None:
+        if last is None:
+            raise InvalidRequest("Say where you are: lat and lng.")
+        lat, lng = last.lat, last.lng
+    region_id = nearest_region(services.config.regions, lat, lng)
     socket = services.hub.get(driver.id)
-    region_id = nearest_region(services.config.regions, body.lat, body.lng)
     if socket is not None:
-        socket.sighted(body.lat, body.lng, body.on)
+        socket.sighted(lat, lng, body.on)
     else:
         # No socket, no session: the time numbers these, and any socket's word counts for more.
         seq = time.time_ns() // 1_000_000
-        services.pings.put(State(driver.id, region_id, 0, seq, body.lat, body.lng, body.on, time.monotonic()))
+        services.pings.put(State(driver.id, region_id, 0, seq, lat, lng, body.on, time.monotonic()))
     return json_response({"driver_id": driver.id, "on": body.on, "region_id": region_id})
 
 

@@ -19,7 +19,17 @@ from tests.support.build import Point, at, problem
 
 pytestmark = pytest.mark.parametrize("name", SOLVERS)
 
-FEATURES = {"pickup_km", "trip_km", "travel_s", "wait_s", "eta_s", "late_s", "p_accept", "declined_s", "cost_s"}
+FEATURES = {
+    "pickup_km",
+    "trip_km",
+    "travel_s",
+    "wait_s",
+    "eta_s",
+    "late_s",
+    "p_accept",
+    "declined_s",
+    "cost_s",
+}
 BARRED = math.inf
 ROUNDING_S = 0.15  # a solver may round each cost to a tenth of a second
 
@@ -50,7 +60,11 @@ def run(name: str, request: SolveRequest) -> Plan:
 
 
 def barred_pairs(request: SolveRequest) -> set[tuple[int, int]]:
-    columns = (request.declined_task.tolist(), request.declined_driver.tolist(), request.declined_penalty_s.tolist())
+    columns = (
+        request.declined_task.tolist(),
+        request.declined_driver.tolist(),
+        request.declined_penalty_s.tolist(),
+    )
     return {(t, d) for t, d, penalty in zip(*columns, strict=True) if penalty == BARRED}
 
 
@@ -97,7 +111,8 @@ def test_a_plan_is_sound(name: str, request: SolveRequest) -> None:
 def test_a_plan_is_the_cheapest_of_the_largest(name: str, request: SolveRequest) -> None:
     graph = SOLVERS[name].prepare(request)
     costs = {
-        (int(t), int(d)): float(cost) for t, d, cost in zip(graph.task, graph.driver, graph.cost_s, strict=True)
+        (int(t), int(d)): float(cost)
+        for t, d, cost in zip(graph.task, graph.driver, graph.cost_s, strict=True)
     }
     assert all(cost < math.inf for cost in costs.values())
     size, cost = best(costs, len(request.tasks.ids), len(request.drivers.ids))
@@ -129,9 +144,9 @@ def test_parts_solved_apart_cost_what_they_cost_together(name: str, request: Sol
     assert len(apart) == len(together)
     difference = abs(graph.cost_s[apart].sum() - graph.cost_s[together].sum())
     assert difference <= ROUNDING_S * len(apart) + 1e-6
-    assert sorted(apart) == sorted(
-        pair for part in graph.parts for pair in solver.match(part)
-    ), "the order of the parts matters"
+    assert sorted(apart) == sorted(pair for part in graph.parts for pair in solver.match(part)), (
+        "the order of the parts matters"
+    )
 
 
 @given(request=problems())
@@ -141,7 +156,9 @@ def test_parts_share_neither_task_nor_driver(name: str, request: SolveRequest) -
     for column in ("task", "driver"):
         owners = [set(getattr(part, column).tolist()) for part in graph.parts]
         assert sum(map(len, owners)) == len(set().union(*owners))
-    assert sorted(pair for part in graph.parts for pair in part.pairs.tolist()) == list(range(len(graph.task)))
+    assert sorted(pair for part in graph.parts for pair in part.pairs.tolist()) == list(
+        range(len(graph.task))
+    )
 
 
 @pytest.mark.parametrize(("tasks", "drivers"), [(0, 0), (0, 3), (3, 0)])

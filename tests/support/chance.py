@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
-from domain.lifecycle import Role
+from domain.lifecycle import OrderStatus, Role, TaskKind, TaskStatus
 from domain.messages import (
     Accept,
     Acked,
@@ -30,21 +30,39 @@ DRIVERS = ("ann", "bob", "cyd")
 # (what, driver or other number, which task or offer, seconds that pass before)
 Move = tuple[str, int, int, float]
 
-# Steps that carry a task on come often, so that stories get to the door and beyond.
+# "next" is whatever carries a task on from where it is, so that lives get to the door and beyond.
 WHAT = (
-    *("order", "drive", "accept", "accept", "arrive", "arrive", "arrive", "pickup", "pickup"),
-    *("check", "check", "underage", "deliver", "refuse", "confirm", "confirm"),
+    *("order", "order", "drive", "drive", *["next"] * 14),
+    *("accept", "arrive", "pickup", "check", "underage", "deliver", "refuse", "confirm"),
     *("reject", "cancel", "ready", "off", "seen", "ack", "attach", "lost", "restart", "again"),
 )
-moves = st.lists(
-    st.tuples(
-        st.sampled_from(WHAT),
-        st.integers(0, 5),
-        st.integers(0, 5),
-        st.sampled_from([0.0, 0.0, 0.0, 0.3, 5.0, 31.0, 70.0]),
-    ),
+SECONDS = (0.0, 0.0, 0.0, 0.3, 0.3, 5.0, 31.0, 70.0)
+_moves = st.lists(
+    st.tuples(st.sampled_from(WHAT), st.integers(0, 5), st.integers(0, 5), st.sampled_from(SECONDS)),
+    min_size=20,
     max_size=60,
 )
+# Every life begins with drivers and orders.
+moves = _moves.map(lambda some: [("drive", i, i, 0.0) for i in range(3)] + [("order", 0, 0, 0.3)] * 2 + some)
+
+
+def next_step(story: Story, task_id: str) -> Move | None:
+    """What carries this task on, by its holder."""
+    job = story.region.jobs.get(task_id)
+    if job is None:
+        return None
+    if job.task.status is TaskStatus.AT_DROPOFF:
+        delivery = "deliver" if job.order_status is OrderStatus.ID_VERIFIED else "check"
+        what = "confirm" if job.task.kind is TaskKind.RETURN else delivery
+    else:
+        steps = {
+            TaskStatus.OFFERED: "accept",
+            TaskStatus.ASSIGNED: "arrive",
+            TaskStatus.AT_PICKUP: "pickup",
+            TaskStatus.PICKED_UP: "arrive",
+        }
+        what = steps.get(job.task.status, "again")
+    return what, 5, 0, 0.0
 
 
 def request(story: Story, move: Move) -> tuple[str, Action, Role] | None:
@@ -52,13 +70,16 @@ def request(story: Story, move: Move) -> tuple[str, Action, Role] | None:
     what, who, which, _ = move
     tasks = sorted(story.region.jobs) or ["task-0"]
     task_id = tasks[which % len(tasks)]
+    if what == "next":
+        step = next_step(story, task_id)
+        return None if step is None else request(story, (step[0], step[1], which, 0.0))
     job = story.region.jobs.get(task_id)
     order_id = job.task.order_id if job else "order-0"
     holder = job.held_by if job else None
     driver = DRIVERS[who % 3] if who < 2 or holder is None else holder
     if what in ("accept", "reject"):
-        offers = sorted(story.store.offers) or ["offer-0"]
-        offer_id = offers[-1 - which % min(len(offers), 3)]
+        offers = [*reversed(story.store.offers)] or ["offer-0"]
+        offer_id = (job.task.offer_id if job else None) or offers[which % min(len(offers), 3)]
         offer = story.store.offers.get(offer_id)
         driver = DRIVERS[who % 3] if who < 2 or offer is None else offer.driver_id
         return driver, (Accept if what == "accept" else Reject)(offer_id=offer_id), Role.DRIVER

@@ -76,7 +76,6 @@ def upgrade() -> None:
         _one_of("status", _OFFER_STATUSES, "ck_offers_status"),
         sa.CheckConstraint("cardinality(task_ids) > 0", name=op.f("ck_offers_task_ids")),
         sa.PrimaryKeyConstraint("offer_id", name=op.f("pk_offers")),
-        postgresql_with={"fillfactor": "80"},
     )
     op.create_index(
         "ix_offers_closed",
@@ -304,7 +303,6 @@ def upgrade() -> None:
         ),
         sa.ForeignKeyConstraint(["order_id"], ["orders.order_id"], name=op.f("fk_tasks_order_id")),
         sa.PrimaryKeyConstraint("task_id", name=op.f("pk_tasks")),
-        postgresql_with={"fillfactor": "80"},
     )
     op.create_index(
         "ix_tasks_driver_live",

@@ -60,7 +60,7 @@ def check(story: Story) -> None:
 
 
 @given(moves)
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_the_invariants_hold_after_every_move_and_a_refusal_changes_nothing(script: list[Move]) -> None:
     story = Story()
     for move in script:
@@ -83,7 +83,7 @@ def test_the_invariants_hold_after_every_move_and_a_refusal_changes_nothing(scri
 
 
 @given(moves)
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_a_repeat_of_any_request_gets_its_answer_and_does_nothing(script: list[Move]) -> None:
     story = Story()
     given: list[tuple[Ask, object]] = []
@@ -119,7 +119,7 @@ def test_the_same_messages_give_the_same_records_byte_for_byte(script: list[Move
 
 
 @given(moves)
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_a_restart_at_any_moment_loses_no_hard_state(script: list[Move]) -> None:
     story = Story()
     play(story, script)
@@ -143,12 +143,12 @@ LONG: list[Move] = [
     (what, (i * 7 + 2) % 6, (i * 5) % 6, (0.3, 0.0, 5.0, 31.0)[i % 4])
     for i, what in enumerate(
         ("order drive drive order accept arrive reject pickup order arrive check deliver drive accept arrive cancel "
-         "pickup arrive underage order arrive confirm drive off restart accept ready arrive pickup lost").split() * 4
+         "pickup arrive underage order arrive confirm drive off restart accept ready arrive pickup lost").split() * 2
     )
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", ["0", "1", "4242"])
+@pytest.mark.parametrize("seed", ["0", "4242"])
 def test_hash_seeds_do_not_matter(seed: str) -> None:
     """Sets and dictionaries of strings are ordered differently in another process; decisions are not."""
     story = Story()

@@ -36,7 +36,12 @@ class Target:
 
 
 def make(
-    target: Target, *, in_flight: int = 1, batch_limit: int = 100, queue_limit: int = 1000, deadline_s: float = 5.0
+    target: Target,
+    *,
+    in_flight: int = 1,
+    batch_limit: int = 100,
+    queue_limit: int = 1000,
+    deadline_s: float = 5.0,
 ) -> Collector[int, int]:
     return Collector(
         "the target",

@@ -34,7 +34,9 @@ def make(outbox_limit: int = 256) -> Connection:
     return Connection(max_frame_bytes=16_384, bad_frames_limit=3, outbox_limit=outbox_limit)
 
 
-def welcome(connection: Connection, *missed: ServerFrame, resumed: bool = False, last_seq: int = BASE) -> None:
+def welcome(
+    connection: Connection, *missed: ServerFrame, resumed: bool = False, last_seq: int = BASE
+) -> None:
     connection.welcome(
         Attached(resumed, Snapshot(last_seq=last_seq), missed),
         driver_id="d",
@@ -99,7 +101,10 @@ def test_frames_become_events(frame: dict[str, Any], event: object) -> None:
     ("frame", "action"),
     [
         ({"type": "offer.accept", "id": "1", "offer_id": "o"}, Accept(offer_id="o")),
-        ({"type": "offer.reject", "id": "1", "offer_id": "o", "reason": "far"}, Reject(offer_id="o", reason="far")),
+        (
+            {"type": "offer.reject", "id": "1", "offer_id": "o", "reason": "far"},
+            Reject(offer_id="o", reason="far"),
+        ),
         ({"type": "task.arrive", "id": "1", "task_id": "t"}, Arrive("t")),
         ({"type": "task.pickup", "id": "1", "task_id": "t"}, Pickup("t")),
     ],
@@ -269,7 +274,17 @@ _JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=10,
 )
-_TYPES = ["hello", "duty", "location", "offer.seen", "offer.accept", "offer.reject", "task.arrive", "task.pickup", "ack"]
+_TYPES = [
+    "hello",
+    "duty",
+    "location",
+    "offer.seen",
+    "offer.accept",
+    "offer.reject",
+    "task.arrive",
+    "task.pickup",
+    "ack",
+]
 _FRAME = st.fixed_dictionaries(
     {"type": st.sampled_from(_TYPES)},
     optional={
@@ -279,7 +294,10 @@ _FRAME = st.fixed_dictionaries(
 )  # fmt: skip
 
 
-@given(st.lists(st.binary(max_size=200) | st.text(max_size=200) | _FRAME.map(json.dumps), max_size=8), st.booleans())
+@given(
+    st.lists(st.binary(max_size=200) | st.text(max_size=200) | _FRAME.map(json.dumps), max_size=8),
+    st.booleans(),
+)
 def test_nothing_that_a_client_sends_raises(frames: list[str | bytes], is_open: bool) -> None:
     connection = opened() if is_open else make()
     for frame in frames:

@@ -41,7 +41,9 @@ def make(regions: Regions, anew: list[str] | None = None) -> Pings:
     return Pings("gateway:0", regions.send, flush_s=0.01, keep_s=60.0, on_new_epoch=told.append)
 
 
-def state(driver_id: str, seq: int = 1, *, session: int = 9, region_id: str = "r", at_s: float = 0.0) -> State:
+def state(
+    driver_id: str, seq: int = 1, *, session: int = 9, region_id: str = "r", at_s: float = 0.0
+) -> State:
     return State(driver_id, region_id, session, seq, 32.0 + seq, -96.0, True, at_s)
 
 

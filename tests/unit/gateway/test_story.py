@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from domain.lifecycle import Role
-from tests.unit.gateway.world import SocketClient, World
+from tests.unit.gateway.world import SocketClient, World, until
 
 
 async def take(client: SocketClient) -> dict[str, Any]:
@@ -68,7 +68,9 @@ async def test_a_failed_check_sends_the_goods_back(world: World) -> None:
     task = await take(client)
     await drive_to_door(client, task["task_id"])
     check = {"method": "scan", "vendor_token": "fake:under_age", "sober": True}
-    failed = await world.http.post(f"/v1/orders/{order.id}/doorstep_id_check/submit", json=check, headers=headers)
+    failed = await world.http.post(
+        f"/v1/orders/{order.id}/doorstep_id_check/submit", json=check, headers=headers
+    )
     assert failed.json()["status"] == "RETURNING", failed.text
     given = await client.receive("task.updated")
     assert given["task"]["kind"] == "RETURN"
@@ -83,7 +85,9 @@ async def test_a_failed_check_sends_the_goods_back(world: World) -> None:
 
 async def test_a_driver_without_a_socket_polls_and_accepts(world: World) -> None:
     driver_id, headers = await world.account(Role.DRIVER)
-    on = await world.http.post(f"/v1/drivers/{driver_id}/duty", json={"on": True, "lat": 32.78, "lng": -96.8}, headers=headers)
+    on = await world.http.post(
+        f"/v1/drivers/{driver_id}/duty", json={"on": True, "lat": 32.78, "lng": -96.8}, headers=headers
+    )
     assert on.status_code == 200, on.text
     await world.order("CONFIRMED")
     offers: list[dict[str, Any]] = []
@@ -128,7 +132,9 @@ async def test_a_region_that_starts_anew_hears_of_its_drivers_again(world: World
     order = await world.order("CONFIRMED")
     task = await take(client)
     await world.backend.start_region("tx-dfw")
-    await client.send({"type": "location", "lat": 32.781, "lng": -96.8, "at": "2030-01-01T00:00:00Z", "seq": 1})
+    await client.send(
+        {"type": "location", "lat": 32.781, "lng": -96.8, "at": "2030-01-01T00:00:00Z", "seq": 1}
+    )
     again = await client.receive("task.updated", "welcome")
     assert again["type"] == "task.updated"
     assert again["task"]["task_id"] == task["task_id"]
@@ -142,8 +148,7 @@ async def test_a_connected_driver_without_a_position_is_attached_again(world: Wo
     _, silent_headers = await world.account(Role.DRIVER)
     silent = await world.connect(silent_headers, on_duty=False)
     _, _ = await world.driver()
-    while not world.services.pings.sent:
-        await asyncio.sleep(0.01)
+    await until(lambda: world.services.pings.sent)
     await world.backend.start_region("tx-dfw")
     _, _ = await world.driver()
     anew = await silent.receive("welcome")

@@ -1,4 +1,4 @@
-"""A gateway in one process on real parts: the app, region shells, the planner on the in-memory store; no Ray, no sockets."""
+"""A gateway in one process on real parts: the app, region shells and the in-memory store; no Ray, no network."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ from actors.region import RegionShell
 from domain.dossier import GENESIS, Entry
 from domain.errors import EmailTaken, NotFound
 from domain.lifecycle import TASK_ENDED, TASK_HELD, OfferStatus, OrderStatus, Role, TaskKind
-from domain.messages import Ask, Attach, Attached, DriversSeen, Kick, Push
+from domain.messages import Ask, Attach, Attached, DriversSeen, Kick, Push, TaskOpened
 from domain.ops import OpsFrame
 from domain.order import OrderCommand
 from domain.order import Product as OrderProduct
 from domain.order import Store as OrderStore
 from domain.policy import RegionPolicy
 from domain.protocol import SUBPROTOCOL
-from domain.messages import TaskOpened
 from domain.records import Answer, Done, Json, StoredAnswer, TaskRow
 from domain.solve import Plan, SolveRequest
 from gateway.app import build_app
@@ -141,7 +140,10 @@ class MemoryReads:
                 and (not status or order.status in status)
                 and (from_ms is None or order.created_ms >= from_ms)
                 and (before_ms is None or order.created_ms < before_ms)
-                and (cursor is None or (order.created_ms, order.order_id) < (cursor.created_ms, cursor.order_id))
+                and (
+                    cursor is None
+                    or (order.created_ms, order.order_id) < (cursor.created_ms, cursor.order_id)
+                )
             ):
                 found.append(order)
         found.sort(key=lambda order: (order.created_ms, order.order_id), reverse=True)
@@ -162,7 +164,9 @@ class MemoryReads:
         return {task.driver_id for task in await self._tasks_of(order_id) if task.driver_id}
 
     async def holder_of(self, order_id: str) -> str | None:
-        held = [t for t in await self._tasks_of(order_id) if t.kind is TaskKind.DELIVERY and t.status in TASK_HELD]
+        held = [
+            t for t in await self._tasks_of(order_id) if t.kind is TaskKind.DELIVERY and t.status in TASK_HELD
+        ]
         return held[0].driver_id if held else None
 
     async def driver_snapshot(self, driver_id: str) -> DriverWork:
@@ -321,6 +325,13 @@ async def _run(app: FastAPI, scope: dict[str, Any], receive: Any, send: Any) -> 
     await app(scope, receive, send)
 
 
+async def until(condition: Callable[[], object], timeout_s: float = 5.0) -> None:
+    """Wait for something that no event tells of."""
+    async with asyncio.timeout(timeout_s):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
 class World:
     """The app with its parts, and short ways to common states."""
 
@@ -353,7 +364,9 @@ class World:
         """A merchant with a store and a product: their ids and the merchant's headers."""
         merchant_id, headers = await self.account(Role.MERCHANT)
         body = {"name": "Corner", "region_id": REGION, "address": "2 Elm Street", **DALLAS}
-        store = (await self.http.post(f"/v1/merchants/{merchant_id}/stores", json=body, headers=headers)).json()
+        store = (
+            await self.http.post(f"/v1/merchants/{merchant_id}/stores", json=body, headers=headers)
+        ).json()
         products = await self.http.post(
             f"/v1/merchants/{merchant_id}/stores/{store['id']}/products",
             json={"name": "Ale", "category": category, "price_cents": 500},
@@ -371,7 +384,10 @@ class World:
         order = Order(response.json()["id"], merchant_id, store_id, customer_id, customer, merchant)
         steps: list[tuple[str, Callable[[], Awaitable[httpx.Response]]]] = [
             ("AGE_VERIFIED", lambda: self.step(order, "verify_age", {"vendor_token": "fake:pass"})),
-            ("PAYMENT_AUTHORIZED", lambda: self.step(order, "payment/authorize", {"vendor_token": "fake:ok"})),
+            (
+                "PAYMENT_AUTHORIZED",
+                lambda: self.step(order, "payment/authorize", {"vendor_token": "fake:ok"}),
+            ),
             ("CONFIRMED", lambda: self.act(order, "accept")),
         ]
         reached = "DRAFT"
@@ -450,9 +466,7 @@ async def running(**changes: Any) -> AsyncIterator[World]:
     finally:
         for socket in list(services.open_sockets):
             socket.close(1012, "the test is over")
-        async with asyncio.timeout(5):
-            while services.open_sockets:
-                await asyncio.sleep(0.005)
+        await until(lambda: not services.open_sockets)
         await services.feeds.close()
         flushing.cancel()
         await asyncio.gather(flushing, return_exceptions=True)

@@ -1,0 +1,361 @@
+"""Write the documents that are made from the code: `python scripts/generate_docs.py [--check]`.
+
+docs/protocol.md and docs/asyncapi.json from the driver socket's types, docs/errors.md from the error catalogue,
+docs/lifecycles.md with diagrams drawn from the lifecycle tables. `--check` writes nothing and fails when one is stale.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+
+from actors.config import Limits
+from domain import protocol
+from domain.errors import CATALOGUE
+from domain.lifecycle import (
+    OFFER_EDGES,
+    ORDER,
+    ORDER_EDGES,
+    REGION_DECIDES,
+    TASK,
+    TASK_ENDED,
+    TASK_START,
+    OfferStatus,
+    OrderStatus,
+)
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = "<!-- Made by scripts/generate_docs.py: change the code, not this page. -->"
+
+CLIENT: tuple[type[msgspec.Struct], ...] = get_args(protocol.ClientFrame)
+SERVER: tuple[type[msgspec.Struct], ...] = get_args(protocol.ServerFrame)
+PARTS: tuple[type[msgspec.Struct], ...] = (
+    protocol.TaskView,
+    protocol.OfferView,
+    protocol.Stop,
+    protocol.Place,
+    protocol.Snapshot,
+)
+
+
+def _tag(frame: type[msgspec.Struct]) -> str:
+    return str(frame.__struct_config__.tag)
+
+
+def _doc(thing: type) -> str:
+    return " ".join((thing.__doc__ or "").split())
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+# -- the driver socket ------------------------------------------------------------------------------------------------
+
+
+def close_codes(limits: Limits) -> list[tuple[int, str]]:
+    """The codes that the server closes with, and when."""
+    return [
+        (1001, "You closed, or your network did. Reconnect with `resume_from`."),
+        (
+            1008,
+            f"No valid hello within {limits.ws_hello_timeout_s:g} s, a token that is not valid or not a driver's, or"
+            f" {limits.ws_bad_frames_limit} bad frames in a row.",
+        ),
+        (1009, f"A frame over {limits.ws_max_frame_bytes} bytes."),
+        (1011, f"No pong within {limits.ws_heartbeat_s:g} s of a ping."),
+        (1012, "The server restarts or the region is not serving. Reconnect after a short, random wait."),
+        (protocol.CLOSE_TAKEN_OVER, "Another socket of yours took over. Do not reconnect by yourself."),
+        (
+            protocol.CLOSE_SLOW_READER,
+            f"More than {limits.ws_outbox_limit} messages were waiting for you. Reconnect with `resume_from`.",
+        ),
+    ]
+
+
+SESSION = """
+```mermaid
+sequenceDiagram
+    participant D as Driver's client
+    participant S as Server
+    D->>S: hello {token, resume_from?}
+    S->>D: welcome {driver_id, heartbeat_s, resumed, snapshot}
+    D->>S: duty {on: true, lat, lng}
+    loop every few seconds
+        D->>S: location {lat, lng, at, seq}
+    end
+    S->>D: offer {seq: 7, offer_id, tasks, stops, expires_at, ttl_s}
+    D->>S: offer.seen {offer_id}
+    D->>S: offer.accept {id: "a1", offer_id}
+    S->>D: offer.accepted {in_reply_to: "a1", offer_id, tasks}
+    D->>S: ack {seq: 7}
+    D->>S: task.arrive {id: "a2", task_id}
+    S->>D: task.updated {in_reply_to: "a2", task}
+    Note over D,S: ID check, delivery, refusal and return go over REST
+```
+"""
+
+RULES = """
+* **The hello comes first**, and the `welcome` answers it. Until then nothing else is taken.
+* **Duty is said after every welcome.** It is your word that you take offers, and where you are; until it is said on a
+  socket, the server goes by what it last heard of you. `location` moves you, it does not put you on duty.
+* **A message with an `id` gets exactly one answer** with `in_reply_to`, from the message's own kind or `error`. Send
+  it again with the same `id` when no answer came, also on a new socket: a repeat is not carried out twice and gets the
+  same answer. Use a new `id` for a new wish; the same one with other content is `IDEMPOTENCY_KEY_REUSED`.
+* **A message with a `seq`** is pushed to you. `seq` rises by one with each push; after a restart of your region it
+  goes on at a much higher number. Handle each once, and `ack` the last one you handled now and then.
+* **After a lost connection** send `resume_from` with the last `seq` that you handled. `resumed: true` means that all
+  you missed follows the welcome; `resumed: false` means that the `snapshot` is the truth, whatever you believed.
+* **A `welcome` may come again** on an open socket when your region has changed or begun anew. Treat it as the first.
+* **Times** are RFC 3339 on the server's clock, which in demonstrations runs `speed` times as fast as yours: count down
+  `ttl_s`, not the difference to your own clock.
+* **A frame is one JSON object** as text. Unknown fields are ignored, in both directions. `NaN`, infinities, numbers out
+  of range, NUL characters and binary frames make a frame a bad one.
+* **Heartbeat**: the server pings every `heartbeat_s`; every WebSocket library answers by itself.
+"""
+
+
+def protocol_page() -> str:
+    """docs/protocol.md"""
+    limits = Limits()
+    lines = [
+        "# The driver socket",
+        "",
+        SOURCE,
+        "",
+        f"`GET /v1/drivers/ws`, subprotocol `{protocol.SUBPROTOCOL}`. The machine-readable form is"
+        " [asyncapi.json](asyncapi.json); error codes are in [errors.md](errors.md). Everything here can be done by"
+        " REST as well, except hearing of offers at once.",
+        "",
+        "## A session",
+        SESSION,
+        "## Rules",
+        RULES,
+        "## From the client",
+        "",
+        *_frames(CLIENT),
+        "## From the server",
+        "",
+        *_frames(SERVER),
+        "## Parts",
+        "",
+        *_frames(PARTS),
+        "## Close codes",
+        "",
+        "| code | when |",
+        "| --- | --- |",
+        *(f"| {code} | {_cell(when)} |" for code, when in close_codes(limits)),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _frames(frames: tuple[type[msgspec.Struct], ...]) -> list[str]:
+    _, schemas = msgspec.json.schema_components(frames)
+    lines = []
+    for frame in frames:
+        schema = schemas[frame.__name__]
+        name = _tag(frame) if frame.__struct_config__.tag is not None else frame.__name__
+        lines += [f"### `{name}`", "", _doc(frame), "", "| field | type | |", "| --- | --- | --- |"]
+        required = set(schema.get("required", ()))
+        for field, about in schema["properties"].items():
+            if field != "type" or "enum" not in about:
+                need = "required" if field in required else f"default `{json.dumps(about.get('default'))}`"
+                lines.append(f"| `{field}` | {_cell(_type(about))} | {need} |")
+        lines.append("")
+    return lines
+
+
+def _type(schema: dict[str, Any]) -> str:
+    """A JSON schema in a few words."""
+    if "$ref" in schema:
+        return "`" + str(schema["$ref"]).rpartition("/")[2] + "`"
+    if "anyOf" in schema:
+        return " or ".join(_type(option) for option in schema["anyOf"])
+    if schema.get("type") == "array":
+        return "list of " + _type(schema["items"])
+    words = str(schema.get("type", "any"))
+    if schema.get("format") == "date-time":
+        return "RFC 3339 time"
+    low, high = schema.get("minimum"), schema.get("maximum")
+    if low is not None and high is not None:
+        words += f" from {low} to {high}"
+    elif low is not None:
+        words += f" from {low}"
+    least, most = schema.get("minLength"), schema.get("maxLength")
+    if most is not None:
+        words += f" of {least or 0} to {most} characters"
+    return words
+
+
+def asyncapi() -> str:
+    """docs/asyncapi.json"""
+    frames = (*CLIENT, *SERVER)
+    ref = "#/components/schemas/{name}"
+    _, schemas = msgspec.json.schema_components((*frames, *PARTS), ref_template=ref)
+    messages = {
+        _tag(frame): {
+            "name": _tag(frame),
+            "summary": _doc(frame),
+            "contentType": "application/json",
+            "payload": {"$ref": ref.format(name=frame.__name__)},
+        }
+        for frame in frames
+    }
+    on_channel = {tag: {"$ref": f"#/components/messages/{tag}"} for tag in messages}
+
+    def operation(action: str, summary: str, side: tuple[type[msgspec.Struct], ...]) -> dict[str, Any]:
+        return {
+            "action": action,
+            "channel": {"$ref": "#/channels/drivers"},
+            "summary": summary,
+            "messages": [{"$ref": f"#/channels/drivers/messages/{_tag(frame)}"} for frame in side],
+        }
+
+    document = {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Doorstep driver socket",
+            "version": protocol.SUBPROTOCOL.rpartition(".")[2],
+            "description": f"WebSocket subprotocol `{protocol.SUBPROTOCOL}`. See protocol.md for the rules.",
+        },
+        "defaultContentType": "application/json",
+        "channels": {
+            "drivers": {
+                "address": "/v1/drivers/ws",
+                "description": "One socket for each driver; a second one takes over.",
+                "messages": on_channel,
+                "bindings": {"ws": {"method": "GET", "bindingVersion": "0.1.0"}},
+                "x-close-codes": {str(code): when for code, when in close_codes(Limits())},
+            }
+        },
+        "operations": {
+            "fromClient": operation("receive", "What a driver's client sends.", CLIENT),
+            "fromServer": operation("send", "What the server sends to a driver's client.", SERVER),
+        },
+        "components": {"messages": messages, "schemas": schemas},
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+# -- errors -----------------------------------------------------------------------------------------------------------
+
+
+def errors_page() -> str:
+    """docs/errors.md"""
+    lines = [
+        "# Errors",
+        "",
+        SOURCE,
+        "",
+        "REST answers every error with problem details (RFC 9457, `application/problem+json`): `type`, `title`,"
+        " `status`, `detail`, `code`, `instance` (the request's id), and where it helps `hint`, `retry_after` (seconds,"
+        " as in the `Retry-After` header) and `errors` (what is wrong where). The driver socket sends an `error`"
+        " frame with the same `code`. Codes are stable; texts are not.",
+        "",
+        "| code | HTTP | meaning | what to do |",
+        "| --- | --- | --- | --- |",
+    ]
+    for code, error in sorted(CATALOGUE.items(), key=lambda item: (item[1].status, item[0])):
+        lines.append(f"| `{code}` | {error.status} | {_cell(_doc(error))} | {_cell(error.hint)} |")
+    return "\n".join(lines) + "\n"
+
+
+# -- lifecycles -------------------------------------------------------------------------------------------------------
+
+
+def lifecycles_page() -> str:
+    """docs/lifecycles.md"""
+    ended = sorted({to for _, to in ORDER_EDGES} - {at for at, _ in ORDER_EDGES})
+    decides = ", ".join(f"`{status}`" for status in OrderStatus if status in REGION_DECIDES)
+    lines = [
+        "# Lifecycles",
+        "",
+        SOURCE,
+        "",
+        "Drawn from the tables in `domain/lifecycle.py`, which are what the server decides by; the database's edge"
+        " tables are filled from the same ones. What has no arrow here is refused with `WRONG_STATE`.",
+        "",
+        "## Order",
+        "",
+        "```mermaid",
+        "stateDiagram-v2",
+        f"    [*] --> {OrderStatus.DRAFT}",
+        *(f"    {at} --> {edge.to}: {event}" for (at, event), edge in ORDER.items()),
+        *(f"    {status} --> [*]" for status in ended),
+        "```",
+        "",
+        f"The order's region decides in {decides}; the order's row decides in the other states.",
+        "",
+        "| in | event (as in the dossier) | leads to | whose step |",
+        "| --- | --- | --- | --- |",
+        *(
+            f"| {at} | `{event}` | {edge.to} | {', '.join(sorted(edge.roles))} |"
+            for (at, event), edge in ORDER.items()
+        ),
+        "",
+        "## Task",
+        "",
+        "```mermaid",
+        "stateDiagram-v2",
+        *(f"    [*] --> {status}: {kind}" for kind, status in TASK_START.items()),
+        *(f"    {at} --> {to}: {event}" for (at, event), to in TASK.items()),
+        *(f"    {status} --> [*]" for status in sorted(TASK_ENDED)),
+        "```",
+        "",
+        "A return begins with the goods in the vehicle of the driver who was refused, so it is offered to nobody.",
+        "",
+        "## Offer",
+        "",
+        "```mermaid",
+        "stateDiagram-v2",
+        f"    [*] --> {OfferStatus.OFFERED}",
+        *(f"    {at} --> {to}" for at, to in sorted(OFFER_EDGES)),
+        *(f"    {to} --> [*]" for _, to in sorted(OFFER_EDGES)),
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "docs/protocol.md": protocol_page,
+    "docs/asyncapi.json": asyncapi,
+    "docs/errors.md": errors_page,
+    "docs/lifecycles.md": lifecycles_page,
+}
+
+
+def stale() -> list[str]:
+    """The pages that are not what the code would make."""
+    return [
+        name
+        for name, make in PAGES.items()
+        if not (ROOT / name).is_file() or (ROOT / name).read_text(encoding="utf-8") != make()
+    ]
+
+
+def main() -> int:
+    """Write the pages, or with `--check` name the stale ones; the exit status is 1 when there is one."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing, fail when a page is stale")
+    if parser.parse_args().check:
+        found = stale()
+        for name in found:
+            print(f"{name} is stale: run scripts/generate_docs.py", file=sys.stderr)
+        return 1 if found else 0
+    for name, make in PAGES.items():
+        (ROOT / name).parent.mkdir(exist_ok=True)
+        (ROOT / name).write_text(make(), encoding="utf-8")
+        print(name)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

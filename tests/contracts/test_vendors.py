@@ -1,0 +1,139 @@
+"""Every vendor of the registry through one suite; real vendors are added with a scripted transport."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from domain.ports import IdentityVendor, PaymentVendor, VendorError, Verdict
+from integrations.registry import IDENTITY, PAYMENT
+
+# vendor -> the tokens that make it say so. A new vendor adds its line.
+IDENTITY_TOKENS: dict[str, dict[str, str]] = {
+    "fake": {
+        "pass": "fake:pass",
+        "under_age": "fake:under_age",
+        "expired": "fake:expired",
+        "wrong_name": "fake:wrong_name",
+        "review": "fake:review",
+        "error": "fake:error",
+        "silence": "fake:timeout",
+        "unknown": "no such token",
+    },
+}
+PAYMENT_TOKENS: dict[str, dict[str, str]] = {
+    "fake": {
+        "ok": "fake:ok",
+        "declined": "fake:declined",
+        "error": "fake:error",
+        "silence": "fake:timeout",
+        "unknown": "no such token",
+    },
+}
+
+
+@pytest.fixture(params=sorted(IDENTITY))
+def identity(request: pytest.FixtureRequest) -> tuple[IdentityVendor, dict[str, str]]:
+    return IDENTITY[request.param](), IDENTITY_TOKENS[request.param]
+
+
+@pytest.fixture(params=sorted(PAYMENT))
+def payment(request: pytest.FixtureRequest) -> tuple[PaymentVendor, dict[str, str]]:
+    return PAYMENT[request.param](), PAYMENT_TOKENS[request.param]
+
+
+Identity = tuple[IdentityVendor, dict[str, str]]
+Payment = tuple[PaymentVendor, dict[str, str]]
+
+
+def ask(vendor: IdentityVendor, token: str, request_id: str = "r") -> dict[str, Any]:
+    return {"request_id": request_id, "vendor_token": token, "min_age": 21}
+
+
+@pytest.mark.parametrize(
+    ("script", "verdict", "failing"),
+    [
+        ("pass", Verdict.PASS, None),
+        ("under_age", Verdict.FAIL, "over_age"),
+        ("expired", Verdict.FAIL, "not_expired"),
+        ("wrong_name", Verdict.FAIL, "name_matches"),
+    ],
+)
+async def test_a_door_check_names_what_fails(
+    identity: Identity, script: str, verdict: Verdict, failing: str | None
+) -> None:
+    vendor, tokens = identity
+    result = await vendor.check_id(**ask(vendor, tokens[script]))
+    assert result.verdict is verdict
+    flags = {name: getattr(result, name) for name in ("over_age", "not_expired", "name_matches")}
+    assert [name for name, ok in flags.items() if not ok] == ([failing] if failing else [])
+
+
+async def test_a_case_for_a_person_is_no_pass(identity: Identity) -> None:
+    vendor, tokens = identity
+    door = await vendor.check_id(**ask(vendor, tokens["review"]))
+    assert door.verdict is Verdict.REVIEW
+    assert not (door.over_age and door.not_expired and door.name_matches)
+    assert (await vendor.verify_age(**ask(vendor, tokens["review"]))).verdict is Verdict.REVIEW
+
+
+async def test_age_at_checkout(identity: Identity) -> None:
+    vendor, tokens = identity
+    assert (await vendor.verify_age(**ask(vendor, tokens["pass"]))).verdict is Verdict.PASS
+    assert (await vendor.verify_age(**ask(vendor, tokens["under_age"]))).verdict is Verdict.FAIL
+
+
+async def test_a_repeat_of_an_identity_request_has_the_same_reference(identity: Identity) -> None:
+    vendor, tokens = identity
+    first = await vendor.check_id(**ask(vendor, tokens["pass"]))
+    assert await vendor.check_id(**ask(vendor, tokens["pass"])) == first
+    other = await vendor.check_id(**ask(vendor, tokens["pass"], "another"))
+    assert other.vendor_ref != first.vendor_ref
+
+
+@pytest.mark.parametrize("script", ["error", "unknown"])
+async def test_an_identity_vendor_that_fails_says_so(identity: Identity, script: str) -> None:
+    vendor, tokens = identity
+    with pytest.raises(VendorError):
+        await vendor.verify_age(**ask(vendor, tokens[script]))
+    with pytest.raises(VendorError):
+        await vendor.check_id(**ask(vendor, tokens[script]))
+
+
+async def test_a_silent_identity_vendor_can_be_given_up(identity: Identity) -> None:
+    vendor, tokens = identity
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await vendor.check_id(**ask(vendor, tokens["silence"]))
+
+
+async def test_a_payment_is_authorized_captured_or_voided(payment: Payment) -> None:
+    vendor, tokens = payment
+    authorized = await vendor.authorize(request_id="r", amount_cents=100, vendor_token=tokens["ok"])
+    assert authorized.ok
+    again = await vendor.authorize(request_id="r", amount_cents=100, vendor_token=tokens["ok"])
+    assert again == authorized
+    assert (await vendor.capture(request_id="c", vendor_ref=authorized.vendor_ref, amount_cents=100)).ok
+    assert (await vendor.void(request_id="v", vendor_ref=authorized.vendor_ref)).ok
+
+
+async def test_a_declined_payment_is_an_answer(payment: Payment) -> None:
+    vendor, tokens = payment
+    declined = await vendor.authorize(request_id="r", amount_cents=100, vendor_token=tokens["declined"])
+    assert not declined.ok
+
+
+@pytest.mark.parametrize("script", ["error", "unknown"])
+async def test_a_payment_vendor_that_fails_says_so(payment: Payment, script: str) -> None:
+    vendor, tokens = payment
+    with pytest.raises(VendorError):
+        await vendor.authorize(request_id="r", amount_cents=100, vendor_token=tokens[script])
+
+
+async def test_a_silent_payment_vendor_can_be_given_up(payment: Payment) -> None:
+    vendor, tokens = payment
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await vendor.authorize(request_id="r", amount_cents=100, vendor_token=tokens["silence"])

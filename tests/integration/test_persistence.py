@@ -1,0 +1,258 @@
+"""What only a real database can show: several stores at once, migrations, lost connections."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from msgspec.structs import replace
+from sqlalchemy import Connection, text
+
+from domain.dossier import verify
+from domain.lifecycle import OrderEvent, OrderStatus
+from domain.records import Answer, Done, Fenced, Outcome, Record
+from persistence.engine import create_plain_engine
+from persistence.migrate import alembic_config, current_revision, head_revision, migrate
+from persistence.postgres import PostgresStore
+from persistence.reads import Reads
+from persistence.tables import Base
+from tests.contracts.store_world import REGION, World, new_id
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+async def stores(fresh_database_url: str) -> AsyncIterator[tuple[PostgresStore, PostgresStore]]:
+    """Two stores as two processes would have them."""
+    await migrate(fresh_database_url)
+    one, two = PostgresStore(fresh_database_url), PostgresStore(fresh_database_url)
+    yield one, two
+    await one.close()
+    await two.close()
+
+
+@pytest.fixture
+async def world(fresh_database_url: str, stores: tuple[PostgresStore, PostgresStore]) -> AsyncIterator[World]:
+    reads = Reads.connect(fresh_database_url)
+    yield await World(stores[0]).seed(reads)
+    await reads.close()
+
+
+def codes(outcomes: list[list[Outcome]]) -> list[str | None]:
+    return [outcome.answer.code for batch in outcomes for outcome in batch if isinstance(outcome, Done)]
+
+
+# -- several stores at once -------------------------------------------------------------------------------------------
+
+
+async def test_one_key_in_many_stores_at_once_is_carried_out_once(
+    world: World, stores: tuple[PostgresStore, PostgresStore]
+) -> None:
+    for _ in range(10):
+        create = world.create()
+        repeats = [replace(create, order_id=new_id()) for _ in range(8)]
+        outcomes = await asyncio.gather(*(stores[i % 2].append([repeat]) for i, repeat in enumerate(repeats)))
+        answers = {outcome.answer.body["id"] for (outcome,) in outcomes if isinstance(outcome, Done)}
+        assert len(answers) == 1
+    assert world.reads is not None
+    assert await world.reads.counts() == {OrderStatus.DRAFT: 10}
+
+
+async def test_many_stores_on_the_same_orders_take_turns(
+    world: World, stores: tuple[PostgresStore, PostgresStore]
+) -> None:
+    """Batches over the same orders in different sequences: nobody deadlocks for good and each attempt counts once."""
+    ids = [await world.draft() for _ in range(5)]
+    batches = [
+        [world.age(order_id, passed=False) for order_id in (ids if n % 2 else reversed(ids))]
+        for n in range(12)
+    ]
+    outcomes = await asyncio.gather(*(stores[n % 2].append(batch) for n, batch in enumerate(batches)))
+    assert codes(list(outcomes)).count("AGE_NOT_VERIFIED") == 15
+    assert codes(list(outcomes)).count("AGE_ATTEMPTS_EXHAUSTED") == 45
+    for order_id in ids:
+        dossier = await world.dossier(order_id)
+        assert (verify(dossier).ok, len(dossier)) == (True, 4)
+
+
+async def test_a_region_that_was_replaced_is_fenced(
+    world: World, stores: tuple[PostgresStore, PostgresStore]
+) -> None:
+    """The stale actor goes on through its own store, as it would behind a partition."""
+    task = await world.confirmed()
+    old = (await stores[0].open_region(REGION, world.now_ms)).epoch
+    image = await stores[1].open_region(REGION, world.now_ms)
+    assert (image.epoch, image.tasks) == (old + 1, (task,))
+    stale, _, _ = world.offered(task)
+    assert await stores[0].append([world.records(stale, epoch=old)]) == [Fenced(image.epoch)]
+    fresh, offered, _ = world.offered(task)
+    assert await stores[1].append([world.records(fresh, epoch=image.epoch)]) == [Done(Answer())]
+    assert await world.task(task.task_id) == offered
+
+
+async def test_taking_an_epoch_waits_for_the_appends_under_way(
+    world: World, stores: tuple[PostgresStore, PostgresStore]
+) -> None:
+    """What an older epoch commits is in the image of the next one, or is not committed at all."""
+    task = await world.confirmed()
+    await world.open()
+    record, offered, _ = world.offered(task)
+    rival = create_plain_engine(stores[1].engine.url.render_as_string(False))
+    try:
+        async with rival.begin() as slow:  # an append that has passed the fence and not yet committed
+            await slow.execute(text("SELECT epoch FROM regions FOR SHARE"))
+            opening = asyncio.ensure_future(stores[1].open_region(REGION, world.now_ms))
+            await asyncio.sleep(0.05)
+            assert not opening.done()
+            assert await stores[0].append([world.records(record)]) == [Done(Answer())]
+        assert (await opening).tasks == (offered,)
+    finally:
+        await rival.dispose()
+
+
+async def test_an_append_waits_for_an_epoch_that_is_being_taken(world: World) -> None:
+    task = await world.confirmed()
+    await world.open()
+    record, _, _ = world.offered(task)
+    assert isinstance(world.store, PostgresStore)
+    rival = create_plain_engine(world.store.engine.url.render_as_string(False))
+    try:
+        async with rival.begin() as opening:
+            await opening.execute(text("UPDATE regions SET epoch = epoch + 1"))
+            append = asyncio.ensure_future(world.append(world.records(record)))
+            await asyncio.sleep(0.05)
+            assert not append.done()
+        assert await append == [Fenced(world.epoch + 1)]
+    finally:
+        await rival.dispose()
+
+
+# -- connections ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_closed_connection_in_the_pool_is_replaced(world: World) -> None:
+    assert isinstance(world.store, PostgresStore)
+    order_id = await world.draft()
+    rival = create_plain_engine(world.store.engine.url.render_as_string(False))
+    async with rival.begin() as other:
+        await other.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+    await rival.dispose()
+    await asyncio.sleep(0.05)
+    assert (await world.answer(world.age(order_id))).code is None
+    assert world.reads is not None
+    assert await world.reads.order(order_id) is not None
+
+
+async def test_limits_reach_the_server(fresh_database_url: str) -> None:
+    store = PostgresStore(fresh_database_url, pool_size=1, statement_timeout_s=0.2, connect_timeout_s=0.2)
+    async with store.engine.connect() as connection:
+        assert (await connection.execute(text("SHOW statement_timeout"))).scalar() == "200ms"
+        with pytest.raises(Exception, match="QueuePool limit"):
+            await store.open_region(REGION, 0)
+    await store.close()
+
+
+# -- migrations -------------------------------------------------------------------------------------------------------
+
+
+async def test_concurrent_starters_migrate_once(fresh_database_url: str) -> None:
+    assert await current_revision(fresh_database_url) is None
+    assert await asyncio.gather(*(migrate(fresh_database_url) for _ in range(4))) == [head_revision()] * 4
+    assert await current_revision(fresh_database_url) == head_revision()
+    assert await migrate(fresh_database_url) == head_revision()
+
+
+async def test_migrations_make_what_the_models_say(fresh_database_url: str) -> None:
+    await migrate(fresh_database_url)
+    differences = await on(
+        fresh_database_url, lambda sync: compare_metadata(MigrationContext.configure(sync), Base.metadata)
+    )
+    assert differences == []
+    # Alembic does not look at checks and index conditions, so Postgres is asked to describe both schemas.
+    migrated = await on(fresh_database_url, describe)
+    modelled = await on(fresh_database_url, from_models)
+    assert migrated == modelled
+
+
+async def test_migrations_go_back_and_forth(fresh_database_url: str) -> None:
+    await migrate(fresh_database_url)
+    await on(fresh_database_url, downgrade)
+    assert await current_revision(fresh_database_url) is None
+    rest = await on(
+        fresh_database_url,
+        lambda sync: sync.execute(
+            text("SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace")
+        ).all(),
+    )
+    assert rest == []
+    assert await migrate(fresh_database_url) == head_revision()
+
+
+async def on(database_url: str, work: Callable[[Connection], Any]) -> Any:
+    engine = create_plain_engine(database_url)
+    try:
+        async with engine.begin() as connection:
+            return await connection.run_sync(work)
+    finally:
+        await engine.dispose()
+
+
+def describe(connection: Connection) -> list[Any]:
+    """All constraints and indexes of the schema in use, in Postgres's own words."""
+    constraints = text(
+        "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint"
+        " WHERE connamespace = current_schema()::regnamespace AND conrelid <> 0 AND contype <> 'n'"
+        " AND conrelid::regclass::text NOT LIKE '%alembic%' AND contype <> 't'"
+    )
+    indexes = text(
+        "SELECT indexname, replace(indexdef, current_schema() || '.', '') FROM pg_indexes"
+        " WHERE schemaname = current_schema() AND tablename NOT LIKE 'alembic%'"
+    )
+    options = text(
+        "SELECT relname, reloptions::text FROM pg_class"
+        " WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' AND relname NOT LIKE 'alembic%'"
+    )
+    return [
+        sorted(tuple(row) for row in connection.execute(query)) for query in (constraints, indexes, options)
+    ]
+
+
+def from_models(connection: Connection) -> list[Any]:
+    connection.execute(text("CREATE SCHEMA models"))
+    connection.execute(text("SET LOCAL search_path = models"))
+    Base.metadata.create_all(connection)
+    return describe(connection)
+
+
+def downgrade(connection: Connection) -> None:
+    config = alembic_config()
+    config.attributes["connection"] = connection
+    command.downgrade(config, "base")
+
+
+# -- robustness -------------------------------------------------------------------------------------------------------
+
+
+async def test_text_that_the_database_cannot_hold_spoils_no_other_command(world: World) -> None:
+    await world.open()
+    task = await world.confirmed()
+    create = world.create()
+    bad = replace(create, action=replace(create.action, dropoff_address="a\x00b"))
+    fact = replace(
+        world.fact(task, OrderEvent.GOODS_READY, OrderStatus.CONFIRMED), payload={"reason": "\ud800"}
+    )
+    outcomes = await world.append(
+        bad, world.records(Record(record_id=new_id(), orders=(fact,))), world.create()
+    )
+    assert [type(outcome).__name__ for outcome in outcomes] == ["Done", "RecordRefused", "Done"]
+    assert codes([outcomes]) == ["INTERNAL_CONFLICT", None]

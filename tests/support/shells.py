@@ -1,0 +1,142 @@
+"""What actor shells need round them in a test: a store to hold up, a clock moved by hand, recorders."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from actors.clock import ServerClock
+from actors.config import Limits
+from actors.region import RegionShell
+from domain.messages import Kick, Push
+from domain.policy import RegionPolicy
+from domain.ports import Command, PaymentResult
+from domain.records import OutboxEvent, Outcome, Record, RecordRefused, RegionImage, RegionRecords
+from domain.solve import Plan, SolveRequest
+from persistence.memory import MemoryStore
+from solver.registry import solve
+from tests.support.build import NOW, REGION
+
+DEADLINE_S = 5.0
+
+
+class Broken(Exception):
+    """What a store raises whose database is gone."""
+
+
+class HeldStore:
+    """A region's store in memory. Appends wait for `gate`; `fail` makes the next ones raise before
+    they commit or, with `lose`, after it; `refuse` picks records that a constraint would bite."""
+
+    def __init__(self, inner: MemoryStore | None = None) -> None:
+        self.inner = inner or MemoryStore()
+        self.gate, self.entered = asyncio.Event(), asyncio.Event()
+        self.gate.set()
+        self.calls: list[list[Command]] = []
+        self.fail = self.lose = 0
+        self.refuse: Callable[[Record], bool] = lambda record: False
+
+    async def append(self, commands: Sequence[Command]) -> list[Outcome]:
+        self.calls.append(list(commands))
+        self.entered.set()
+        await self.gate.wait()
+        if self.fail:
+            self.fail -= 1
+            raise Broken
+        for command in commands:
+            if isinstance(command, RegionRecords):
+                for record in command.records:
+                    if self.refuse(record):
+                        return [RecordRefused(record.record_id, "tasks_edge")]
+        outcomes = self.inner.append_now(commands)
+        if self.lose:
+            self.lose -= 1
+            raise Broken
+        return outcomes
+
+    async def open_region(self, region_id: str, now_ms: int) -> RegionImage:
+        return self.inner.open_region_now(region_id, now_ms)
+
+    async def held_up(self) -> None:
+        """Wait until an append stands at the gate."""
+        async with asyncio.timeout(DEADLINE_S):
+            await self.entered.wait()
+
+
+class HandClock(ServerClock, frozen=True, kw_only=True):
+    """Stands still until it is moved. Deadlines ahead are never reached by waiting."""
+
+    hand: list[int]
+
+    def now_ms(self) -> int:
+        return self.hand[0]
+
+    def wall_s(self, server_s: float) -> float:
+        return 3600.0 if server_s > 0 else 0.0
+
+    def forward(self, seconds: float) -> None:
+        self.hand[0] += round(seconds * 1000)
+
+
+class Shell:
+    """A region shell with a store that can be held, a hand-moved clock, and what left it."""
+
+    def __init__(self, store: HeldStore | None = None, **limits: int) -> None:
+        self.store = store or HeldStore()
+        self.clock = HandClock(hand=[NOW])
+        self.sent: list[Push | Kick] = []
+        self.deaths: list[str] = []
+        self.shell = RegionShell(
+            REGION,
+            store=self.store,
+            policy=RegionPolicy(),
+            limits=Limits(**limits),  # type: ignore[arg-type]
+            clock=self.clock,
+            solve=self._solve,
+            send=self._send,
+            on_death=self.deaths.append,
+        )
+
+    async def _solve(self, request: SolveRequest) -> Plan:
+        return solve(request)
+
+    async def _send(self, gateway_id: str, pushes: list[Push | Kick]) -> None:
+        self.sent += pushes
+
+
+class Bus:
+    """An event bus that remembers, and can be down."""
+
+    def __init__(self) -> None:
+        self.down = False
+        self.events: list[OutboxEvent] = []
+
+    async def publish(self, events: Sequence[OutboxEvent]) -> None:
+        if self.down:
+            raise Broken
+        self.events += events
+
+
+class Payments:
+    """A payment vendor that remembers what was asked of it."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+
+    async def authorize(self, *, request_id: str, amount_cents: int, vendor_token: str) -> PaymentResult:
+        return PaymentResult(True, "pay-1")
+
+    async def capture(self, *, request_id: str, vendor_ref: str, amount_cents: int) -> PaymentResult:
+        self.asked.append((f"capture {amount_cents}", vendor_ref))
+        return PaymentResult(True, vendor_ref)
+
+    async def void(self, *, request_id: str, vendor_ref: str) -> PaymentResult:
+        self.asked.append(("void", vendor_ref))
+        return PaymentResult(True, vendor_ref)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop run until the condition holds; `TimeoutError` when it does not come."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not condition():  # noqa: ASYNC110 - no event of ours tells of every turn of the loop
+            await asyncio.sleep(0)

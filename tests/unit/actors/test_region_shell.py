@@ -1,0 +1,258 @@
+"""The shell round a region: nothing is answered before it is durable, and no failure of the store answers twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from actors.region import Reply
+from domain.errors import Overloaded, RegionUnavailable
+from domain.lifecycle import OfferStatus, Role, TaskStatus
+from domain.messages import Accept, Acked, Cancel, Message, Push, Reject
+from domain.records import Answer, RegionRecords
+from tests.support.build import REGION, STORE_AT, ask, attach, seen
+from tests.support.shells import DEADLINE_S, Broken, HeldStore, Shell, until
+from tests.support.story import put_order
+
+
+@pytest.fixture
+async def shell() -> AsyncIterator[Shell]:
+    """A region with a driver at the store, who has been offered task-1."""
+    one = Shell()
+    await one.shell.start()
+    await one.shell.post([attach("ann")])
+    one.shell.seen(seen({"ann": STORE_AT}))
+    await one.shell.post([put_order(one.store.inner, 1, one.clock.now_ms())])
+    one.clock.forward(0.2)
+    await one.shell.post([Acked("ann", 0)])  # wakes the deadline loop: the clock has moved
+    await until(lambda: len(one.sent) == 1)
+    one.store.calls.clear()
+    one.store.entered.clear()
+    yield one
+    one.store.gate.set()
+    async with asyncio.timeout(DEADLINE_S):
+        await one.shell.stop()
+
+
+def offer_id(shell: Shell) -> str:
+    [offer] = [offer for offer in shell.store.inner.offers.values() if offer.status is OfferStatus.OFFERED]
+    return offer.offer_id
+
+
+def posted(shell: Shell, *messages: Message) -> asyncio.Task[list[Reply]]:
+    return asyncio.ensure_future(shell.shell.post(messages))
+
+
+async def answer(task: asyncio.Task[list[Reply]]) -> Answer:
+    async with asyncio.timeout(DEADLINE_S):
+        [reply] = await task
+    assert isinstance(reply, Answer)
+    return reply
+
+
+def assigned(shell: Shell) -> int:
+    """How many times the order's dossier says that it was assigned."""
+    return [entry.type for entry in shell.store.inner.dossier("order-1")].count("TASK_ASSIGNED")
+
+
+async def test_the_offer_is_durable_before_it_is_pushed(shell: Shell) -> None:
+    [push] = shell.sent
+    assert isinstance(push, Push)
+    assert shell.store.inner.tasks["task-1"].status is TaskStatus.OFFERED
+    # Another offer, whose append is held up: nothing is pushed until it is through.
+    shell.store.gate.clear()
+    held = posted(shell, ask(Reject(offer_id=offer_id(shell)), by="rest"))
+    await shell.store.held_up()
+    await asyncio.sleep(0)
+    assert len(shell.sent) == 1
+    shell.store.gate.set()
+    await answer(held)
+    await until(lambda: len(shell.sent) == 2)
+
+
+async def test_nobody_is_answered_before_the_append_is_through(shell: Shell) -> None:
+    shell.store.gate.clear()
+    first = posted(shell, ask(Accept(offer_id=offer_id(shell))))
+    await shell.store.held_up()
+    second = posted(shell, ask(Accept(offer_id=offer_id(shell)), who="bob"))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not first.done()
+    assert not second.done()
+    shell.store.gate.set()
+    assert (await answer(first)).code is None
+    assert (await answer(second)).code == "OFFER_TAKEN"
+
+
+async def test_what_comes_during_an_append_makes_one_next_append(shell: Shell) -> None:
+    shell.store.gate.clear()
+    first = posted(shell, ask(Accept(offer_id=offer_id(shell))))
+    await shell.store.held_up()
+    later = [put_order(shell.store.inner, n, shell.clock.now_ms()) for n in (2, 3)]
+    cancels = [ask(Cancel(f"order-{n}"), Role.CUSTOMER, "cara", key=f"c{n}") for n in (2, 3)]
+    second = posted(shell, *later, *cancels)
+    await asyncio.sleep(0)
+    shell.store.gate.set()
+    await answer(first)
+    assert [reply.code for reply in await second if isinstance(reply, Answer)] == [None] * 4
+    commands = [command for call in shell.store.calls for command in call]
+    assert [len(command.records) for command in commands if isinstance(command, RegionRecords)] == [1, 2]
+
+
+@pytest.mark.parametrize("committed", [False, True])
+async def test_after_a_failed_append_a_new_life_answers_from_what_is_durable(shell: Shell, committed: bool) -> None:
+    """Whoever waited is told to ask again, and the same request is answered as if nothing had happened."""
+    epoch = shell.store.inner.epochs[REGION]
+    request = ask(Accept(offer_id=offer_id(shell)))
+    shell.store.lose, shell.store.fail = (1, 0) if committed else (0, 1)
+    with pytest.raises(RegionUnavailable):
+        await answer(posted(shell, request))
+    await until(lambda: shell.store.inner.epochs[REGION] == epoch + 1)
+    assert (await answer(posted(shell, request))).code is None
+    assert (await answer(posted(shell, request))).code is None
+    assert assigned(shell) == 1
+    assert shell.deaths == []
+    assert shell.shell.stats()["epoch"] == epoch + 1
+
+
+async def test_a_store_that_is_gone_for_a_while_is_waited_for(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    opens = 0
+    open_region = shell.store.open_region
+
+    async def sometimes(region_id: str, now_ms: int) -> object:
+        nonlocal opens
+        opens += 1
+        if opens < 3:
+            raise Broken
+        return await open_region(region_id, now_ms)
+
+    monkeypatch.setattr(shell.store, "open_region", sometimes)
+    shell.store.fail = 1
+    request = ask(Accept(offer_id=offer_id(shell)))
+    with pytest.raises(RegionUnavailable):
+        await answer(posted(shell, request))
+    with pytest.raises(RegionUnavailable):
+        await shell.shell.post([request])
+    async with asyncio.timeout(DEADLINE_S):
+        while opens < 3:  # noqa: ASYNC110 - the shell's own back-off passes here
+            await asyncio.sleep(0.01)
+    assert (await answer(posted(shell, request))).code is None
+
+
+async def test_a_fenced_region_dies_and_answers_nobody(shell: Shell) -> None:
+    request = posted(shell, ask(Accept(offer_id=offer_id(shell))))
+    shell.store.inner.open_region_now(REGION, shell.clock.now_ms())  # another process has the region
+    await until(lambda: bool(shell.deaths))
+    assert "fenced" in shell.deaths[0]
+    assert not request.done()
+    assert assigned(shell) == 0
+    with pytest.raises(RegionUnavailable):
+        await shell.shell.post([ask(Accept(offer_id="x"))])
+    request.cancel()
+
+
+async def test_a_refused_record_is_its_makers_matter_alone(shell: Shell) -> None:
+    """The database's second lock bit: that ask is told so, the others are decided again and answered."""
+    epoch = shell.store.inner.epochs[REGION]
+    await shell.shell.post([put_order(shell.store.inner, 2, shell.clock.now_ms())])
+    shell.store.refuse = lambda record: any(fact.order_id == "order-2" for fact in record.orders)
+    shell.store.gate.clear()
+    first = posted(shell, ask(Accept(offer_id=offer_id(shell))))
+    await shell.store.held_up()
+    culprit = posted(shell, ask(Cancel("order-2"), Role.CUSTOMER, "cara"))
+    bystander = posted(shell, ask(Accept(offer_id=offer_id(shell)), who="bob"))
+    await asyncio.sleep(0)
+    shell.store.gate.set()
+    assert (await answer(first)).code is None
+    assert (await answer(culprit)).code == "INTERNAL_CONFLICT"
+    assert (await answer(bystander)).code == "OFFER_TAKEN"
+    assert shell.store.inner.epochs[REGION] == epoch + 1
+    assert shell.store.inner.tasks["task-2"].status is not TaskStatus.CANCELLED
+    assert assigned(shell) == 1
+
+
+async def test_a_refused_record_takes_no_neighbour_of_its_append_with_it(shell: Shell) -> None:
+    await shell.shell.post([put_order(shell.store.inner, 2, shell.clock.now_ms())])
+    shell.store.refuse = lambda record: any(fact.order_id == "order-2" for fact in record.orders)
+    replies = await shell.shell.post(
+        [ask(Cancel("order-2"), Role.CUSTOMER, "cara"), ask(Accept(offer_id=offer_id(shell)))]
+    )
+    assert [reply.code for reply in replies if isinstance(reply, Answer)] == ["INTERNAL_CONFLICT", None]
+    assert assigned(shell) == 1
+
+
+async def test_a_step_that_fails_ends_the_life(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a step may be in memory: nothing more may be decided on it."""
+
+    def breaks(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("domain.region.Region.step", breaks)
+    with pytest.raises(ZeroDivisionError):
+        await shell.shell.post([ask(Accept(offer_id="x"))])
+    assert shell.deaths == ["ZeroDivisionError in a step"]
+    with pytest.raises(RegionUnavailable):
+        await shell.shell.post([ask(Accept(offer_id="x"))])
+
+
+async def test_too_much_waiting_is_refused_and_what_waits_is_served() -> None:
+    small = Shell(region_inbox_limit=3)
+    await small.shell.start()
+    await small.shell.post([put_order(small.store.inner, 1, small.clock.now_ms())])
+    small.store.gate.clear()
+    first = posted(small, ask(Cancel("order-1"), Role.CUSTOMER, "cara"))
+    await small.store.held_up()
+    more = posted(small, ask(Accept(offer_id="x"), key="a"), ask(Accept(offer_id="x"), key="b"))
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await small.shell.post([ask(Accept(offer_id="x"), key="c")])
+    small.store.gate.set()
+    assert (await answer(first)).code is None
+    assert len(await more) == 2
+    await small.shell.stop()
+
+
+async def test_an_offer_expires_by_the_deadline_loop(shell: Shell) -> None:
+    expiring = offer_id(shell)
+    shell.clock.forward(29.9)
+    await shell.shell.post([Acked("ann", 0)])
+    assert shell.store.inner.offers[expiring].status is OfferStatus.OFFERED
+    shell.clock.forward(0.1)
+    await shell.shell.post([Acked("ann", 0)])
+    await until(lambda: shell.store.inner.offers[expiring].status is OfferStatus.EXPIRED)
+    await until(lambda: len(shell.sent) == 2)
+
+
+async def test_before_it_is_restored_a_region_refuses() -> None:
+    one = Shell(HeldStore())
+    with pytest.raises(RegionUnavailable):
+        await one.shell.post([Acked("ann", 0)])
+    with pytest.raises(RegionUnavailable):
+        one.shell.seen(seen({"ann": STORE_AT}))
+
+
+@pytest.mark.parametrize("trouble", ["none", "refused", "failed"])
+async def test_stopping_lets_what_is_under_way_end(shell: Shell, trouble: str) -> None:
+    shell.store.gate.clear()
+    request = posted(shell, ask(Accept(offer_id=offer_id(shell))))
+    await shell.store.held_up()
+    if trouble == "refused":
+        shell.store.refuse = lambda record: True
+    elif trouble == "failed":
+        shell.store.fail = 1
+    stopping = asyncio.ensure_future(shell.shell.stop())
+    await asyncio.sleep(0)
+    with pytest.raises(RegionUnavailable):
+        await shell.shell.post([Acked("ann", 0)])
+    shell.store.gate.set()
+    async with asyncio.timeout(DEADLINE_S):
+        await stopping
+        [done] = await asyncio.gather(request, return_exceptions=True)
+    if trouble == "failed":
+        assert isinstance(done, RegionUnavailable)
+    else:
+        assert isinstance(done, list)
+        assert isinstance(done[0], Answer)
+        assert done[0].code == (None if trouble == "none" else "INTERNAL_CONFLICT")
