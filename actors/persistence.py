@@ -10,7 +10,7 @@ import structlog
 
 from actors.config import Limits
 from actors.relay import Relay
-from domain.errors import Overloaded
+from domain.errors import Overloaded, StoreUnavailable
 from domain.ports import Command, Store
 from domain.records import Outcome, RegionImage
 
@@ -30,7 +30,10 @@ class PersistenceShell:
         self._committing = 0  # committers that will still look at what is waiting
 
     async def append(self, commands: Sequence[Command]) -> list[Outcome]:
-        """Durable when it returns; one outcome per command. `Overloaded` beyond `append_queue_limit`."""
+        """Durable when it returns; one outcome per command.
+
+        `Overloaded` beyond `append_queue_limit`; `StoreUnavailable` when it is not known whether the commands committed.
+        """
         if len(self._waiting) + len(commands) > self._limits.append_queue_limit:
             raise Overloaded(retry_after_s=1)
         loop = asyncio.get_running_loop()
@@ -67,7 +70,7 @@ class PersistenceShell:
             )
             for _, future in batch:
                 if not future.done():
-                    future.set_exception(AppendFailed(type(error).__name__))
+                    future.set_exception(StoreUnavailable(type(error).__name__))
             return
         for (_, future), outcome in zip(batch, outcomes, strict=True):
             if not future.done():
@@ -79,6 +82,3 @@ class PersistenceShell:
         await asyncio.gather(*self._committers, return_exceptions=True)
         await self._relay.stop()
 
-
-class AppendFailed(Exception):
-    """The transaction failed; whether it committed is not known."""

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import ray
 from ray.actor import ActorHandle
 from ray.util.metrics import Gauge
@@ -20,7 +21,7 @@ from domain.messages import DriversSeen, Kick, Message, Push, TaskOpened
 from domain.ops import OpsFrame
 from domain.ports import Command
 from domain.records import Outcome, RegionImage
-from domain.solve import Plan, SolveRequest
+from domain.solve import DriverColumns, Plan, SolveRequest, TaskColumns, Weights
 from integrations.event_bus.redis_streams import RedisStreams
 from integrations.registry import PAYMENT
 from persistence.postgres import PostgresStore
@@ -112,6 +113,35 @@ def match_task(solver: str, part: Any) -> list[int]:
     """One connected part of a candidate graph."""
     os.setpriority(os.PRIO_PROCESS, 0, SOLVER_NICENESS)
     return SOLVERS[solver].match(part)
+
+
+async def warm_up() -> None:
+    """Let a worker process load the solvers now instead of under the first order."""
+    nothing, ids = np.empty(0), np.empty(0, np.int64)
+    tasks = TaskColumns(
+        ids=[],
+        pickup_lat=nothing,
+        pickup_lng=nothing,
+        dropoff_lat=nothing,
+        dropoff_lng=nothing,
+        opened_ms=ids,
+        ready_ms=ids,
+        due_ms=ids,
+    )
+    drivers = DriverColumns(ids=[], lat=nothing, lng=nothing, accept_rate=nothing)
+    request = SolveRequest(
+        request_id=0,
+        solver=next(iter(SOLVERS)),
+        now_ms=0,
+        tasks=tasks,
+        drivers=drivers,
+        declined_task=ids,
+        declined_driver=ids,
+        declined_penalty_s=nothing,
+        weights=Weights(),
+        candidates=1,
+    )
+    await solve_task.remote(request)
 
 
 async def _solve_remotely(request: SolveRequest) -> Plan:

@@ -121,10 +121,9 @@ async def _flood(
             raise RuntimeError("the load generator ended before its sockets were open")
         after_bytes = await asyncio.to_thread(_listener_bytes, server)
         await asyncio.sleep(RAMP_S)
-        async with httpx.AsyncClient(base_url=server, timeout=20, trust_env=False) as http:
-            first, first_s = await _counter(http)
-            await asyncio.sleep(options.seconds)
-            last, last_s = await _counter(http)
+        first, first_s = await _counter(server)
+        await asyncio.sleep(options.seconds)
+        last, last_s = await _counter(server)
         await load.wait()
     finally:
         if load.returncode is None:
@@ -136,16 +135,24 @@ async def _flood(
     return (last - first) / (last_s - first_s), grown
 
 
-async def _counter(http: httpx.AsyncClient) -> tuple[float, float]:
+async def _counter(server: str) -> tuple[float, float]:
     """The server's count of pings and when it was read: in the middle of asking, since a busy server answers late."""
-    asked_s = time.monotonic()
-    page = (await http.get("/metrics")).text
+    for attempt in range(3):
+        asked_s = time.monotonic()
+        try:
+            # A connection of its own: one that was left idle may be closed by the server just as it is used again.
+            async with httpx.AsyncClient(base_url=server, timeout=20, trust_env=False) as http:
+                page = (await http.get("/metrics")).text
+            break
+        except httpx.TransportError:
+            if attempt == 2:
+                raise
     at_s = (asked_s + time.monotonic()) / 2
     for name in COUNTERS:
         values = [float(line.split()[-1]) for line in page.splitlines() if _is_metric(line, name)]
         if values:
             return sum(values), at_s
-    raise RuntimeError(f"{http.base_url} counts no pings on /metrics ({', '.join(COUNTERS)})")
+    raise RuntimeError(f"{server} counts no pings on /metrics ({', '.join(COUNTERS)})")
 
 
 def _is_metric(line: str, name: str) -> bool:

@@ -122,5 +122,8 @@ def verify(entries: Iterable[Entry]) -> Verdict:
 def _sound(entry: Entry) -> bool:
     try:
         return entry.hash == entry_hash(entry)
-    except (TypeError, ValueError):  # tampered into something that has no canonical form, so it never had a hash
+    except (
+        TypeError,
+        ValueError,
+    ):  # tampered into something that has no canonical form, so it never had a hash
         return False

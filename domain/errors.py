@@ -175,6 +175,12 @@ class RegionUnavailable(Refusal):
     code, status, hint = "REGION_UNAVAILABLE", 503, "Repeat with the same Idempotency-Key."
 
 
+class StoreUnavailable(Refusal):
+    """The order store is not serving at the moment."""
+
+    code, status, hint = "STORE_UNAVAILABLE", 503, "Repeat with the same Idempotency-Key."
+
+
 class Overloaded(Refusal):
     """Too much work is waiting."""
 

@@ -18,7 +18,9 @@ RAY_ENVIRONMENT = {
     "RAY_health_check_timeout_ms": "1000",
     "RAY_health_check_failure_threshold": "3",
     "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
-    # Everything listens on loopback, where the dashboard opens without a token.
+    # "No cluster beyond this machine", whatever the variable's name says: every port of Ray is then on loopback, where
+    # the dashboard opens without a token.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_AUTH_MODE": "disabled",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
@@ -30,7 +32,7 @@ for _name, _value in RAY_ENVIRONMENT.items():
 import ray  # noqa: E402
 
 from actors.config import CONFIG_FILE_ENV, Config  # noqa: E402
-from actors.remote import PersistenceActor, RegionActor, start_actor  # noqa: E402
+from actors.remote import PersistenceActor, RegionActor, start_actor, warm_up  # noqa: E402
 from gateway.server import GatewayServer  # noqa: E402
 
 
@@ -83,7 +85,6 @@ class Cluster:
             include_dashboard=True,
             dashboard_host=LOOPBACK,
             dashboard_port=self._dashboard_port,
-            _node_ip_address=LOOPBACK,
             log_to_driver=False,
             configure_logging=False,
         )
@@ -93,7 +94,7 @@ class Cluster:
         for region_id in self.config.regions:
             self._start(f"region:{region_id}", RegionActor, region_id)
         self._start("gateway:0", GatewayActor, "gateway:0")
-        await asyncio.wait_for(self._all("started"), START_TIMEOUT_S)
+        await asyncio.wait_for(asyncio.gather(self._all("started"), warm_up()), START_TIMEOUT_S)
 
     def _start(self, name: str, cls: type[Any], *args: object) -> None:
         self._actors[name] = start_actor(cls, name, *args, namespace=self.config.namespace)

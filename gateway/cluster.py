@@ -11,7 +11,7 @@ import ray.exceptions
 import structlog
 
 from actors.config import Config
-from domain.errors import InternalConflict, Overloaded, Refusal, RegionUnavailable
+from domain.errors import InternalConflict, Overloaded, Refusal, RegionUnavailable, StoreUnavailable
 from domain.messages import Ask, Attach, Attached, DriversSeen, Message
 from domain.ops import OpsFrame
 from domain.order import OrderCommand
@@ -49,7 +49,7 @@ def translate(error: Exception) -> Exception:
     if isinstance(error, Unavailable):
         return error
     cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
-    if isinstance(cause, RegionUnavailable):
+    if isinstance(cause, RegionUnavailable | StoreUnavailable):
         return Unavailable(cause.detail)
     if isinstance(cause, Refusal):
         return cause

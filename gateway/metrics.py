@@ -21,7 +21,8 @@ class Metrics:
     """Labels are route templates and statuses only: their number is bounded."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # a second series for each that says when the first began
+        # Otherwise there is a second series for each, which says when the first began.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "doorstep_http_requests",

@@ -192,6 +192,7 @@ class Task(Base):
             postgresql_where=text(f"kind = 'DELIVERY' AND {_LIVE}"),
         ),
         Index("ix_tasks_live", "region_id", postgresql_where=text(_LIVE)),
+        Index("ix_tasks_driver", "driver_id", postgresql_where=text("driver_id IS NOT NULL")),
         Index(
             "ix_tasks_driver_live", "driver_id", postgresql_where=text(f"driver_id IS NOT NULL AND {_LIVE}")
         ),

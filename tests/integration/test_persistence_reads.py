@@ -44,6 +44,10 @@ async def test_accounts(reads: Reads) -> None:
     assert await reads.user(new_id()) is None
     assert await reads.user("no-id") is None
     assert await reads.user_by_email("bob@example.org") is None
+    await reads.add_user(replace(user, user_id=new_id(), email="Eve@Example.org"))
+    eve = await reads.user_by_email("eve@example.org")
+    assert eve is not None
+    assert eve.email == "eve@example.org"
     with pytest.raises(EmailTaken):
         await reads.create_user(email="ANN@EXAMPLE.ORG", password_hash="-", role=Role.DRIVER, name="B")
 
@@ -100,7 +104,7 @@ async def test_orders_by_owner_status_and_time_page_by_page(reads: Reads, world:
     await world.answer(world.age(ids[0]))
     (aged,) = (await reads.orders(merchant_id=world.merchant_id, status=[OrderStatus.AGE_VERIFIED])).orders
     assert aged.order_id == ids[0]
-    early = await reads.orders(from_ms=start_ms, before_ms=start_ms + 2500)
+    early = await reads.orders(from_ms=start_ms + 1000, before_ms=start_ms + 3000)
     assert [order.order_id for order in early.orders] == [ids[1], ids[0]]
     assert (await reads.orders(customer_id=new_id())).orders == []
     assert (await reads.orders(customer_id="x")).orders == []

@@ -305,6 +305,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("task_id", name=op.f("pk_tasks")),
     )
     op.create_index(
+        "ix_tasks_driver",
+        "tasks",
+        ["driver_id"],
+        unique=False,
+        postgresql_where=sa.text("driver_id IS NOT NULL"),
+    )
+    op.create_index(
         "ix_tasks_driver_live",
         "tasks",
         ["driver_id"],

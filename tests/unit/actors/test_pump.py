@@ -53,9 +53,9 @@ def test_nothing_is_handed_out_while_an_append_is_under_way() -> None:
     world.pump.take(NOW + 300, ask(Accept(offer_id=offer_id)), "accept")
     world.pump.take(NOW + 301, attach("bob"), "bob")  # needs no record, and still must not overtake
     assert world.pump.next_batch() is None
-    assert [type(push.frame).__name__ for push in world.pump.appended(first).pushes if hasattr(push, "frame")] == [
-        "Offer"
-    ]
+    assert [
+        type(push.frame).__name__ for push in world.pump.appended(first).pushes if hasattr(push, "frame")
+    ] == ["Offer"]
 
 
 def test_what_was_stepped_meanwhile_makes_one_next_append_in_order() -> None:
@@ -73,7 +73,11 @@ def test_what_was_stepped_meanwhile_makes_one_next_append_in_order() -> None:
     assert [taken.ticket for taken in second.taken] == keys
     assert len(second.records) == 1
     replies = [taken.reply for taken in second.taken]
-    assert [reply.code for reply in replies if isinstance(reply, Answer)] == [None, "OFFER_TAKEN", "OFFER_TAKEN"]
+    assert [reply.code for reply in replies if isinstance(reply, Answer)] == [
+        None,
+        "OFFER_TAKEN",
+        "OFFER_TAKEN",
+    ]
 
 
 def test_an_idle_pump_has_nothing_to_do() -> None:

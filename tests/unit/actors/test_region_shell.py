@@ -102,7 +102,9 @@ async def test_what_comes_during_an_append_makes_one_next_append(shell: Shell) -
 
 
 @pytest.mark.parametrize("committed", [False, True])
-async def test_after_a_failed_append_a_new_life_answers_from_what_is_durable(shell: Shell, committed: bool) -> None:
+async def test_after_a_failed_append_a_new_life_answers_from_what_is_durable(
+    shell: Shell, committed: bool
+) -> None:
     """Whoever waited is told to ask again, and the same request is answered as if nothing had happened."""
     epoch = shell.store.inner.epochs[REGION]
     request = ask(Accept(offer_id=offer_id(shell)))
@@ -117,7 +119,9 @@ async def test_after_a_failed_append_a_new_life_answers_from_what_is_durable(she
     assert shell.shell.stats()["epoch"] == epoch + 1
 
 
-async def test_a_store_that_is_gone_for_a_while_is_waited_for(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_store_that_is_gone_for_a_while_is_waited_for(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opens = 0
     open_region = shell.store.open_region
 

@@ -94,7 +94,9 @@ async def test_a_region_that_is_down_is_told_later_and_holds_up_no_settlement(wo
     await until(lambda: len(world.told) == 1)
 
 
-async def test_what_could_not_be_marked_is_carried_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_could_not_be_marked_is_carried_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world.story.order()
     done, failures = world.story.store.outbox_done, [Broken(), Broken()]
 

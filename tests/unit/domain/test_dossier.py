@@ -166,7 +166,17 @@ def test_an_empty_dossier_is_no_proof() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [1.0, {"a": 0.5}, [1, [2.5]], {"a": {"b": [float("nan")]}}, (1.5,), {1: "a"}, {"a": {2.5: 1}}, {"a": b"x"}, {1}],
+    [
+        1.0,
+        {"a": 0.5},
+        [1, [2.5]],
+        {"a": {"b": [float("nan")]}},
+        (1.5,),
+        {1: "a"},
+        {"a": {2.5: 1}},
+        {"a": b"x"},
+        {1},
+    ],
 )
 def test_what_has_no_single_form_is_refused(value: Any) -> None:
     with pytest.raises(TypeError):

@@ -118,7 +118,7 @@ def test_going_off_duty_is_told_once() -> None:
 
 def test_who_is_free() -> None:
     fleet = Fleet()
-    fleet.see(NOW, seen({name: HERE for name in ("ann", "bob", "cyd", "dee", "eve")}))
+    fleet.see(NOW, seen(dict.fromkeys(("ann", "bob", "cyd", "dee", "eve"), HERE)))
     fleet.see(NOW, seen({"bob": HERE}, seq=2, on=False))
     fleet.state[fleet.row("cyd")] = DriverState.OFFERED
     fleet.rest_until_ms[fleet.row("dee")] = NOW + 1

@@ -67,7 +67,8 @@ def test_a_customer_places_an_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("basket", "age"), [(["beer"], 21), (["bread"], 0), (["bread", "beer"], 21), (["novelty"], 21), (["bread", "novelty"], 21)]
+    ("basket", "age"),
+    [(["beer"], 21), (["bread"], 0), (["bread", "beer"], 21), (["novelty"], 21), (["bread", "novelty"], 21)],
 )
 def test_the_age_follows_from_the_basket_and_an_unknown_category_counts_as_the_strictest(
     basket: list[str], age: int
@@ -127,7 +128,8 @@ def test_only_a_customer_places_an_order(role: Role) -> None:
 
 
 @pytest.mark.parametrize(
-    ("role", "who"), [(Role.CUSTOMER, "carl"), (Role.MERCHANT, "mia"), (Role.CUSTOMER, "max"), (Role.MERCHANT, "cara")]
+    ("role", "who"),
+    [(Role.CUSTOMER, "carl"), (Role.MERCHANT, "mia"), (Role.CUSTOMER, "max"), (Role.MERCHANT, "cara")],
 )
 def test_somebody_elses_order_is_not_there(role: Role, who: str) -> None:
     for status in OrderStatus:
@@ -180,7 +182,9 @@ def test_the_last_attempt_may_pass() -> None:
 
 
 def test_the_age_is_verified_once() -> None:
-    decision = decide(command(RecordAgeCheck(True, "a")), order_state(OrderStatus.AGE_VERIFIED, age_attempts=3))
+    decision = decide(
+        command(RecordAgeCheck(True, "a")), order_state(OrderStatus.AGE_VERIFIED, age_attempts=3)
+    )
     assert refused_without_a_trace(decision, "WRONG_STATE")
 
 

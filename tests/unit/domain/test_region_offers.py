@@ -6,7 +6,16 @@ import pytest
 from msgspec.structs import replace
 
 from domain.lifecycle import OfferStatus, OrderStatus, Role, TaskStatus
-from domain.messages import Accept, Cancel, DispatchTick, ExpireOffers, OfferSeenBy, PlanReady, Reject, SolveFailed
+from domain.messages import (
+    Accept,
+    Cancel,
+    DispatchTick,
+    ExpireOffers,
+    OfferSeenBy,
+    PlanReady,
+    Reject,
+    SolveFailed,
+)
 from domain.protocol import Offer, OfferAccepted, OfferExpired, OfferRevoked
 from domain.solve import Assignment, Plan
 from solver.registry import solve
@@ -29,7 +38,10 @@ def test_a_task_is_offered_to_the_nearest_driver() -> None:
     [frame] = story.frames("near")
     assert isinstance(frame, Offer)
     assert (frame.offer_id, frame.ttl_s) == (offer.offer_id, 30.0)
-    assert [(stop.action, stop.task_id) for stop in frame.stops] == [("pickup", task_id), ("dropoff", task_id)]
+    assert [(stop.action, stop.task_id) for stop in frame.stops] == [
+        ("pickup", task_id),
+        ("dropoff", task_id),
+    ]
 
 
 def test_a_new_task_waits_for_company_and_no_longer_than_the_window() -> None:
@@ -100,7 +112,10 @@ def test_the_same_id_for_another_request_is_refused() -> None:
     story = Story()
     offer_id = story.offered()
     first = story.ask("ann", Accept(offer_id=offer_id), key="k", fingerprint="one")
-    assert story.ask("ann", Reject(offer_id=offer_id), key="k", fingerprint="two").code == "IDEMPOTENCY_KEY_REUSED"
+    assert (
+        story.ask("ann", Reject(offer_id=offer_id), key="k", fingerprint="two").code
+        == "IDEMPOTENCY_KEY_REUSED"
+    )
     assert story.ask("ann", Accept(offer_id=offer_id), key="k", fingerprint="one") == first
 
 

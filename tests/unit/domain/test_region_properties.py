@@ -30,7 +30,9 @@ def check(story: Story) -> None:
         for task_id in held:
             assert holders.setdefault(task_id, driver_id) == driver_id, "two drivers hold one task"
             assert region.jobs[task_id].held_by == driver_id
-    assert holders == {task_id: job.held_by for task_id, job in region.jobs.items() if job.held_by is not None}
+    assert holders == {
+        task_id: job.held_by for task_id, job in region.jobs.items() if job.held_by is not None
+    }
     for job in region.jobs.values():
         if job.task.kind is TaskKind.RETURN and job.held_by is not None:
             assert job.held_by not in region.offered, "an offer for a driver with a return in the vehicle"
@@ -142,8 +144,7 @@ def test_a_restart_at_any_moment_loses_no_hard_state(script: list[Move]) -> None
 LONG: list[Move] = [
     (what, (i * 7 + 2) % 6, (i * 5) % 6, (0.3, 0.0, 5.0, 31.0)[i % 4])
     for i, what in enumerate(
-        ("order drive drive order accept arrive reject pickup order arrive check deliver drive accept arrive cancel "
-         "pickup arrive underage order arrive confirm drive off restart accept ready arrive pickup lost").split() * 2
+        ["order", "drive", "drive", "order", "accept", "arrive", "reject", "pickup", "order", "arrive", "check", "deliver", "drive", "accept", "arrive", "cancel", "pickup", "arrive", "underage", "order", "arrive", "confirm", "drive", "off", "restart", "accept", "ready", "arrive", "pickup", "lost"] * 2
     )
 ]  # fmt: skip
 

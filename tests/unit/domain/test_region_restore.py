@@ -71,7 +71,9 @@ def test_a_repeated_accept_gets_its_first_answer() -> None:
     story.restart()
     records = len(story.records)
     assert story.ask("ann", Accept(offer_id=offer_id), key="k") == first
-    assert story.ask("ann", Accept(offer_id=offer_id), key="k", fingerprint="x").code == "IDEMPOTENCY_KEY_REUSED"
+    assert (
+        story.ask("ann", Accept(offer_id=offer_id), key="k", fingerprint="x").code == "IDEMPOTENCY_KEY_REUSED"
+    )
     assert story.ask("bob", Accept(offer_id=offer_id)).code == "OFFER_TAKEN"
     assert len(story.records) == records
 
