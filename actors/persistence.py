@@ -32,7 +32,7 @@ class PersistenceShell:
     async def append(self, commands: Sequence[Command]) -> list[Outcome]:
         """Durable when it returns; one outcome per command.
 
-        `Overloaded` beyond `append_queue_limit`; `StoreUnavailable` when it is not known whether the commands committed.
+        `Overloaded` beyond `append_queue_limit`; `StoreUnavailable` when it is not known whether they committed.
         """
         if len(self._waiting) + len(commands) > self._limits.append_queue_limit:
             raise Overloaded(retry_after_s=1)
@@ -81,4 +81,3 @@ class PersistenceShell:
         """Wait for what is under way."""
         await asyncio.gather(*self._committers, return_exceptions=True)
         await self._relay.stop()
-

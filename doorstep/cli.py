@@ -141,6 +141,7 @@ ServerOption = Annotated[
     str | None,
     typer.Option("--server", help="URL of a running server; without it one is started for the run."),
 ]
+PortOption = Annotated[int | None, typer.Option("--port", help="Port of the server that is started (PORT).")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Folder for summary.json.")]
 
 
@@ -149,12 +150,14 @@ def bench_ingest(
     sockets: Annotated[int, typer.Option(min=1, max=20_000)] = 200,
     seconds: Annotated[float, typer.Option(min=1, max=600)] = 10.0,
     server: ServerOption = None,
+    port: PortOption = None,
     out: OutOption = None,
 ) -> None:
     """Location pings a second from sockets into the region's memory."""
+    from bench.ingest import IngestOptions
     from doorstep.benches import ingest
 
-    _run(ingest(_settings(), server, sockets=sockets, seconds=seconds, out=out, say=say))
+    _run(ingest(_settings(port=port), server, IngestOptions(sockets=sockets, seconds=seconds), out, say))
 
 
 @bench_app.command("accept")
@@ -162,12 +165,14 @@ def bench_accept(
     drivers: Annotated[int, typer.Option(min=1, max=5_000)] = 50,
     orders: Annotated[int, typer.Option(min=1, max=100_000)] = 300,
     server: ServerOption = None,
+    port: PortOption = None,
     out: OutOption = None,
 ) -> None:
     """Milliseconds from a driver's accept to its durable answer, over real sockets."""
+    from bench.accept import AcceptOptions
     from doorstep.benches import accept
 
-    _run(accept(_settings(), server, drivers=drivers, orders=orders, out=out, say=say))
+    _run(accept(_settings(port=port), server, AcceptOptions(drivers=drivers, orders=orders), out, say))
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 
 from domain.dossier import verify
 from domain.lifecycle import OrderEvent, OrderStatus
-from domain.records import Answer, Done, Fenced, Outcome, Record
+from domain.records import Answer, Done, Fenced, Outcome, Record, RecordRefused, StoredAnswer
 from persistence.engine import create_plain_engine
 from persistence.migrate import alembic_config, current_revision, head_revision, migrate
 from persistence.postgres import PostgresStore
@@ -251,8 +251,12 @@ async def test_text_that_the_database_cannot_hold_spoils_no_other_command(world:
     fact = replace(
         world.fact(task, OrderEvent.GOODS_READY, OrderStatus.CONFIRMED), payload={"reason": "\ud800"}
     )
+    stored = StoredAnswer(scope="s", key="k", fingerprint="f", answer=Answer(body={"x": "\ud800"}), at_ms=1)
     outcomes = await world.append(
-        bad, world.records(Record(record_id=new_id(), orders=(fact,))), world.create()
+        bad,
+        world.records(Record(record_id=new_id(), orders=(fact,))),
+        world.records(Record(record_id=new_id(), answers=(stored,))),
+        world.create(),
     )
-    assert [type(outcome).__name__ for outcome in outcomes] == ["Done", "RecordRefused", "Done"]
+    assert [type(outcome) for outcome in outcomes] == [Done, RecordRefused, RecordRefused, Done]
     assert codes([outcomes]) == ["INTERNAL_CONFLICT", None]

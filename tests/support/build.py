@@ -146,10 +146,26 @@ def ask(
     )
 
 
-def id_check(order_id: str = "order-1", check_id: str = "check-1", **flags: bool) -> SubmitIdCheck:
+def id_check(
+    order_id: str = "order-1",
+    check_id: str = "check-1",
+    *,
+    over_age: bool = True,
+    not_expired: bool = True,
+    name_matches: bool = True,
+    sober: bool = True,
+) -> SubmitIdCheck:
     """A check that passes, unless a flag says otherwise."""
-    facts = {"over_age": True, "not_expired": True, "name_matches": True, "sober": True} | flags
-    return SubmitIdCheck(order_id=order_id, check_id=check_id, method="scan", vendor_ref="vnd-1", **facts)
+    return SubmitIdCheck(
+        order_id=order_id,
+        check_id=check_id,
+        over_age=over_age,
+        not_expired=not_expired,
+        name_matches=name_matches,
+        sober=sober,
+        method="scan",
+        vendor_ref="vnd-1",
+    )
 
 
 def attach(

@@ -10,7 +10,7 @@ from actors.config import Limits
 from actors.region import RegionShell
 from domain.messages import Kick, Push
 from domain.policy import RegionPolicy
-from domain.ports import Command, PaymentResult
+from domain.ports import Channel, Command, PaymentResult
 from domain.records import OutboxEvent, Outcome, Record, RecordRefused, RegionImage, RegionRecords
 from domain.solve import Plan, SolveRequest
 from persistence.memory import MemoryStore
@@ -25,7 +25,7 @@ class Broken(Exception):
 
 
 class HeldStore:
-    """A region's store in memory. Appends wait for `gate`; `fail` makes the next ones raise before
+    """`domain.ports.Store` in memory. Appends wait for `gate`; `fail` makes the next ones raise before
     they commit or, with `lose`, after it; `refuse` picks records that a constraint would bite."""
 
     def __init__(self, inner: MemoryStore | None = None) -> None:
@@ -56,6 +56,12 @@ class HeldStore:
 
     async def open_region(self, region_id: str, now_ms: int) -> RegionImage:
         return self.inner.open_region_now(region_id, now_ms)
+
+    async def outbox_batch(self, channel: Channel, limit: int) -> list[OutboxEvent]:
+        return await self.inner.outbox_batch(channel, limit)
+
+    async def outbox_done(self, event_ids: Sequence[int]) -> None:
+        await self.inner.outbox_done(event_ids)
 
     async def held_up(self) -> None:
         """Wait until an append stands at the gate."""
@@ -90,7 +96,7 @@ class Shell:
             REGION,
             store=self.store,
             policy=RegionPolicy(),
-            limits=Limits(**limits),  # type: ignore[arg-type]
+            limits=Limits(**limits),
             clock=self.clock,
             solve=self._solve,
             send=self._send,

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from actors.config import Limits
-from actors.persistence import AppendFailed, PersistenceShell
+from actors.persistence import PersistenceShell
 from actors.relay import Relay
-from domain.errors import Overloaded
+from domain.errors import Overloaded, StoreUnavailable
 from domain.order import CancelOrder, OrderCommand
 from domain.records import Done, Outcome
 from tests.support.build import command
@@ -17,7 +17,7 @@ from tests.support.shells import DEADLINE_S, Bus, HandClock, HeldStore, Payments
 
 
 def made(**limits: int) -> tuple[PersistenceShell, HeldStore]:
-    store, bounds = HeldStore(), Limits(**limits)  # type: ignore[arg-type]
+    store, bounds = HeldStore(), Limits(**limits)
 
     async def tell(region_id: str, opened: object) -> None: ...
 
@@ -97,7 +97,7 @@ async def test_a_failed_transaction_answers_all_its_commands_and_the_next_goes_o
     fine = append(shell, cancel(3))
     await asyncio.sleep(0)
     store.gate.set()
-    with pytest.raises(AppendFailed):
+    with pytest.raises(StoreUnavailable):
         await failing
     assert len(await fine) == 1
 

@@ -140,7 +140,12 @@ async def test_an_order_that_ends_otherwise_has_its_payment_voided(world: World,
 async def test_an_order_is_not_closed_while_its_payment_cannot_be_captured(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tries, outcomes = 0, [PaymentResult(False, "pay-1"), Broken(), PaymentResult(True, "pay-1")]
+    tries = 0
+    outcomes: list[PaymentResult | Broken] = [
+        PaymentResult(False, "pay-1"),
+        Broken(),
+        PaymentResult(True, "pay-1"),
+    ]
 
     async def capture(**_: object) -> PaymentResult:
         nonlocal tries

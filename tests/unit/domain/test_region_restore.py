@@ -160,7 +160,7 @@ def test_ids_of_two_lives_never_meet() -> None:
         story.restart()
         story.session.clear()
     ids = [record.record_id for record in story.records]
-    ids += [offer_id for offer_id in story.store.offers]
+    ids += list(story.store.offers)
     assert len(set(ids)) == len(ids)
 
 

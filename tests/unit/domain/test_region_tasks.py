@@ -16,6 +16,7 @@ from domain.messages import (
     GoodsReady,
     Pickup,
     Refuse,
+    SubmitIdCheck,
 )
 from domain.protocol import OfferRevoked, TaskCancelled, TaskUpdated
 from tests.support.build import id_check
@@ -129,18 +130,19 @@ def test_an_offer_is_not_yet_a_task_in_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("flag", "reason"),
+    ("failing", "reason"),
     [
-        ("over_age", "UNDER_AGE"),
-        ("not_expired", "ID_EXPIRED"),
-        ("name_matches", "NAME_MISMATCH"),
-        ("sober", "INTOXICATED"),
+        (id_check(over_age=False), "UNDER_AGE"),
+        (id_check(not_expired=False), "ID_EXPIRED"),
+        (id_check(name_matches=False), "NAME_MISMATCH"),
+        (id_check(sober=False), "INTOXICATED"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_failed_check_sends_the_goods_back(flag: str, reason: str) -> None:
+def test_a_failed_check_sends_the_goods_back(failing: SubmitIdCheck, reason: str) -> None:
     story = Story()
     task_id = story.at_door()
-    answer = story.do("ann", id_check(**{flag: False}))
+    answer = story.do("ann", failing)
     assert (answer.body["passed"], answer.body["reason"]) == (False, reason)
     assert story.task(task_id).status is TaskStatus.FAILED
     assert story.store.orders["order-1"].status is OrderStatus.RETURNING

@@ -1,0 +1,57 @@
+"""The benchmarks against a server: a given one, or a fresh one of their own that is gone afterwards."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from bench.accept import AcceptOptions, run_accept
+from bench.ingest import IngestOptions, run_ingest
+from doorstep.embedded import EmbeddedError
+from doorstep.server import StartError, running
+from doorstep.settings import Settings
+from sim.api import ServerRefused
+
+Say = Callable[[str], None]
+
+
+@asynccontextmanager
+async def _server(settings: Settings, url: str | None, say: Say) -> AsyncIterator[tuple[str, str | None]]:
+    """The URL to measure, and the Redis beside it where that is known."""
+    if url is not None:
+        yield url, settings.redis_url
+        return
+    folder = Path(tempfile.mkdtemp(prefix="doorstep-bench-"))
+    try:
+        fresh = settings.model_copy(update={"data_dir": folder, "database_url": None, "redis_url": None})
+        async with running(fresh, say) as server:
+            yield server.url, server.config.redis_url
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def ingest(settings: Settings, url: str | None, options: IngestOptions, out: Path | None, say: Say) -> int:
+    """Location pings a second, beside a bare socket sink and GEOADD."""
+    try:
+        async with _server(settings, url, say) as (server, redis_url):
+            report = await run_ingest(server, options, redis_url=redis_url, out=out, progress=say)
+    except (StartError, EmbeddedError, ServerRefused) as error:
+        say(str(error))
+        return 1
+    print(report.table())
+    return 0
+
+
+async def accept(settings: Settings, url: str | None, options: AcceptOptions, out: Path | None, say: Say) -> int:
+    """Milliseconds from accept to durable answer."""
+    try:
+        async with _server(settings, url, say) as (server, _):
+            report = await run_accept(server, options, out=out, progress=say)
+    except (StartError, EmbeddedError, ServerRefused) as error:
+        say(str(error))
+        return 1
+    print(report.table())
+    return 0
