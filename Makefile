@@ -108,7 +108,7 @@ $(VENV)/.stamp-node: requirements-node.lock | $(BIN)/python
 
 web/node_modules/.installed: web/package.json web/package-lock.json | $(BIN)/python
 	@echo "web: installing packages"
-	@$(WITH_NODE); cd web && npm ci --silent --no-audit --no-fund
+	@$(WITH_NODE); cd web && npm ci --silent --ignore-scripts --no-audit --no-fund
 	@touch $@
 
 web/dist/.built: $(WEB_SOURCES) web/node_modules/.installed

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import structlog
 
+from actors.clock import ServerClock
 from actors.config import Limits
 from actors.relay import Relay
 from domain.errors import Overloaded, StoreUnavailable
@@ -16,6 +17,9 @@ from domain.records import Outcome, RegionImage
 
 log = structlog.get_logger()
 
+SWEEP_EVERY_S = 30.0  # wall time
+SWEEP_LIMIT = 5_000  # rows of each kind at a time
+
 _Waiting = tuple[Command, "asyncio.Future[Outcome]"]
 
 
@@ -23,11 +27,30 @@ class PersistenceShell:
     """Collects commands while appends are under way, so that a batch grows with the load and a lone command waits for
     nothing. At most `append_in_flight` transactions at once, each of at most `append_batch_limit` commands."""
 
-    def __init__(self, store: Store, relay: Relay, limits: Limits) -> None:
-        self._store, self._relay, self._limits = store, relay, limits
+    def __init__(self, store: Store, relay: Relay, clock: ServerClock, limits: Limits) -> None:
+        self._store, self._relay, self._clock, self._limits = store, relay, clock, limits
+        self._sweeping: asyncio.Task[None] | None = None
         self._waiting: deque[_Waiting] = deque()
         self._committers: set[asyncio.Task[None]] = set()
         self._committing = 0  # committers that will still look at what is waiting
+
+    def start(self) -> None:
+        """Begin to hand on what was committed, and to sweep what has had its time."""
+        self._relay.start()
+        self._sweeping = asyncio.ensure_future(self._sweep())
+
+    async def _sweep(self) -> None:
+        """Forget answers older than `idempotency_ttl_s` (server clock) and events long handed on, in bites."""
+        while True:
+            await asyncio.sleep(SWEEP_EVERY_S)
+            before_ms = self._clock.now_ms() - round(self._limits.idempotency_ttl_s * 1000)
+            try:
+                swept = await self._store.sweep(before_ms, SWEEP_LIMIT)
+            except Exception as error:
+                log.warning("persistence.sweep_failed", error=f"{type(error).__name__}: {error}")
+            else:
+                if swept:
+                    log.info("persistence.swept", rows=swept)
 
     async def append(self, commands: Sequence[Command]) -> list[Outcome]:
         """Durable when it returns; one outcome per command.
@@ -79,5 +102,7 @@ class PersistenceShell:
 
     async def stop(self) -> None:
         """Wait for what is under way."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
         await asyncio.gather(*self._committers, return_exceptions=True)
         await self._relay.stop()

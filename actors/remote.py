@@ -234,8 +234,8 @@ class PersistenceActor:
             clock=config.clock,
             limits=config.limits,
         )
-        self._shell = PersistenceShell(store, relay, config.limits)
-        relay.start()
+        self._shell = PersistenceShell(store, relay, config.clock, config.limits)
+        self._shell.start()
 
     async def append(self, commands: list[Command]) -> list[Outcome]:
         return await self._shell.append(commands)

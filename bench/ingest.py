@@ -25,8 +25,7 @@ from sim.tasks import Progress
 
 RAMP_S = 1.5  # of the flood, before counting begins
 GEOADD_BATCH = 500
-# The gateway's counters of pings, best first; the last one counts every frame, of which nearly all are pings here.
-COUNTERS = ("doorstep_pings_total", "doorstep_ws_frames_in_total")
+COUNTER = "doorstep_pings_total"  # of the gateway
 
 
 class IngestOptions(Struct, frozen=True, kw_only=True):
@@ -148,11 +147,10 @@ async def _counter(server: str) -> tuple[float, float]:
             if attempt == 2:
                 raise
     at_s = (asked_s + time.monotonic()) / 2
-    for name in COUNTERS:
-        values = [float(line.split()[-1]) for line in page.splitlines() if _is_metric(line, name)]
-        if values:
-            return sum(values), at_s
-    raise RuntimeError(f"{server} counts no pings on /metrics ({', '.join(COUNTERS)})")
+    values = [float(line.split()[-1]) for line in page.splitlines() if _is_metric(line, COUNTER)]
+    if not values:
+        raise RuntimeError(f"{server} counts no pings on /metrics ({COUNTER})")
+    return sum(values), at_s
 
 
 def _is_metric(line: str, name: str) -> bool:

@@ -47,6 +47,10 @@ class Store(RegionStore, Protocol):
         """Mark events as published or worked off."""
         ...
 
+    async def sweep(self, before_ms: int, limit: int) -> int:
+        """Forget at most `limit` answers older than `before_ms`, and as many events done long ago; returns how many."""
+        ...
+
 
 class Verdict(StrEnum):
     PASS = "pass"

@@ -33,7 +33,9 @@ async def _server(settings: Settings, url: str | None, say: Say) -> AsyncIterato
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def ingest(settings: Settings, url: str | None, options: IngestOptions, out: Path | None, say: Say) -> int:
+async def ingest(
+    settings: Settings, url: str | None, options: IngestOptions, out: Path | None, say: Say
+) -> int:
     """Location pings a second, beside a bare socket sink and GEOADD."""
     try:
         async with _server(settings, url, say) as (server, redis_url):
@@ -45,7 +47,9 @@ async def ingest(settings: Settings, url: str | None, options: IngestOptions, ou
     return 0
 
 
-async def accept(settings: Settings, url: str | None, options: AcceptOptions, out: Path | None, say: Say) -> int:
+async def accept(
+    settings: Settings, url: str | None, options: AcceptOptions, out: Path | None, say: Say
+) -> int:
     """Milliseconds from accept to durable answer."""
     try:
         async with _server(settings, url, say) as (server, _):

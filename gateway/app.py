@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from gateway import problem, ws
+from gateway import apidocs, problem, ws
 from gateway.middleware import Requests
 from gateway.routes import accounts, drivers, internal, merchants, ops, orders
 from gateway.services import Services
@@ -30,11 +30,14 @@ def build_app(services: Services) -> FastAPI:
         version=VERSION,
         description=_DESCRIPTION,
         redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.services = services
     for module in (accounts, merchants, orders, drivers, ops, internal):
         app.include_router(module.router)
     app.include_router(ops.app_router)
+    app.include_router(apidocs.router)
     app.include_router(ws.router)
     problem.install(app)
     app.add_middleware(Requests, metrics=services.metrics, body_limit_bytes=BODY_LIMIT_BYTES)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from prometheus_client import (
     CollectorRegistry,
@@ -12,6 +12,8 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+
+from domain.records import Json
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
@@ -38,6 +40,7 @@ class Metrics:
             registry=self.registry,
         )
         self.ws_frames_in = Counter("doorstep_ws_frames_in", "Frames from drivers", registry=self.registry)
+        self.pings = Counter("doorstep_pings", "Positions from drivers' sockets", registry=self.registry)
         self.ws_frames_out = Counter("doorstep_ws_frames_out", "Frames to drivers", registry=self.registry)
         self.vendor_calls = Counter(
             "doorstep_vendor_calls", "Calls to vendors", ("port", "outcome"), registry=self.registry
@@ -50,3 +53,13 @@ class Metrics:
     def page(self) -> bytes:
         """The page in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+def region_lines(stats: Sequence[dict[str, Json]]) -> bytes:
+    """The regions' numbers in the same format, a gauge each, labelled by region."""
+    names = [name for name, value in stats[0].items() if isinstance(value, int | float)] if stats else []
+    lines = []
+    for name in names:
+        lines.append(f"# TYPE doorstep_region_{name} gauge")
+        lines += [f'doorstep_region_{name}{{region="{one["region_id"]}"}} {one[name]}' for one in stats]
+    return "".join(line + "\n" for line in lines).encode()

@@ -279,6 +279,7 @@ class DriverSocket:
         region_id = nearest_region(self._services.config.regions, lat, lng)
         if region_id != self.region_id:
             self._spawn(self._move_to(region_id))
+        self._services.metrics.pings.inc()
         pings.put(
             State(self.driver_id, region_id, self.session, event.seq, lat, lng, on_duty, time.monotonic())
         )

@@ -135,8 +135,8 @@ class MemoryStore:
             for event_id in event_ids:
                 waiting.pop(event_id, None)
 
-    async def sweep_idempotency(self, before_ms: int, limit: int) -> int:
-        """Forget at most `limit` answers older than `before_ms`; returns how many."""
+    async def sweep(self, before_ms: int, limit: int) -> int:
+        """See `domain.ports.Store.sweep`. Events are forgotten when they are done with."""
         old = sorted(
             (stored.at_ms, key) for key, (stored, _) in self.answers.items() if stored.at_ms < before_ms
         )

@@ -23,6 +23,7 @@ from persistence.write import KeyTaken, write
 
 log = logging.getLogger(__name__)
 
+OUTBOX_KEEP_S = 3600.0  # wall time that an event stays after it was handed on, for people to look at
 ATTEMPTS = 6  # of a transaction that met another one (deadlock, serialization failure, the same new key)
 
 # A row that the schema refuses: a key, a check, a trigger, or a value that its column cannot hold.
@@ -126,15 +127,12 @@ class PostgresStore:
 
     # -- sweeping -----------------------------------------------------------------------------------------------------
 
-    async def sweep_idempotency(self, before_ms: int, limit: int) -> int:
-        """Forget at most `limit` answers older than `before_ms`; returns how many."""
+    async def sweep(self, before_ms: int, limit: int) -> int:
+        """Forget at most `limit` answers older than `before_ms`, and as many events done with for `OUTBOX_KEEP_S`."""
         async with self._transaction() as connection:
-            return _count(await connection.execute(_SWEEP_ANSWERS, before_ms, limit))
-
-    async def sweep_outbox(self, done_s: float, limit: int) -> int:
-        """Forget at most `limit` events done with longer than `done_s` wall seconds ago; returns how many."""
+            answers = _count(await connection.execute(_SWEEP_ANSWERS, before_ms, limit))
         async with self._transaction() as connection:
-            return _count(await connection.execute(_SWEEP_OUTBOX, done_s, limit))
+            return answers + _count(await connection.execute(_SWEEP_OUTBOX, OUTBOX_KEEP_S, limit))
 
 
 async def _carry_out(connection: Connection, commands: Sequence[Command]) -> list[Outcome]:

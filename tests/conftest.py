@@ -16,6 +16,8 @@ import pytest
 
 from doorstep.embedded import Embedded, Services, temporary_database
 
+pytest_plugins = ("tests.integration.fixtures",)
+
 # A loaded machine is slow, not wrong; in CI the same examples every time.
 hypothesis.settings.register_profile("local", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)

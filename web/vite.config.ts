@@ -1,12 +1,31 @@
+import { copyFileSync, mkdirSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import react from '@vitejs/plugin-react';
-import { defineConfig } from 'vite';
+import { defineConfig, type Plugin } from 'vite';
 
 /** Where `npm run dev` finds a gateway; the built page always talks to the server it came from. */
 const gateway = process.env.DOORSTEP_GATEWAY ?? 'http://127.0.0.1:8000';
 
+/** The gateway's /docs and /redoc, so that they too work without a network: see `gateway/apidocs.py`. */
+const apiDocs: Plugin = {
+  name: 'api-docs',
+  apply: 'build',
+  closeBundle() {
+    const target = 'dist/api-docs';
+    mkdirSync(target, { recursive: true });
+    for (const file of [
+      'swagger-ui-dist/swagger-ui-bundle.js',
+      'swagger-ui-dist/swagger-ui.css',
+      'redoc/bundles/redoc.standalone.js',
+    ]) {
+      copyFileSync(join('node_modules', file), join(target, basename(file)));
+    }
+  },
+};
+
 export default defineConfig({
   base: '/ops/',
-  plugins: [react()],
+  plugins: [react(), apiDocs],
   // MapLibre 6 ships its worker as an ES module.
   worker: { format: 'es' },
   build: {

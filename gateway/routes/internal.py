@@ -15,7 +15,7 @@ from domain.lifecycle import Role
 from domain.messages import Action, Ask, DispatchTick, ExpireOffers
 from domain.records import Answer, Json
 from gateway.idempotency import fingerprint
-from gateway.metrics import CONTENT_TYPE
+from gateway.metrics import CONTENT_TYPE, region_lines
 from gateway.problem import refusals
 from gateway.routes.common import Parts, json_response
 from gateway.services import Services
@@ -116,5 +116,9 @@ async def _region(services: Services, region_id: str) -> str:
 
 @router.get("/metrics", tags=["health"])
 async def metrics(services: Parts) -> Response:
-    """Numbers for Prometheus."""
-    return Response(services.metrics.page(), media_type=CONTENT_TYPE)
+    """Numbers for Prometheus: the gateway's own, and those of every region that answers."""
+    reports = await asyncio.gather(
+        *(services.backend.stats(region_id) for region_id in services.config.regions), return_exceptions=True
+    )
+    stats = [report for report in reports if not isinstance(report, BaseException)]
+    return Response(services.metrics.page() + region_lines(stats), media_type=CONTENT_TYPE)

@@ -179,8 +179,8 @@ async def test_old_answers_are_swept(world: World) -> None:
     assert isinstance(world.store, MemoryStore | PostgresStore)
     create = world.create()
     await world.answer(create)
-    assert await world.store.sweep_idempotency(create.at_ms, 10) == 0
-    assert await world.store.sweep_idempotency(create.at_ms + 1, 10) == 1
+    assert await world.store.sweep(create.at_ms, 10) == 0
+    assert await world.store.sweep(create.at_ms + 1, 10) == 1
     assert (await world.answer(create)).code == "INTERNAL_CONFLICT"  # no longer known as a repeat
 
 

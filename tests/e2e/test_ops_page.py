@@ -9,23 +9,21 @@ import pytest
 from playwright.async_api import Page, async_playwright, expect
 
 from doorstep.server import WEB_DIST
-from scripts.screenshot import BROWSER_ARGUMENTS, find_browser
+from scripts.screenshot import BROWSERS, browser_args, find_browser
 from tests.integration.live import LiveServer, Town
 
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.integration,
     pytest.mark.skipif(not WEB_DIST.is_dir(), reason="the page is not built (make web)"),
-    pytest.mark.skipif(
-        not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), reason="there is no Chromium"
-    ),
+    pytest.mark.skipif(not any(map(shutil.which, BROWSERS)), reason="there is no Chromium"),
 ]
 
 
 @pytest.fixture
 async def page() -> AsyncIterator[Page]:
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=find_browser(), args=BROWSER_ARGUMENTS)
+        browser = await playwright.chromium.launch(executable_path=find_browser(), args=browser_args())
         page = await browser.new_page(viewport={"width": 1400, "height": 900})
         yield page
         await browser.close()
@@ -48,7 +46,9 @@ async def test_a_delivery_shows_on_the_page(server: LiveServer, town: Town, page
     assert (await driver.deliver(order_id)).ok
 
     await expect(delivered).to_have_attribute("data-value", str(before + 1), timeout=10_000)
-    await expect(page.get_by_test_id("decisions")).to_contain_text(f"Driver {driver.account.user_id[:8]} delivered")
+    await expect(page.get_by_test_id("decisions")).to_contain_text(
+        f"Driver {driver.account.user_id[:8]} delivered"
+    )
     assert problems == []
 
 

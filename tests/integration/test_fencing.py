@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,7 @@ async def test_a_stale_region_is_fenced_and_changes_nothing(
     first = await _epoch(town)
 
     # A second actor of the same market takes the next epoch: the region that serves is stale now and does not know it.
-    twin = ray.remote(RegionActor).options(name="twin", num_cpus=0, max_restarts=0).remote("tx-dfw")
+    twin: Any = ray.remote(RegionActor).options(name="twin", num_cpus=0, max_restarts=0).remote("tx-dfw")
     await twin.started.remote()
     assert (await twin.stats.remote())["epoch"] == first + 1
     pid = server.pid("region")

@@ -24,7 +24,7 @@ def made(**limits: int) -> tuple[PersistenceShell, HeldStore]:
     relay = Relay(
         store.inner, bus=Bus(), payment=Payments(), tell_region=tell, clock=HandClock(hand=[0]), limits=bounds
     )
-    return PersistenceShell(store, relay, bounds), store
+    return PersistenceShell(store, relay, HandClock(hand=[0]), bounds), store
 
 
 def cancel(n: int) -> OrderCommand:

@@ -149,7 +149,7 @@ def test_a_failed_check_sends_the_goods_back(failing: SubmitIdCheck, reason: str
     [check] = story.store.checks.values()
     assert not check.passed
     back = story.task(return_of(story))
-    assert (back.driver_id, back.status) == ("ann", TaskStatus.PICKED_UP)
+    assert (back.driver_id, back.status, back.offer_id) == ("ann", TaskStatus.PICKED_UP, None)
     assert (back.dropoff_lat, back.dropoff_lng) == (32.80, -96.80)
     assert (back.pickup_lat, back.pickup_lng) == (32.83, -96.83)
     assert answer.body["task"]["task_id"] == back.task_id

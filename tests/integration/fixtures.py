@@ -19,7 +19,9 @@ def server(embedded_services: Services) -> Iterator[LiveServer]:
     """A running server on a database of its own."""
     folder = Path(tempfile.mkdtemp(prefix="doorstep-live-"))
     with temporary(embedded_services) as database_url:
-        live = LiveServer(folder, DATABASE_URL=database_url, REDIS_URL=embedded_services.redis_url)
+        live = LiveServer(
+            folder, DATABASE_URL=database_url, REDIS_URL=embedded_services.redis_url, OPS_OPEN="true"
+        )
         try:
             live.start()
             yield live

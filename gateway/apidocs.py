@@ -1,0 +1,37 @@
+"""Swagger UI and ReDoc, from files that the web build puts beside the browser app, so that they need no network."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
+from starlette.responses import HTMLResponse
+
+router = APIRouter(include_in_schema=False)
+
+_TITLE = "Doorstep"
+_OPENAPI, _FILES = "/openapi.json", "/ops/api-docs"
+_ICON = "/ops/favicon.svg"
+
+
+@router.get("/docs")
+async def swagger() -> HTMLResponse:
+    """The REST interface, to try out."""
+    return get_swagger_ui_html(
+        openapi_url=_OPENAPI,
+        title=_TITLE,
+        swagger_js_url=f"{_FILES}/swagger-ui-bundle.js",
+        swagger_css_url=f"{_FILES}/swagger-ui.css",
+        swagger_favicon_url=_ICON,
+    )
+
+
+@router.get("/redoc")
+async def redoc() -> HTMLResponse:
+    """The REST interface, to read."""
+    return get_redoc_html(
+        openapi_url=_OPENAPI,
+        title=_TITLE,
+        redoc_js_url=f"{_FILES}/redoc.standalone.js",
+        redoc_favicon_url=_ICON,
+        with_google_fonts=False,
+    )
