@@ -188,7 +188,8 @@ class RegionShell:
                 for taken in pump.abandoned()[1]:
                     if taken.ticket is not None and not taken.ticket.done():
                         taken.ticket.set_exception(RegionUnavailable(retry_after_s=1))
-                await self._start_over([], [])
+                self._pump = None
+                await self._restore()
                 return True
             self._timings.append.add(time.perf_counter() - started)
             if isinstance(outcome, Fenced):
@@ -212,8 +213,8 @@ class RegionShell:
                 taken.ticket.set_result(taken.reply)
 
     async def _start_over(self, culprits: list[Taken[Ticket]], others: list[Taken[Ticket]]) -> None:
-        """End this life of the region, begin the next, and step again what people asked for: what had been committed is
-        answered from its record. Plans, pings and deadlines belong to the life that is over."""
+        """Answer the culprits, begin the region's next life, and step again what the others asked for. Plans, pings and
+        deadlines belong to the life that is over."""
         self._pump = None
         for taken in culprits:
             if taken.ticket is not None and not taken.ticket.done():

@@ -39,7 +39,7 @@ class Opened(msgspec.Struct, frozen=True):
 
 
 class Relay:
-    """Two loops, one per channel, each woken after a commit and otherwise every `outbox_retry_s`."""
+    """One loop per channel, each woken after a commit and otherwise every `outbox_retry_s`."""
 
     def __init__(
         self,
@@ -57,7 +57,11 @@ class Relay:
         self._loops: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        carriers = {Channel.BUS: self._publish, Channel.WORK: self._work_off}
+        carriers = {
+            Channel.BUS: self._publish,
+            Channel.TASKS: self._tell_regions,
+            Channel.PAYMENTS: self._settle_all,
+        }
         self._loops = [
             asyncio.ensure_future(self._run(channel, carry)) for channel, carry in carriers.items()
         ]
@@ -95,23 +99,14 @@ class Relay:
         await self._bus.publish(events)
         return [event.event_id for event in events]
 
-    async def _work_off(self, events: list[OutboxEvent]) -> list[int]:
-        opened: dict[str, list[OutboxEvent]] = defaultdict(list)
-        settle = []
+    async def _tell_regions(self, events: list[OutboxEvent]) -> list[int]:
+        by_region: dict[str, list[OutboxEvent]] = defaultdict(list)
         for event in events:
-            if event.topic == "task.opened":
-                opened[event.region_id].append(event)
-            else:
-                settle.append(event)
-        jobs: list[Awaitable[list[int]]] = [self._tell(region_id, ones) for region_id, ones in opened.items()]
-        jobs += [self._settle(event) for event in settle]
-        results = await asyncio.gather(*jobs, return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                log.warning("relay.work_failed", error=f"{type(result).__name__}: {result}")
-        return [
-            event_id for result in results if not isinstance(result, BaseException) for event_id in result
-        ]
+            by_region[event.region_id].append(event)
+        return await _what_worked([self._tell(region_id, ones) for region_id, ones in by_region.items()])
+
+    async def _settle_all(self, events: list[OutboxEvent]) -> list[int]:
+        return await _what_worked([self._settle(event) for event in events])
 
     async def _tell(self, region_id: str, events: Sequence[OutboxEvent]) -> list[int]:
         messages = []
@@ -151,8 +146,16 @@ class Relay:
         return [event.event_id]
 
 
-class CaptureDeclined(Exception):
-    """The vendor will not capture what it authorized. Tried again, and in the log each time, until somebody looks."""
+async def _what_worked(jobs: Sequence[Awaitable[list[int]]]) -> list[int]:
+    """Do them side by side; ids of the events of those that did not fail."""
+    results = await asyncio.gather(*jobs, return_exceptions=True)
+    done: list[int] = []
+    for result in results:
+        if isinstance(result, BaseException):
+            log.warning("relay.work_failed", error=f"{type(result).__name__}: {result}")
+        else:
+            done += result
+    return done
 
 
 def _granted(result: PaymentResult, what: str) -> None:

@@ -6,7 +6,7 @@ All of it is soft state but `state`, which follows from tasks and offers: after 
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,16 @@ _COLUMNS: dict[str, type] = {
     "offers": np.int64,
     "taken": np.int64,
 }
+
+
+class Seen(NamedTuple):
+    """What a batch of pings brought: rows whose socket became known, rows that went off duty, whether anybody came on
+    duty, and sockets to close because a later one of the same driver is open."""
+
+    appeared: list[int]
+    went_off: list[int]
+    came_on: bool
+    kicks: list[Kick]
 
 
 class Fleet:
@@ -78,15 +88,11 @@ class Fleet:
             setattr(self, name, np.concatenate([getattr(self, name), fill]))
         self._room += more
 
-    def see(self, now_ms: int, batch: DriversSeen) -> tuple[list[int], list[int], list[Kick]]:
-        """Take a batch of pings in.
-
-        Returns the rows whose socket became known with this batch, the rows that went off duty, and the sockets to
-        close because a later one of the same driver is open. A ping older than the newest one known changes nothing.
-        """
+    def see(self, now_ms: int, batch: DriversSeen) -> Seen:
+        """Take a batch of pings in. A ping older than the newest one known changes nothing."""
         n = len(batch.driver_ids)
         if n == 0:
-            return [], [], []
+            return Seen([], [], False, [])
         self.pings += n
         rows = np.fromiter((self.row(driver_id) for driver_id in batch.driver_ids), np.int64, n)
         known_session = self.session[rows]
@@ -97,13 +103,14 @@ class Fleet:
 
         rows, source = rows[fresh], np.flatnonzero(fresh)
         went_off = rows[self.on_duty[rows] & ~batch.on_duty[source]]
+        came_on = bool(np.any(~self.on_duty[rows] & batch.on_duty[source]))
         has_socket = batch.session[source] > 0
         appeared = rows[has_socket & (self.gateway[rows] != gateway)]
         for name in ("session", "seq", "lat", "lng", "on_duty"):
             getattr(self, name)[rows] = getattr(batch, name)[source]
         self.gateway[rows[has_socket]] = gateway
         self.seen_ms[rows] = now_ms
-        return appeared.tolist(), went_off.tolist(), kicks
+        return Seen(appeared.tolist(), went_off.tolist(), came_on, kicks)
 
     def _stale_sockets(
         self, batch: DriversSeen, rows: Rows, later: npt.NDArray[np.bool_], gateway: int

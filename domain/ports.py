@@ -15,10 +15,11 @@ Command: TypeAlias = OrderCommand | RegionRecords
 
 
 class Channel(StrEnum):
-    """Who an outbox event is for. Apart, so that a bus that is down does not hold up the server's own work."""
+    """Who an outbox event is for. Apart, so that a bus or a vendor that is down holds up nothing else."""
 
     BUS = "bus"  # one event per dossier event, for the outside
-    WORK = "work"  # `task.opened` for the region; `payment.settle` when an order has come to its end
+    TASKS = "tasks"  # `task.opened`, for the region
+    PAYMENTS = "payments"  # `payment.settle`, when an order has come to its end
 
 
 class RegionStore(Protocol):

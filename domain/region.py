@@ -20,7 +20,6 @@ from itertools import islice
 from typing import Any
 
 import h3
-import numpy as np
 from msgspec.structs import replace
 
 from domain import requests
@@ -28,6 +27,7 @@ from domain.errors import IdempotencyKeyReused, NotFound, Refusal
 from domain.fleet import DriverState, Fleet
 from domain.jobs import Job, Lately, offer_view, task_view
 from domain.lifecycle import OfferStatus, TaskEvent, TaskKind, TaskStatus
+from domain.mailbox import Mailboxes
 from domain.messages import (
     Acked,
     Ask,
@@ -59,10 +59,8 @@ from domain.protocol import (
     TaskUpdated,
 )
 from domain.records import Answer, OfferRow, Record, RegionImage, StoredAnswer, TaskRow
-from domain.solve import Assignment, SolveRequest, TaskColumns
-
-# Pushes of one epoch to one driver: more than a driver gets in a region's life; epoch * SEQ_ROOM stays below 2**53.
-SEQ_ROOM = 2**20
+from domain.solve import Assignment
+from domain.solving import solve_request
 
 _STATE_OF_TASK = {
     TaskStatus.ASSIGNED: DriverState.TO_PICKUP,
@@ -93,14 +91,13 @@ class Region:
         self.closed: Lately[str, OfferStatus] = Lately(policy.closed_offers_limit)
         self.ended: Lately[str, TaskStatus] = Lately(policy.ended_tasks_limit)
         self.answers: Lately[tuple[str, str], tuple[str, Answer]] = Lately(policy.answers_limit)
-        self.rings: dict[str, deque[ServerFrame]] = {}  # pushes not yet acknowledged
+        self.mail = Mailboxes(self.epoch, policy.push_ring)
         self.counters = {name: image.counters.get(name, 0) for name in COUNTERS}
         self.decisions: deque[tuple[int, str]] = deque(maxlen=policy.decisions_limit)
         self.demand: deque[tuple[int, str]] = deque(
             maxlen=policy.demand_limit
         )  # (ms, H3 cell) of opened tasks
         self._expiries: list[tuple[int, str]] = []
-        self._last_seq: dict[str, int] = {}
         self._ids = 0
         self._solves = 0
         self._solving: tuple[int, int] | None = None  # (request id, given up at ms)
@@ -136,7 +133,7 @@ class Region:
         for task in image.tasks:
             if task.driver_id is not None:
                 self.push(task.driver_id, TaskUpdated(task=task_view(task)))
-        self._ready = Ready()  # nobody is attached yet: the rings hold what was pushed
+        self._ready = Ready()  # nobody is attached yet: the mailboxes hold what was pushed
 
     # -- the step -----------------------------------------------------------------------------------------------------
 
@@ -181,34 +178,33 @@ class Region:
     # -- drivers ------------------------------------------------------------------------------------------------------
 
     def _drivers_seen(self, now_ms: int, batch: DriversSeen) -> None:
-        appeared, went_off, kicks = self.fleet.see(now_ms, batch)
-        self._ready.pushes.extend(kicks)
-        for row in appeared:
-            # This socket was opened before the region's present life: it has missed what the ring holds.
-            for frame in self.rings.get(self.fleet.ids[row], ()):
+        seen = self.fleet.see(now_ms, batch)
+        self._ready.pushes.extend(seen.kicks)
+        for row in seen.appeared:
+            # This socket was opened before the region's present life: it has missed what its mailbox holds.
+            for frame in self.mail.kept(self.fleet.ids[row]):
                 self._send(row, frame)
-        for row in went_off:
+        if seen.came_on and self.open:
+            self.wake(now_ms)
+        for row in seen.went_off:
             offer_id = self.offered.get(self.fleet.ids[row])
             if offer_id is not None:
                 self.close_offer(now_ms, self.offers[offer_id], OfferStatus.REVOKED, "DRIVER_OFF_DUTY")
 
     def _attach(self, now_ms: int, attach: Attach) -> None:
         fleet, row = self.fleet, self.fleet.row(attach.driver_id)
+        missed = self.mail.since(attach.driver_id, attach.resume_from)
+        snapshot = self._snapshot(now_ms, attach.driver_id)
+        self._ready.reply = Attached(missed is not None, snapshot, missed or ())
+        if fleet.gateway[row] >= 0 and fleet.session[row] > attach.session:
+            # A socket that was opened later is there already: this one was overtaken on its way here.
+            self._ready.pushes.append(Kick(attach.gateway_id, attach.driver_id, attach.session))
+            return
         if fleet.gateway[row] >= 0 and fleet.session[row] != attach.session:
-            self._ready.pushes.append(
-                Kick(fleet.gateways[fleet.gateway[row]], attach.driver_id, int(fleet.session[row]))
-            )
+            gateway_id = fleet.gateways[fleet.gateway[row]]
+            self._ready.pushes.append(Kick(gateway_id, attach.driver_id, int(fleet.session[row])))
         fleet.gateway[row] = fleet.gateway_number(attach.gateway_id)
         fleet.session[row], fleet.seq[row] = attach.session, 0
-        ring = self.rings.get(attach.driver_id, ())
-        since = attach.resume_from
-        base = self.epoch * SEQ_ROOM
-        last = self._last_seq.get(attach.driver_id, base)
-        # Every push since `resume_from` is still here when the ring reaches back to it within this epoch.
-        oldest = ring[0].seq if ring else last + 1
-        resumed = since is not None and base <= since <= last and oldest <= since + 1
-        missed = tuple(frame for frame in ring if frame.seq > (since or 0)) if resumed else ()
-        self._ready.reply = Attached(resumed, self._snapshot(now_ms, attach.driver_id), missed)
 
     def _detach(self, now_ms: int, detach: Detach) -> None:
         row = self.fleet.row(detach.driver_id)
@@ -219,9 +215,7 @@ class Region:
         self.fleet.gateway[self.fleet.gateway == self.fleet.gateway_number(lost.gateway_id)] = -1
 
     def _acked(self, now_ms: int, acked: Acked) -> None:
-        ring = self.rings.get(acked.driver_id)
-        while ring and ring[0].seq <= acked.seq:
-            ring.popleft()
+        self.mail.acked(acked.driver_id, acked.seq)
 
     def _snapshot(self, now_ms: int, driver_id: str) -> Snapshot:
         offer = self.offers.get(self.offered.get(driver_id, ""))
@@ -230,16 +224,12 @@ class Region:
             tasks=tuple(
                 task_view(self.jobs[task_id].task) for task_id in sorted(self.held.get(driver_id, ()))
             ),
-            last_seq=self._last_seq.get(driver_id, self.epoch * SEQ_ROOM),
+            last_seq=self.mail.last_seq(driver_id),
         )
 
     def push(self, driver_id: str, frame: ServerFrame) -> None:
         """Number a frame for the driver, keep it until acknowledged, and send it when a socket is known."""
-        seq = self._last_seq.get(driver_id, self.epoch * SEQ_ROOM) + 1
-        self._last_seq[driver_id] = seq
-        frame = replace(frame, seq=seq)
-        self.rings.setdefault(driver_id, deque(maxlen=self.policy.push_ring)).append(frame)
-        self._send(self.fleet.row(driver_id), frame)
+        self._send(self.fleet.row(driver_id), self.mail.put(driver_id, frame))
 
     def _send(self, row: int, frame: ServerFrame) -> None:
         fleet = self.fleet
@@ -271,14 +261,8 @@ class Region:
             return
         self.add_job(Job(opened.task, opened.order), now_ms)
         self.counters["orders"] += 1
-        self.demand.append(
-            (
-                now_ms,
-                h3.latlng_to_cell(
-                    opened.task.dropoff_lat, opened.task.dropoff_lng, self.policy.hex_resolution
-                ),
-            )
-        )
+        task, resolution = opened.task, self.policy.hex_resolution
+        self.demand.append((now_ms, h3.latlng_to_cell(task.dropoff_lat, task.dropoff_lng, resolution)))
 
     def add_job(self, job: Job, now_ms: int) -> None:
         self.jobs[job.task.task_id] = job
@@ -424,44 +408,8 @@ class Region:
             return
         self._solves += 1
         self._solving = (self._solves, now_ms + self._ms(self.policy.solve_timeout_s))
-        self._ready.solve = self._solve_request(now_ms, rows)
-
-    def _solve_request(self, now_ms: int, rows: np.ndarray[Any, np.dtype[np.int64]]) -> SolveRequest:
-        drivers = self.fleet.columns(rows)
-        position = {driver_id: i for i, driver_id in enumerate(drivers.ids)}
         jobs = [self.jobs[task_id] for task_id in islice(self.open, self.policy.solve_tasks_limit)]
-        tasks = [job.task for job in jobs]
-        declined = [
-            (i, position[driver_id], self._decline_penalty_s(now_ms, *how))
-            for i, job in enumerate(jobs)
-            for driver_id, how in job.declined.items()
-            if driver_id in position
-        ]
-        return SolveRequest(
-            request_id=self._solves,
-            solver=self.policy.solver,
-            now_ms=now_ms,
-            tasks=TaskColumns(
-                ids=[task.task_id for task in tasks],
-                pickup_lat=np.array([task.pickup_lat for task in tasks]),
-                pickup_lng=np.array([task.pickup_lng for task in tasks]),
-                dropoff_lat=np.array([task.dropoff_lat for task in tasks]),
-                dropoff_lng=np.array([task.dropoff_lng for task in tasks]),
-                opened_ms=np.array([task.opened_ms for task in tasks], np.int64),
-                ready_ms=np.array([task.ready_ms for task in tasks], np.int64),
-                due_ms=np.array([task.due_ms for task in tasks], np.int64),
-            ),
-            drivers=drivers,
-            declined_task=np.array([pair[0] for pair in declined], np.int64),
-            declined_driver=np.array([pair[1] for pair in declined], np.int64),
-            declined_penalty_s=np.array([pair[2] for pair in declined], np.float64),
-            weights=self.policy.weights,
-            candidates=self.policy.candidates,
-        )
-
-    def _decline_penalty_s(self, now_ms: int, times: int, last_ms: int) -> float:
-        resting = now_ms < last_ms + self._ms(self.policy.decline_cooldown_s)
-        return float("inf") if resting else self.policy.decline_penalty_s * times
+        self._ready.solve = solve_request(self._solves, now_ms, jobs, self.fleet.columns(rows), self.policy)
 
     def _plan_ready(self, now_ms: int, message: PlanReady) -> None:
         if self._solving is None or self._solving[0] != message.plan.request_id:

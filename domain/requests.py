@@ -286,6 +286,8 @@ def _confirm_return(region: Region, now_ms: int, ask: Ask) -> Draft:
     region.end_job(now_ms, job)
     region.counters["returned"] += 1
     region.say(now_ms, f"Order {task.order_id[:8]} is back in the store")
+    if not _by_socket(ask):
+        region.push(ask.principal_id, TaskUpdated(task=task_view(task)))
     return Draft(_task_answer(job), (task,), (), (fact,))
 
 
@@ -322,11 +324,12 @@ def _goods_ready(region: Region, now_ms: int, ask: Ask) -> Draft:
     job = region.job_of_order(ask.action.order_id)
     if ask.role is Role.MERCHANT and job.order.merchant_id != ask.principal_id:
         raise NotFound("There is no such order.")
-    payload = {"task_id": job.task.task_id, "ready_ms": now_ms}
+    ready_ms = min(job.task.ready_ms, now_ms)  # goods that are ready stay so, however often it is said
+    payload = {"task_id": job.task.task_id, "ready_ms": ready_ms}
     fact = job.move_order(
-        OrderEvent.GOODS_READY, ask.role, ask.principal_id, now_ms, payload, ready_ms=now_ms
+        OrderEvent.GOODS_READY, ask.role, ask.principal_id, now_ms, payload, ready_ms=ready_ms
     )
-    job.task = msgspec.structs.replace(job.task, ready_ms=now_ms)
+    job.task = msgspec.structs.replace(job.task, ready_ms=ready_ms)
     if job.held_by is not None:
         region.push(job.held_by, TaskUpdated(task=task_view(job.task)))
     region.wake(now_ms)

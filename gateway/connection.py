@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from domain.errors import BadFrame, InvalidRequest, Refusal, Unauthenticated
+from domain.mailbox import SEQ_ROOM
 from domain.messages import Accept, Action, Arrive, Attached, Pickup, Reject
 from domain.protocol import (
     CLOSE_SLOW_READER,
@@ -38,7 +39,6 @@ from domain.protocol import (
     encode,
 )
 from domain.records import Answer
-from domain.region import SEQ_ROOM
 
 CLOSE_BAD = 1008
 CLOSE_TOO_LARGE = 1009

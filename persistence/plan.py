@@ -253,7 +253,7 @@ def _write_decision(
         unit.tasks = (task,)
         payload = {"task": msgspec.to_builtins(task), "order": msgspec.to_builtins(brief)}
         result.outbox.append(
-            OutboxRow(Channel.WORK, "task.opened", task.region_id, task.order_id, command.at_ms, payload)
+            OutboxRow(Channel.TASKS, "task.opened", task.region_id, task.order_id, command.at_ms, payload)
         )
     result.units.append(unit)
 
@@ -298,6 +298,8 @@ def _put(before: Head, after: OrderState, fact: OrderFact, rows: Rows, result: P
             "total_cents": after.total_cents,
         }
         result.outbox.append(
-            OutboxRow(Channel.WORK, "payment.settle", after.region_id, after.order_id, fact.at_ms, payload)
+            OutboxRow(
+                Channel.PAYMENTS, "payment.settle", after.region_id, after.order_id, fact.at_ms, payload
+            )
         )
     return OrderWrite(head, fact.at_ms, new=before.seq == 0)

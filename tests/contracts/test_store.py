@@ -349,27 +349,27 @@ async def test_the_outbox_has_each_fact_once_and_nothing_of_what_was_refused(wor
     assert await world.store.outbox_batch(Channel.BUS, 1) == events[3:4]
 
 
-async def test_the_servers_own_work_waits_in_a_channel_of_its_own(world: World) -> None:
+async def test_the_servers_own_work_waits_in_channels_of_its_own(world: World) -> None:
     order_id = await world.draft()
     accept = world.accept(order_id)
     done = (await world.append(world.age(order_id), world.pay(order_id), accept))[-1]
     assert isinstance(done, Done)
     assert done.opened is not None
     task, brief = done.opened
-    (event,) = await world.waiting(Channel.WORK)
+    (event,) = await world.waiting(Channel.TASKS)
     assert (event.topic, event.region_id) == ("task.opened", REGION)
     assert msgspec.convert(event.payload["task"], TaskRow) == task
     assert msgspec.convert(event.payload["order"], OrderBrief) == brief
     await world.open()
     records, at_door = world.to_door(task)
     await world.append(world.records(*records, *world.delivered(at_door)))
-    _, settle = await world.waiting(Channel.WORK)
+    (settle,) = await world.waiting(Channel.PAYMENTS)
     assert (settle.topic, settle.payload) == (
         "payment.settle",
         {"status": "DELIVERED", "payment_ref": "pay-1", "total_cents": 2 * 1299 + 450},
     )
     await world.answer(world.command(order_id, CloseOrder("pay-1"), Role.SYSTEM))
-    assert len(await world.waiting(Channel.WORK)) == 2
+    assert await world.waiting(Channel.PAYMENTS) == [settle]
 
 
 # -- opening a region -------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ import re
 from collections.abc import Callable
 
 from domain.lifecycle import Role
+from domain.mailbox import SEQ_ROOM
 from domain.messages import (
     Accept,
     Action,
@@ -36,7 +37,6 @@ from domain.messages import (
 )
 from domain.protocol import Offer, OfferRevoked, Server, TaskUpdated
 from domain.records import Answer, Record
-from domain.region import SEQ_ROOM
 from tests.support.build import at, id_check
 from tests.support.story import Story
 

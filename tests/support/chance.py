@@ -112,7 +112,7 @@ def move_on(story: Story, move: Move) -> None:
     elif what == "seen":
         story.step(OfferSeenBy(driver, story.region.offered.get(driver, "")))
     elif what == "ack":
-        story.step(Acked(driver, story.region._last_seq.get(driver, 0) - which))
+        story.step(Acked(driver, story.region.mail.last_seq(driver) - which))
     elif what == "attach" and driver in story.session:
         story.attach(driver, resume_from=which)
     elif what == "lost":

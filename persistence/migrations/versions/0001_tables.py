@@ -10,7 +10,7 @@ revision = "0001"
 down_revision = None
 
 # As they were at this revision; a status that comes later comes with a migration of its own.
-_CHANNELS = "bus work"
+_CHANNELS = "bus tasks payments"
 _OFFER_STATUSES = "OFFERED ACCEPTED REJECTED EXPIRED REVOKED"
 _ORDER_EVENTS = (
     "ORDER_CREATED AGE_CHECK_PASSED AGE_CHECK_FAILED PAYMENT_AUTHORIZED PAYMENT_DECLINED "

@@ -68,7 +68,7 @@ async def test_the_region_is_told_of_its_tasks_as_they_were_opened(world: World)
     world.relay.start()
     await until(lambda: len(world.told) == 2)
     assert world.told == [world.story.opened["task-1"], world.story.opened["task-2"]]
-    await until(lambda: not world.story.store.outbox[Channel.WORK])
+    await until(lambda: not world.story.store.outbox[Channel.TASKS])
 
 
 async def test_a_bus_that_is_down_holds_up_neither_tasks_nor_settlement(world: World) -> None:
@@ -133,7 +133,7 @@ async def test_an_order_that_ends_otherwise_has_its_payment_voided(world: World,
         [back] = world.story.region.held["ann"]
         world.story.do("ann", Arrive(back), ConfirmReturn(back))
     world.relay.start()
-    await until(lambda: not world.story.store.outbox[Channel.WORK])
+    await until(lambda: not world.story.store.outbox[Channel.PAYMENTS])
     assert world.payments.asked == [("void", "pay-1")]
 
 

@@ -27,8 +27,8 @@ def known(fleet: Fleet, driver_id: str = "ann") -> tuple[float, float, int, int,
 
 def test_a_ping_sets_the_row() -> None:
     fleet = Fleet()
-    appeared, went_off, kicks = fleet.see(NOW, seen({"ann": HERE, "bob": THERE}, session=3, seq=9))
-    assert (appeared, went_off, kicks) == ([0, 1], [], [])
+    appeared, went_off, came_on, kicks = fleet.see(NOW, seen({"ann": HERE, "bob": THERE}, session=3, seq=9))
+    assert (appeared, went_off, came_on, kicks) == ([0, 1], [], True, [])
     assert known(fleet) == (*HERE, 3, 9, True)
     assert known(fleet, "bob") == (*THERE, 3, 9, True)
     assert (fleet.pings, len(fleet)) == (2, 2)
@@ -39,7 +39,7 @@ def test_an_older_ping_changes_nothing(session: int, seq: int) -> None:
     fleet = Fleet()
     fleet.see(NOW, seen({"ann": HERE}, session=3, seq=9))
     before = known(fleet)
-    appeared, went_off, _ = fleet.see(NOW + 5, seen({"ann": THERE}, session=session, seq=seq, on=False))
+    appeared, went_off, _, _ = fleet.see(NOW + 5, seen({"ann": THERE}, session=session, seq=seq, on=False))
     assert (known(fleet), appeared, went_off) == (before, [], [])
     assert fleet.seen_ms[0] == NOW
 
@@ -73,13 +73,13 @@ def test_growth_keeps_every_row() -> None:
 
 def test_a_batch_larger_than_the_room_is_one_step() -> None:
     fleet = Fleet()
-    appeared, _, _ = fleet.see(NOW, seen({f"d{i}": HERE for i in range(10_000)}))
+    appeared, _, _, _ = fleet.see(NOW, seen({f"d{i}": HERE for i in range(10_000)}))
     assert appeared == list(range(10_000))
 
 
 def test_an_empty_batch_is_nothing() -> None:
     fleet = Fleet()
-    assert fleet.see(NOW, seen({})) == ([], [], [])
+    assert fleet.see(NOW, seen({})) == ([], [], False, [])
     assert fleet.pings == 0
 
 
@@ -102,9 +102,9 @@ def test_a_driver_without_a_socket_never_appears() -> None:
 def test_a_later_socket_closes_the_earlier() -> None:
     fleet = Fleet()
     fleet.see(NOW, seen({"ann": HERE}, session=1))
-    _, _, kicks = fleet.see(NOW, seen({"ann": HERE}, session=2, gateway_id="gateway:1"))
+    _, _, _, kicks = fleet.see(NOW, seen({"ann": HERE}, session=2, gateway_id="gateway:1"))
     assert kicks == [Kick("gateway:0", "ann", 1)]
-    _, _, kicks = fleet.see(NOW, seen({"ann": THERE}, session=1, seq=7))
+    _, _, _, kicks = fleet.see(NOW, seen({"ann": THERE}, session=1, seq=7))
     assert kicks == [Kick("gateway:0", "ann", 1)]
     assert known(fleet)[:3] == (*HERE, 2)
 

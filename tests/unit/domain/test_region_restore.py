@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from domain.lifecycle import Role, TaskStatus
+from domain.mailbox import SEQ_ROOM
 from domain.messages import Accept, Arrive, Cancel, ConfirmReturn, Deliver, Pickup, Refuse, Reject
 from domain.protocol import Offer, OfferExpired, TaskCancelled, TaskUpdated
-from domain.region import SEQ_ROOM
 from tests.support.build import at, id_check
 from tests.support.story import Story
 

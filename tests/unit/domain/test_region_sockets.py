@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from domain.mailbox import SEQ_ROOM
 from domain.messages import Accept, Acked, Arrive, Detach, GatewayLost, Kick, Pickup, Push, Ready, Reject
 from domain.protocol import Offer
-from domain.region import SEQ_ROOM
 from tests.support.build import STORE_AT, at, attach, seen
 from tests.support.story import Story
 

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import OfferTaken
+from domain.mailbox import SEQ_ROOM
 from domain.messages import Accept, Arrive, Attached, Pickup, Reject
 from domain.protocol import CLOSE_SLOW_READER, OfferExpired, ServerFrame, Snapshot
 from domain.records import Answer
-from domain.region import SEQ_ROOM
 from gateway.connection import (
     CLOSE_BAD,
     CLOSE_TOO_LARGE,
