@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import ray
@@ -24,8 +24,12 @@ from domain.records import Outcome, RegionImage
 from domain.solve import DriverColumns, Plan, SolveRequest, TaskColumns, Weights
 from integrations.event_bus.redis_streams import RedisStreams
 from integrations.registry import PAYMENT
-from persistence.postgres import PostgresStore
-from solver.registry import SOLVERS
+
+if TYPE_CHECKING:
+    from persistence.postgres import PostgresStore
+
+# Solvers and the database's libraries are imported where they are used: each actor's process loads what it needs and
+# no more, which brings a killed one back the better part of a second sooner.
 
 # Pairs beyond which the parts of a candidate graph are matched in tasks of their own.
 FAN_OUT_PAIRS = 50_000
@@ -97,6 +101,8 @@ class RemoteStore:
 @ray.remote(num_cpus=1, max_retries=0)
 def solve_task(request: SolveRequest) -> Plan:
     """One solve; the parts of a large problem are spread over further tasks."""
+    from solver.registry import SOLVERS
+
     os.setpriority(os.PRIO_PROCESS, 0, SOLVER_NICENESS)
     solver = SOLVERS[request.solver]
     graph = solver.prepare(request)
@@ -111,11 +117,13 @@ def solve_task(request: SolveRequest) -> Plan:
 @ray.remote(num_cpus=1, max_retries=0)
 def match_task(solver: str, part: Any) -> list[int]:
     """One connected part of a candidate graph."""
+    from solver.registry import SOLVERS
+
     os.setpriority(os.PRIO_PROCESS, 0, SOLVER_NICENESS)
     return SOLVERS[solver].match(part)
 
 
-async def warm_up() -> None:
+async def warm_up(solver: str) -> None:
     """Let a worker process load the solvers now instead of under the first order."""
     nothing, ids = np.empty(0), np.empty(0, np.int64)
     tasks = TaskColumns(
@@ -131,7 +139,7 @@ async def warm_up() -> None:
     drivers = DriverColumns(ids=[], lat=nothing, lng=nothing, accept_rate=nothing)
     request = SolveRequest(
         request_id=0,
-        solver=next(iter(SOLVERS)),
+        solver=solver,
         now_ms=0,
         tasks=tasks,
         drivers=drivers,
@@ -253,6 +261,8 @@ class PersistenceActor:
 
 def make_store(config: Config) -> PostgresStore:
     """The store of this configuration."""
+    from persistence.postgres import PostgresStore
+
     limits = config.limits
     return PostgresStore(
         config.database_url,

@@ -11,3 +11,5 @@ except PackageNotFoundError:  # run from a source tree that was not installed
     __version__ = "0.0.0"
 
 __all__ = ["__version__"]
+
+import doorstep.ray_environment  # noqa: F401 - whatever is imported of this package, it comes before Ray

@@ -10,51 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-# Read by Ray's processes when they start, so they are set before Ray is imported. Names and values: ADR 0003.
-RAY_ENVIRONMENT = {
-    "RAY_worker_niceness": "0",
-    "RAY_health_check_initial_delay_ms": "1000",
-    "RAY_health_check_period_ms": "1000",
-    "RAY_health_check_timeout_ms": "1000",
-    "RAY_health_check_failure_threshold": "3",
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
-    # "No cluster beyond this machine", whatever the variable's name says: every port of Ray is then on loopback, where
-    # the dashboard opens without a token.
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    "RAY_AUTH_MODE": "disabled",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_DEDUP_LOGS": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
-for _name, _value in RAY_ENVIRONMENT.items():
-    os.environ.setdefault(_name, _value)
+import ray
 
-import ray  # noqa: E402
-
-from actors.config import CONFIG_FILE_ENV, Config  # noqa: E402
-from actors.remote import PersistenceActor, RegionActor, start_actor, warm_up  # noqa: E402
-from gateway.server import GatewayServer  # noqa: E402
-
-
-class GatewayActor(GatewayServer):
-    """`gateway:<n>`: serves from its construction on, also after a restart."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self._starting = asyncio.get_running_loop().create_task(self._serve())
-
-    async def _serve(self) -> None:
-        try:
-            await self.start()
-        except Exception:
-            logging.getLogger(__name__).exception("the gateway cannot serve")
-            os._exit(1)  # Ray tries again
-
-    async def started(self) -> int:
-        """Wait until the gateway serves; returns this process's id."""
-        await self._starting
-        return os.getpid()
-
+from actors.config import CONFIG_FILE_ENV, Config
+from actors.remote import PersistenceActor, RegionActor, start_actor, warm_up
+from gateway.actor import GatewayActor
 
 LOOPBACK = "127.0.0.1"
 START_TIMEOUT_S = 60.0
@@ -89,12 +49,17 @@ class Cluster:
             configure_logging=False,
         )
         self.dashboard_url = context.dashboard_url or ""
+        # For `ray status --address` and the like, where several clusters run on one machine.
+        address_file = self._config_file.with_name("ray_address")
+        address_file.write_text(ray.get_runtime_context().gcs_address + "\n")
         progress("starting the actors")
         self._start("persistence:0", PersistenceActor, "persistence:0")
         for region_id in self.config.regions:
             self._start(f"region:{region_id}", RegionActor, region_id)
         self._start("gateway:0", GatewayActor, "gateway:0")
-        await asyncio.wait_for(asyncio.gather(self._all("started"), warm_up()), START_TIMEOUT_S)
+        await asyncio.wait_for(
+            asyncio.gather(self._all("started"), warm_up(self.config.policy.solver)), START_TIMEOUT_S
+        )
 
     def _start(self, name: str, cls: type[Any], *args: object) -> None:
         self._actors[name] = start_actor(cls, name, *args, namespace=self.config.namespace)

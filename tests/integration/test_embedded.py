@@ -30,8 +30,9 @@ pytestmark = pytest.mark.integration
 
 # Starts in a process of its own and says so; a signal then decides how it ends.
 CHILD = """
-import sys, time
+import signal, sys, time
 from doorstep.embedded import Embedded
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is started with it ignored
 embedded = Embedded(sys.argv[1])
 embedded.start()
 print(embedded.postgres.pid, embedded.redis.pid, flush=True)

@@ -20,9 +20,8 @@ def cluster(server: LiveServer) -> Iterator[None]:
     """This process as one more client of the server's Ray cluster."""
     import ray
 
-    import doorstep.cluster  # noqa: F401 - sets Ray's environment before Ray is imported
-
-    ray.init(address="auto", namespace="doorstep", configure_logging=False, log_to_driver=False)
+    address = (server.folder / "ray_address").read_text().strip()
+    ray.init(address=address, namespace="doorstep", configure_logging=False, log_to_driver=False)
     yield
     ray.shutdown()
 

@@ -407,3 +407,12 @@ def test_counters_tell_what_happened() -> None:
     assert (counters["orders"], counters["offers_made"]) == (1, 2)
     assert (counters["offers_rejected"], counters["offers_accepted"]) == (1, 1)
     assert story.where["ann"] == STORE_AT
+
+
+def test_a_driver_who_comes_on_duty_opens_the_window() -> None:
+    story = Story()
+    story.order()
+    story.wait(10)
+    story.drive("ann")
+    story.look()
+    assert story.offer_to("ann").task_ids == ("task-1",)

@@ -197,3 +197,13 @@ def test_a_lost_gateway_is_no_matter_to_the_others() -> None:
     assert len(story.frames("ann")) == 1
     story.step(GatewayLost("gateway:9"))
     assert pushed(story.step(seen({"ann": STORE_AT}, session=1, seq=999))) == []
+
+
+def test_a_socket_that_was_overtaken_on_its_way_is_closed_and_not_the_later_one() -> None:
+    story = Story()
+    story.drive("ann")
+    story.attach("ann")  # session 2
+    late = story.step(attach("ann", 1, None))
+    assert late.pushes == [Kick("gateway:0", "ann", 1)]
+    story.offered("ann")
+    assert [push.session for push in story.pushes if isinstance(push, Push)] == [2]

@@ -333,3 +333,25 @@ def test_being_told_again_of_a_task_changes_nothing(stage: str) -> None:
         assert story.task("task-1") == before
         assert "task-1" not in story.region.open
     assert story.region.counters["orders"] == orders
+
+
+def test_goods_that_are_ready_stay_ready_however_often_it_is_said() -> None:
+    story = Story()
+    task_id = story.assigned()
+    story.do("max", GoodsReady("order-1"), role=Role.MERCHANT)
+    ready_ms = story.task(task_id).ready_ms
+    story.wait(60)
+    story.do("max", GoodsReady("order-1"), role=Role.MERCHANT)
+    assert story.task(task_id).ready_ms == ready_ms
+
+
+def test_a_return_confirmed_by_rest_shows_on_the_socket() -> None:
+    story = Story()
+    story.at_door()
+    story.do("ann", Refuse("order-1", "absent"))
+    [back] = story.region.held["ann"]
+    story.do("ann", Arrive(back))
+    assert story.ask("ann", ConfirmReturn(back), by="rest").code is None
+    last = story.frames("ann")[-1]
+    assert isinstance(last, TaskUpdated)
+    assert (last.task.task_id, last.task.status) == (back, "DONE")

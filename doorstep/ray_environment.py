@@ -1,0 +1,26 @@
+"""How Ray differs from its defaults here (ADR 0003).
+
+Ray reads these variables when it is imported, and its processes when they start. What the environment says stays.
+"""
+
+from __future__ import annotations
+
+import os
+
+RAY_ENVIRONMENT = {
+    "RAY_worker_niceness": "0",
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "1000",
+    "RAY_health_check_failure_threshold": "3",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
+    # "No cluster beyond this machine", whatever the variable's name says: every port of Ray is then on loopback, where
+    # the dashboard opens without a token.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+for _name, _value in RAY_ENVIRONMENT.items():
+    os.environ.setdefault(_name, _value)
