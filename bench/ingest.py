@@ -1,7 +1,7 @@
 """`doorstep bench ingest`: location pings over real sockets, beside a bare socket sink and Redis GEOADD, in one run.
 
-The load comes from a process of its own. What counts is the server's own counter, read before and after a steady
-stretch in the middle of the flood.
+The load comes from a process of its own. What counts is the server's own counter, read before the flood and again until
+it stands still, over the time between.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from sim.api import Account, Api
 from sim.setup import Cast
 from sim.tasks import Progress
 
-RAMP_S = 1.5  # of the flood, before counting begins
 GEOADD_BATCH = 500
 COUNTER = "doorstep_pings_total"  # of the gateway
 
@@ -104,8 +103,8 @@ async def _flood(
 ) -> tuple[float, float | None]:
     """Pings a second by the server's counter, and what a socket took of the memory of the listening process, bytes."""
     url = "ws" + server.rstrip("/").removeprefix("http") + "/v1/drivers/ws"
-    job = LoadJob(url=url, tokens=tokens, seconds=options.seconds + 2 * RAMP_S, hello=hello)
-    before_bytes = await asyncio.to_thread(_listener_bytes, server)
+    job = LoadJob(url=url, tokens=tokens, seconds=options.seconds, hello=hello)
+    before, before_bytes = await _counter(server), await asyncio.to_thread(_listener_bytes, server)
     load = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.load", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
@@ -119,11 +118,9 @@ async def _flood(
         if not line:
             raise RuntimeError("the load generator ended before its sockets were open")
         after_bytes = await asyncio.to_thread(_listener_bytes, server)
-        await asyncio.sleep(RAMP_S)
-        first, first_s = await _counter(server)
-        await asyncio.sleep(options.seconds)
-        last, last_s = await _counter(server)
+        started_s = time.monotonic()
         await load.wait()
+        rate = await _settled(server, before, started_s)
     finally:
         if load.returncode is None:
             load.kill()
@@ -131,13 +128,23 @@ async def _flood(
     grown = (
         None if before_bytes is None or after_bytes is None else (after_bytes - before_bytes) / len(tokens)
     )
-    return (last - first) / (last_s - first_s), grown
+    return rate, grown
 
 
-async def _counter(server: str) -> tuple[float, float]:
-    """The server's count of pings and when it was read: in the middle of asking, since a busy server answers late."""
+async def _settled(server: str, before: float, started_s: float) -> float:
+    """Pings a second until the last of them was taken in.
+
+    The page is asked for after the flood alone: under it, its own answer would be late and the figure wrong.
+    """
+    value, at_s = await _counter(server), time.monotonic()
+    while (again := await _counter(server)) != value:
+        value, at_s = again, time.monotonic()
+    return (value - before) / (at_s - started_s)
+
+
+async def _counter(server: str) -> float:
+    """The server's count of pings."""
     for attempt in range(3):
-        asked_s = time.monotonic()
         try:
             # A connection of its own: one that was left idle may be closed by the server just as it is used again.
             async with httpx.AsyncClient(base_url=server, timeout=20, trust_env=False) as http:
@@ -146,11 +153,10 @@ async def _counter(server: str) -> tuple[float, float]:
         except httpx.TransportError:
             if attempt == 2:
                 raise
-    at_s = (asked_s + time.monotonic()) / 2
     values = [float(line.split()[-1]) for line in page.splitlines() if _is_metric(line, COUNTER)]
     if not values:
         raise RuntimeError(f"{server} counts no pings on /metrics ({COUNTER})")
-    return sum(values), at_s
+    return sum(values)
 
 
 def _is_metric(line: str, name: str) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
+import socket as sockets
 import subprocess
 import sys
 import time
@@ -36,7 +36,7 @@ STORE_LAT, STORE_LNG = 32.7767, -96.7970  # downtown Dallas
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
+    with sockets.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
@@ -130,11 +130,11 @@ class Phone:
         self._loop: asyncio.Task[None] | None = None
         self._pings = 0
 
-    async def open(self, *, reconnect: bool = False) -> Phone:
+    async def open(self, *, reconnect: bool = False, deadline_s: float = 20.0) -> Phone:
         """Connect, say hello and go on duty; with `reconnect`, do so again whenever the socket is lost."""
         before = len(self.resumes)
         self._loop = asyncio.create_task(self._run(reconnect))
-        await self.wait_for(lambda: len(self.resumes) > before)
+        await self.wait_for(lambda: len(self.resumes) > before, deadline_s)
         await self.ping()
         return self
 
@@ -148,25 +148,28 @@ class Phone:
 
     async def _run(self, reconnect: bool) -> None:
         while True:
+            socket: ClientConnection | None = None
             try:
                 async with connect(
                     self.town.api.socket_url,
                     subprotocols=[wire.SUBPROTOCOL],  # type: ignore[list-item]
                     proxy=None,
-                ) as self._socket:
+                ) as socket:
+                    self._socket = socket
                     hello = wire.Hello(self.account.token, self.last_seq or None)
-                    await self._socket.send(wire.encode(hello).decode())
-                    async for text in self._socket:
+                    await socket.send(wire.encode(hello).decode())
+                    async for text in socket:
                         self._take(wire.decode_server(text))
             except ConnectionClosed:
                 pass
             except OSError:
                 if not reconnect:
                     raise
-            if self._socket is not None and self._socket.close_code is not None:
-                self.closes.append(self._socket.close_code)
+            if socket is not None and socket.close_code is not None:
+                self.closes.append(socket.close_code)
                 self._news.set()
-            self._socket = None
+            if self._socket is socket:  # and not of a second one that took over
+                self._socket = None
             if not reconnect:
                 return
             await asyncio.sleep(0.1)  # a client's back-off
