@@ -57,6 +57,10 @@ def start_actor(cls: type[Any], name: str, *args: object, namespace: str) -> Act
     return handle
 
 
+class NoSuchActor(LookupError):
+    """No actor of this name is registered (yet, or any more)."""
+
+
 class Handles:
     """Actor handles by name, looked up once and again after a failure."""
 
@@ -65,11 +69,14 @@ class Handles:
         self._known: dict[str, ActorHandle[Any]] = {}
 
     async def call(self, name: str, method: str, *args: object) -> Any:
-        """Call an actor's method by names; raises Ray's actor errors, and the callee's own exceptions as they are."""
+        """Call an actor's method by names. `NoSuchActor`, Ray's actor errors, or the callee's own exception."""
         handle = self._known.get(name)
         if handle is None:
             # A look-up asks the cluster and blocks, so it must not hold up this actor's loop.
-            handle = await asyncio.to_thread(ray.get_actor, name, namespace=self._namespace)
+            try:
+                handle = await asyncio.to_thread(ray.get_actor, name, namespace=self._namespace)
+            except ValueError as error:
+                raise NoSuchActor(name) from error
             self._known[name] = handle
         try:
             return await getattr(handle, method).remote(*args)

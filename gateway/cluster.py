@@ -11,6 +11,7 @@ import ray.exceptions
 import structlog
 
 from actors.config import Config
+from actors.remote import Handles, NoSuchActor
 from domain.errors import InternalConflict, Overloaded, Refusal, RegionUnavailable, StoreUnavailable
 from domain.messages import Ask, Attach, Attached, DriversSeen, Message
 from domain.ops import OpsFrame
@@ -31,6 +32,7 @@ FRAME_TIMEOUT_S = 5.0
 
 # Ray's ways of saying that an actor is not there at the moment, whatever became of the call.
 _GONE = (
+    NoSuchActor,
     ray.exceptions.RayActorError,
     ray.exceptions.WorkerCrashedError,
     ray.exceptions.NodeDiedError,
@@ -46,46 +48,15 @@ _Answered = Answer | Attached | None
 
 def translate(error: Exception) -> Exception:
     """What an exception of a call to an actor means here: `Unavailable` is worth another try, the rest is not."""
-    if isinstance(error, Unavailable):
+    if isinstance(error, RegionUnavailable | StoreUnavailable):
+        return Unavailable(error.detail)
+    if isinstance(error, Refusal):
         return error
-    cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
-    if isinstance(cause, RegionUnavailable | StoreUnavailable):
-        return Unavailable(cause.detail)
-    if isinstance(cause, Refusal):
-        return cause
-    if isinstance(cause, _GONE):
-        return Unavailable(type(cause).__name__)
-    if isinstance(cause, ray.exceptions.PendingCallsLimitExceeded):
+    if isinstance(error, _GONE):
+        return Unavailable(type(error).__name__)
+    if isinstance(error, ray.exceptions.PendingCallsLimitExceeded):
         return Overloaded(retry_after_s=1)
     return error
-
-
-class Actor:
-    """A named actor's methods. The handle is looked up when first needed, and again after its actor was gone."""
-
-    def __init__(self, name: str, namespace: str) -> None:
-        self.name = name
-        self._namespace = namespace
-        self._handle: Any = None
-
-    async def call(self, method: str, *args: Any) -> Any:
-        """One call. `Unavailable` when the actor is not there; a `Refusal` that it raised comes as itself."""
-        try:
-            if self._handle is None:
-                # Blocks on the cluster's directory, so not on the event loop.
-                self._handle = await asyncio.to_thread(ray.get_actor, self.name, namespace=self._namespace)
-            return await getattr(self._handle, method).remote(*args)
-        except ValueError as error:
-            if self._handle is None:
-                raise Unavailable(f"there is no actor {self.name}") from error
-            raise
-        except Exception as error:
-            if isinstance(error, ray.exceptions.RayActorError):
-                self._handle = None
-            meaning = translate(error)
-            if meaning is error:
-                raise
-            raise meaning from error
 
 
 class Cluster:
@@ -93,24 +64,21 @@ class Cluster:
 
     def __init__(self, config: Config) -> None:
         limits = config.limits
-        persistence = Actor(PERSISTENCE, config.namespace)
-        self._actors = {
-            region_id: Actor(f"region:{region_id}", config.namespace) for region_id in config.regions
-        }
+        self._handles = Handles(config.namespace)
         self._regions: dict[str, Collector[Message, _Answered]] = {
             region_id: Collector(
                 f"region {region_id}",
-                _caller(actor, "post"),
+                self._caller(f"region:{region_id}", "post"),
                 in_flight=1,
                 batch_limit=POST_BATCH_LIMIT,
                 queue_limit=limits.region_inbox_limit,
                 deadline_s=limits.region_call_deadline_s,
             )
-            for region_id, actor in self._actors.items()
+            for region_id in config.regions
         }
         self._persistence: Collector[OrderCommand, Outcome] = Collector(
             "the order store",
-            _caller(persistence, "append"),
+            self._caller(PERSISTENCE, "append"),
             in_flight=limits.append_in_flight,
             batch_limit=limits.append_batch_limit,
             queue_limit=limits.append_queue_limit,
@@ -165,11 +133,28 @@ class Cluster:
     async def _once(self, region_id: str, timeout_s: float, method: str, *args: Any) -> Any:
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._actors[region_id].call(method, *args)
+                return await self._call(f"region:{region_id}", method, *args)
         except (Unavailable, TimeoutError) as error:
             raise RegionUnavailable(
                 f"Region {region_id} is not serving at the moment.", retry_after_s=1
             ) from error
+
+    async def _call(self, name: str, method: str, *args: Any) -> Any:
+        """One call. `Unavailable` when the actor is not there; a `Refusal` that it raised comes as itself."""
+        try:
+            return await self._handles.call(name, method, *args)
+        except Exception as error:
+            meaning = translate(error)
+            if meaning is error:
+                raise
+            raise meaning from error
+
+    def _caller(self, name: str, method: str) -> Callable[[list[Any]], Awaitable[Sequence[Any]]]:
+        async def call(batch: list[Any]) -> Sequence[Any]:
+            answers: Sequence[Any] = await self._call(name, method, batch)
+            return answers
+
+        return call
 
     def queues(self) -> dict[str, int]:
         """How much waits for each target."""
@@ -185,11 +170,3 @@ class Cluster:
         for collector in self._regions.values():
             await collector.close()
         await self._persistence.close()
-
-
-def _caller(actor: Actor, method: str) -> Callable[[list[Any]], Awaitable[Sequence[Any]]]:
-    async def call(batch: list[Any]) -> Sequence[Any]:
-        answers: Sequence[Any] = await actor.call(method, batch)
-        return answers
-
-    return call

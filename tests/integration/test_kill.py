@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -118,7 +119,7 @@ async def test_what_happens_while_a_driver_is_away_is_told_on_return(town: Town)
     assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
 
 
-def _some_assigned(town: Town, order_ids: set[str]):  # type: ignore[no-untyped-def]
+def _some_assigned(town: Town, order_ids: set[str]) -> Callable[[], Awaitable[bool]]:
     async def some() -> bool:
         return "ASSIGNED" in [await town.status(order_id) for order_id in order_ids]
 
