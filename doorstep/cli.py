@@ -13,7 +13,10 @@ import typer
 from doorstep.settings import Settings, SettingsError, load_settings
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Dispatch for age-restricted last-mile delivery."
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # they would print local variables, passwords among them
+    help="Dispatch for age-restricted last-mile delivery.",
 )
 bench_app = typer.Typer(no_args_is_help=True, help="Measured comparisons; see docs/bench.md.")
 app.add_typer(bench_app, name="bench")

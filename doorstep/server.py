@@ -17,7 +17,7 @@ from domain.policy import RegionPolicy
 from doorstep.cluster import Cluster
 from doorstep.embedded import Embedded, EmbeddedError
 from doorstep.settings import Settings
-from persistence.migrate import migrate
+from persistence.migrate import current_revision, head_revision, migrate
 from persistence.reads import last_event_ms
 
 Progress = Callable[[str], None]
@@ -64,6 +64,10 @@ async def running(settings: Settings, progress: Progress, *, ops_open: bool = Fa
         if settings.run_migrations_on_startup:
             progress("bringing the schema up to date")
             await migrate(database_url)
+        elif (at := await current_revision(database_url)) != head_revision():
+            raise StartError(
+                f"The schema is at {at or 'nothing'}, not {head_revision()}: run `doorstep migrate`."
+            )
         config = await _configure(settings, database_url, redis_url, ops_open)
         dashboard_port = settings.dashboard_port
         if not _is_free("127.0.0.1", dashboard_port):
@@ -72,7 +76,12 @@ async def running(settings: Settings, progress: Progress, *, ops_open: bool = Fa
         cluster = Cluster(config, settings.data_dir / "config.json", dashboard_port)
         watch = asyncio.ensure_future(_keep_running(embedded, progress))
         try:
-            await cluster.start(progress)
+            try:
+                await cluster.start(progress)
+            except TimeoutError:
+                raise StartError(
+                    "The actors did not start in time; their logs are in /tmp/ray/session_latest."
+                ) from None
             yield Server(config, cluster.dashboard_url)
         finally:
             await cluster.stop(progress)
