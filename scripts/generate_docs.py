@@ -7,6 +7,7 @@ docs/lifecycles.md with diagrams drawn from the lifecycle tables. `--check` writ
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import sys
 from collections.abc import Callable
@@ -199,6 +200,10 @@ def asyncapi() -> str:
     frames = (*CLIENT, *SERVER)
     ref = "#/components/schemas/{name}"
     _, schemas = msgspec.json.schema_components((*frames, *PARTS), ref_template=ref)
+    for schema in schemas.values():
+        # Compilers since 3.13 take a docstring's indentation away, those before do not.
+        if "description" in schema:
+            schema["description"] = inspect.cleandoc(schema["description"])
     messages = {
         _tag(frame): {
             "name": _tag(frame),
