@@ -146,3 +146,8 @@ def return_task(job: Job, task_id: str, driver_id: str, now_ms: int) -> TaskRow:
         due_ms=now_ms,
         ended_ms=None,
     )
+
+
+def short(identifier: str) -> str:
+    """The first characters of an id, for people."""
+    return identifier[:8]

@@ -25,7 +25,7 @@ from msgspec.structs import replace
 from domain import requests
 from domain.errors import IdempotencyKeyReused, NotFound, Refusal
 from domain.fleet import DriverState, Fleet
-from domain.jobs import Job, Lately, offer_view, task_view
+from domain.jobs import Job, Lately, offer_view, short, task_view
 from domain.lifecycle import OfferStatus, TaskEvent, TaskKind, TaskStatus
 from domain.mailbox import Mailboxes
 from domain.messages import (
@@ -485,11 +485,6 @@ class Region:
     @staticmethod
     def _ms(seconds: float) -> int:
         return round(seconds * 1000)
-
-
-def short(identifier: str) -> str:
-    """The first characters of an id, for people."""
-    return identifier[:8]
 
 
 _HANDLERS: dict[type[Message], Callable[[Region, int, Any], None]] = {

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from domain.compliance import RULEBOOKS
 from domain.errors import Forbidden, NotFound, NotTaskHolder, OfferExpired, OfferTaken, WrongState
-from domain.jobs import Job, return_task, task_view
+from domain.jobs import Job, return_task, short, task_view
 from domain.lifecycle import (
     OfferStatus,
     OrderEvent,
@@ -95,7 +95,8 @@ def _accept(region: Region, now_ms: int, ask: Ask) -> Draft:
     if not _by_socket(ask):
         region.push(driver_id, OfferAccepted(offer_id=offer.offer_id, tasks=views))
     region.say(
-        now_ms, f"Driver {driver_id[:8]} took task {offer.task_ids[0][:8]} after {_seconds(now_ms, offer)} s"
+        now_ms,
+        f"Driver {short(driver_id)} took task {short(offer.task_ids[0])} after {_seconds(now_ms, offer)} s",
     )
     body = {"offer_id": offer.offer_id, "tasks": msgspec.to_builtins(views)}
     return Draft(Answer(body=body), tuple(job.task for job in jobs), (closed,), tuple(facts))
@@ -112,7 +113,8 @@ def _reject(region: Region, now_ms: int, ask: Ask) -> Draft:
     if not _by_socket(ask):
         region.push(offer.driver_id, OfferRejected(offer_id=offer.offer_id))
     region.say(
-        now_ms, f"Driver {offer.driver_id[:8]} declined task {offer.task_ids[0][:8]}: looking for another"
+        now_ms,
+        f"Driver {short(offer.driver_id)} declined task {short(offer.task_ids[0])}: looking for another",
     )
     return Draft(Answer(body={"offer_id": offer.offer_id}), tasks, (closed,))
 
@@ -234,7 +236,7 @@ def _deliver(region: Region, now_ms: int, ask: Ask) -> Draft:
     minutes = (now_ms - task.opened_ms) / 60_000
     region.say(
         now_ms,
-        f"Driver {ask.principal_id[:8]} delivered task {task.task_id[:8]}, {minutes:.0f} min after it opened",
+        f"Driver {short(ask.principal_id)} delivered task {short(task.task_id)}, {minutes:.0f} min after it opened",
     )
     if not _by_socket(ask):
         region.push(ask.principal_id, TaskUpdated(task=task_view(task)))
@@ -268,7 +270,9 @@ def _send_back(
     region.add_job(returning, now_ms)
     region.counters["refused"] += 1
     region.push(driver_id, TaskUpdated(task=task_view(back)))
-    region.say(now_ms, f"Order {order_id[:8]} refused at the door ({payload['reason']}): the goods go back")
+    region.say(
+        now_ms, f"Order {short(order_id)} refused at the door ({payload['reason']}): the goods go back"
+    )
     body = _task_answer(returning).body | {"passed": False, "reason": payload["reason"]}
     return Draft(Answer(body=body), (failed, back), (), (refusal, initiated))
 
@@ -285,7 +289,7 @@ def _confirm_return(region: Region, now_ms: int, ask: Ask) -> Draft:
     task = job.move_task(TaskEvent.COMPLETE, ended_ms=now_ms)
     region.end_job(now_ms, job)
     region.counters["returned"] += 1
-    region.say(now_ms, f"Order {task.order_id[:8]} is back in the store")
+    region.say(now_ms, f"Order {short(task.order_id)} is back in the store")
     if not _by_socket(ask):
         region.push(ask.principal_id, TaskUpdated(task=task_view(task)))
     return Draft(_task_answer(job), (task,), (), (fact,))
@@ -315,7 +319,7 @@ def _cancel(region: Region, now_ms: int, ask: Ask) -> Draft:
     if holder is not None:
         region.push(holder, TaskCancelled(task_id=task.task_id, reason="ORDER_CANCELLED"))
     region.counters["cancelled"] += 1
-    region.say(now_ms, f"Order {task.order_id[:8]} was called off")
+    region.say(now_ms, f"Order {short(task.order_id)} was called off")
     return Draft(_task_answer(job), (task,), offers, (fact,))
 
 

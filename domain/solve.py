@@ -19,7 +19,6 @@ class Weights(Struct, frozen=True, kw_only=True):
     speed_mps: float = 10.0  # mean driving speed in a metro
     detour: float = 1.35  # road distance over great-circle distance
     pickup_service_s: float = 120.0
-    dropoff_service_s: float = 120.0
 
 
 class TaskColumns(Struct, frozen=True, kw_only=True):

@@ -113,7 +113,6 @@ def migrate(data_dir: DataDir = None) -> None:
 
 @app.command("expire-offers")
 def expire_offers(
-    region: Annotated[str, typer.Option(help="Market id.")] = "tx-dfw",
     limit: Annotated[int, typer.Option(min=1, max=10_000)] = 1_000,
     server: Annotated[str, typer.Option(help="URL of a running server.")] = "http://localhost:8000",
     data_dir: DataDir = None,
@@ -121,7 +120,7 @@ def expire_offers(
     """Expire offers that are past their time. The region does so by itself; this is for recovery."""
     from doorstep.up import expire_command
 
-    _run(expire_command(_settings(data_dir=data_dir), server, region, limit, say))
+    _run(expire_command(_settings(data_dir=data_dir), server, limit, say))
 
 
 @app.command("create-user")

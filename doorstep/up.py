@@ -109,13 +109,13 @@ async def migrate_command(settings: Settings, say: Say) -> int:
     return 0
 
 
-async def expire_command(settings: Settings, server: str, region_id: str, limit: int, say: Say) -> int:
+async def expire_command(settings: Settings, server: str, limit: int, say: Say) -> int:
     """Ask a running server to expire offers that are past their time."""
     async with httpx.AsyncClient(base_url=server, timeout=30) as client:
         try:
             response = await client.post(
                 "/internal/dispatch/expire_offers",
-                params={"region_id": region_id, "limit": limit},
+                params={"limit": limit},
                 headers={"X-Internal-Token": settings.internal_key()},
             )
         except httpx.HTTPError as error:

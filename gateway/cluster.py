@@ -156,11 +156,6 @@ class Cluster:
 
         return call
 
-    def queues(self) -> dict[str, int]:
-        """How much waits for each target."""
-        waiting = {f"region:{region_id}": len(collector) for region_id, collector in self._regions.items()}
-        return waiting | {PERSISTENCE: len(self._persistence)}
-
     def retries(self) -> int:
         """How many calls were repeated since the start."""
         return self._persistence.retries + sum(collector.retries for collector in self._regions.values())

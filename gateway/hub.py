@@ -78,8 +78,3 @@ class Hub:
     def in_region(self, region_id: str) -> list[Socket]:
         """The sockets attached to a region."""
         return [socket for socket in self._sockets.values() if socket.region_id == region_id]
-
-    def close_all(self, code: int, reason: str) -> None:
-        """Close every socket."""
-        for socket in list(self._sockets.values()):
-            socket.close(code, reason)

@@ -24,7 +24,6 @@ class OrderNote(Struct, kw_only=True):
     customer: Account
     placed_s: float
     outcome: str = "open"  # open | refused | delivered | returned | under_age | cancelled
-    ended_s: float | None = None
     status: str | None = None  # as the server says, read after the end
 
 
@@ -73,7 +72,6 @@ class Books:
             self._end(note, now_s)
 
     def _end(self, note: OrderNote, now_s: float) -> None:
-        note.ended_s = now_s
         del self.open[note.order_id]
         self.count[note.outcome] += 1
         if note.outcome == "delivered":
