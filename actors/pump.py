@@ -11,11 +11,11 @@ commit). Whatever was stepped after a record leaves after that record, because i
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from msgspec import Struct, field
 
-from domain.messages import Attached, Kick, Message, Push
+from domain.messages import Attached, Kick, Message, Push, Ready
 from domain.records import Answer, Record
 from domain.region import Region
 from domain.solve import SolveRequest
@@ -40,11 +40,25 @@ class Batch(Struct, Generic[T]):
     pushes: list[Push | Kick] = field(default_factory=list)
 
 
+class Journal(Protocol):
+    """Hears of everything that goes into a region and what it decided, in order."""
+
+    def began(self, region: Region, now_ms: int) -> None:
+        """A life of the region begins in this state."""
+        ...
+
+    def stepped(self, now_ms: int, message: Message, ready: Ready) -> None:
+        """The region took this message in."""
+        ...
+
+
 class Pump(Generic[T]):
     """Steps one life of a region and holds its output back until it may leave. `T`: whatever stands for who waits."""
 
-    def __init__(self, region: Region) -> None:
-        self.region = region
+    def __init__(self, region: Region, now_ms: int, journal: Journal | None = None) -> None:
+        self.region, self._journal = region, journal
+        if journal is not None:
+            journal.began(region, now_ms)
         self._next: Batch[T] = Batch()
         self._under_way: Batch[T] | None = None
 
@@ -56,6 +70,8 @@ class Pump(Generic[T]):
     def take(self, now_ms: int, message: Message, ticket: T | None = None) -> SolveRequest | None:
         """Step one message; a solve that it asks for may start at once, for a plan is only advice."""
         ready = self.region.step(now_ms, message)
+        if self._journal is not None:
+            self._journal.stepped(now_ms, message, ready)
         self._next.records.extend(ready.records)
         self._next.pushes.extend(ready.pushes)
         if ticket is not None or ready.records:

@@ -11,7 +11,7 @@ import structlog
 from actors.clock import ServerClock
 from actors.config import Limits
 from actors.outbox import Outboxes
-from actors.pump import Batch, Pump, Taken
+from actors.pump import Batch, Journal, Pump, Taken
 from actors.timing import Timings
 from domain.errors import InternalConflict, Overloaded, RegionUnavailable
 from domain.messages import (
@@ -57,10 +57,11 @@ class RegionShell:
         solve: Solve,
         send: SendPushes,
         on_death: Callable[[str], None],
+        journal: Journal | None = None,
     ) -> None:
         self.region_id = region_id
         self._store, self._policy, self._limits, self._clock = store, policy, limits, clock
-        self._solve, self._on_death = solve, on_death
+        self._solve, self._on_death, self._journal = solve, on_death, journal
         self._pump: Pump[Ticket] | None = None
         self._outboxes = Outboxes(send, self._gateway_lost, limits.gateway_outbox_limit)
         self._work = asyncio.Event()  # something may be appended
@@ -235,7 +236,7 @@ class RegionShell:
                 log.warning("region.restore_failed", region_id=self.region_id, error=type(error).__name__)
                 await asyncio.sleep(delay_s)
                 delay_s = min(delay_s * 2, 1.0)
-        self._pump = Pump(Region(image, self._policy, now_ms))
+        self._pump = Pump(Region(image, self._policy, now_ms), now_ms, self._journal)
         self._alarm.set()
         log.info("region.restored", region_id=self.region_id, epoch=image.epoch, tasks=len(image.tasks))
 

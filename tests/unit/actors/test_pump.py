@@ -18,7 +18,7 @@ class World:
 
     def __init__(self) -> None:
         self.store = MemoryStore()
-        self.pump: Pump[str] = Pump(Region(self.store.open_region_now(REGION, NOW), RegionPolicy(), NOW))
+        self.pump: Pump[str] = Pump(Region(self.store.open_region_now(REGION, NOW), RegionPolicy(), NOW), NOW)
         self.pump.take(NOW, attach("ann"), "attach")
         self.pump.take(NOW, seen({"ann": STORE_AT}), None)
         self.pump.take(NOW, put_order(self.store, 1, NOW), "opened")
