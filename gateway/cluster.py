@@ -1,34 +1,16 @@
-"""The deciders as Ray actors. This is the one file of the gateway that knows Ray."""
+"""Calls to Ray actors. This is the one file of the gateway that knows Ray."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
-import ray
 import ray.exceptions
-import structlog
 
 from actors.config import Config
 from actors.remote import Handles, NoSuchActor
-from domain.errors import InternalConflict, Overloaded, Refusal, RegionUnavailable, StoreUnavailable
-from domain.messages import Ask, Attach, Attached, DriversSeen, Message
-from domain.ops import OpsFrame
-from domain.order import OrderCommand
-from domain.records import Answer, Done, Json, Outcome, RecordRefused
-from gateway.backend import Notice
-from gateway.collector import Collector, Unavailable
-
-_log = structlog.stdlib.get_logger(__name__)
-
-T = TypeVar("T")
-
-PERSISTENCE = "persistence:0"
-POST_BATCH_LIMIT = 2_000  # messages to a region in one call
-# A region answers these in milliseconds; a longer wait means that it is busy or gone.
-SEEN_TIMEOUT_S = 5.0
-FRAME_TIMEOUT_S = 5.0
+from domain.errors import Overloaded, Refusal, RegionUnavailable, StoreUnavailable
+from gateway.actor_backend import ActorBackend
+from gateway.collector import Unavailable
 
 # Ray's ways of saying that an actor is not there at the moment, whatever became of the call.
 _GONE = (
@@ -42,8 +24,6 @@ _GONE = (
     ray.exceptions.TaskUnschedulableError,
     ray.exceptions.RpcError,
 )
-
-_Answered = Answer | Attached | None
 
 
 def translate(error: Exception) -> Exception:
@@ -59,109 +39,17 @@ def translate(error: Exception) -> Exception:
     return error
 
 
-class Cluster:
-    """`gateway.backend.Backend` over the actors of one namespace."""
+def connect(config: Config) -> ActorBackend:
+    """The deciders of the configuration's namespace."""
+    handles = Handles(config.namespace)
 
-    def __init__(self, config: Config) -> None:
-        limits = config.limits
-        self._handles = Handles(config.namespace)
-        self._regions: dict[str, Collector[Message, _Answered]] = {
-            region_id: Collector(
-                f"region {region_id}",
-                self._caller(f"region:{region_id}", "post"),
-                in_flight=1,
-                batch_limit=POST_BATCH_LIMIT,
-                queue_limit=limits.region_inbox_limit,
-                deadline_s=limits.region_call_deadline_s,
-            )
-            for region_id in config.regions
-        }
-        self._persistence: Collector[OrderCommand, Outcome] = Collector(
-            "the order store",
-            self._caller(PERSISTENCE, "append"),
-            in_flight=limits.append_in_flight,
-            batch_limit=limits.append_batch_limit,
-            queue_limit=limits.append_queue_limit,
-            deadline_s=limits.region_call_deadline_s,
-        )
-
-    async def decide(self, command: OrderCommand) -> Answer:
-        """See `Backend`. `InternalConflict` when the database refused the change."""
-        outcome = await self._persistence.ask(command)
-        if isinstance(outcome, Done):
-            return outcome.answer
-        if isinstance(outcome, RecordRefused):
-            _log.error(
-                "change refused by the database", order_id=command.order_id, constraint=outcome.constraint
-            )
-        raise InternalConflict()
-
-    async def ask(self, region_id: str, ask: Ask) -> Answer:
-        """See `Backend`."""
-        answer = await self._regions[region_id].ask(ask)
-        assert isinstance(answer, Answer)
-        return answer
-
-    async def attach(self, region_id: str, attach: Attach) -> Attached:
-        """See `Backend`."""
-        attached = await self._regions[region_id].ask(attach)
-        assert isinstance(attached, Attached)
-        return attached
-
-    def notify(self, region_id: str, notice: Notice) -> None:
-        """See `Backend`."""
+    async def call(name: str, method: str, *args: Any) -> Any:
         try:
-            self._regions[region_id].tell(notice)
-        except Overloaded:
-            _log.warning("notice dropped", region_id=region_id, notice=type(notice).__name__)
-
-    async def seen(self, region_id: str, batch: DriversSeen) -> int:
-        """See `Backend`."""
-        epoch: int = await self._once(region_id, SEEN_TIMEOUT_S, "seen", batch)
-        return epoch
-
-    async def frame(self, region_id: str) -> OpsFrame:
-        """See `Backend`."""
-        frame: OpsFrame = await self._once(region_id, FRAME_TIMEOUT_S, "frame")
-        return frame
-
-    async def stats(self, region_id: str) -> dict[str, Json]:
-        """See `Backend`."""
-        stats: dict[str, Json] = await self._once(region_id, FRAME_TIMEOUT_S, "stats")
-        return stats
-
-    async def _once(self, region_id: str, timeout_s: float, method: str, *args: Any) -> Any:
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await self._call(f"region:{region_id}", method, *args)
-        except (Unavailable, TimeoutError) as error:
-            raise RegionUnavailable(
-                f"Region {region_id} is not serving at the moment.", retry_after_s=1
-            ) from error
-
-    async def _call(self, name: str, method: str, *args: Any) -> Any:
-        """One call. `Unavailable` when the actor is not there; a `Refusal` that it raised comes as itself."""
-        try:
-            return await self._handles.call(name, method, *args)
+            return await handles.call(name, method, *args)
         except Exception as error:
             meaning = translate(error)
             if meaning is error:
                 raise
             raise meaning from error
 
-    def _caller(self, name: str, method: str) -> Callable[[list[Any]], Awaitable[Sequence[Any]]]:
-        async def call(batch: list[Any]) -> Sequence[Any]:
-            answers: Sequence[Any] = await self._call(name, method, batch)
-            return answers
-
-        return call
-
-    def retries(self) -> int:
-        """How many calls were repeated since the start."""
-        return self._persistence.retries + sum(collector.retries for collector in self._regions.values())
-
-    async def close(self) -> None:
-        """Give up what waits."""
-        for collector in self._regions.values():
-            await collector.close()
-        await self._persistence.close()
+    return ActorBackend(call, config.regions, config.limits)

@@ -48,7 +48,7 @@ class Collector(Generic[T, R]):
 
     At most `in_flight` calls are under way (1 keeps the order of items), at most `batch_limit` items in one, at most
     `queue_limit` waiting (`Overloaded` beyond). An item that is not answered within `deadline_s` of wall time gets
-    `RegionUnavailable`. Any other exception of `call` goes to every item of its batch.
+    `RegionUnavailable`. `chance` spreads the repeats. Any other exception of `call` goes to every item of its batch.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class Collector(Generic[T, R]):
         batch_limit: int,
         queue_limit: int,
         deadline_s: float,
+        chance: random.Random,
     ) -> None:
         self.name = name
         self._call = call
@@ -67,6 +68,7 @@ class Collector(Generic[T, R]):
         self._batch_limit = batch_limit
         self._queue_limit = queue_limit
         self._deadline_s = deadline_s
+        self._chance = chance
         self._queue: deque[_Item[T, R]] = deque()
         self._senders: set[asyncio.Task[None]] = set()
         self._sending = 0  # senders that will look at the queue again
@@ -141,7 +143,7 @@ class Collector(Generic[T, R]):
                     _log.warning(
                         "retrying", target=self.name, items=len(batch), attempts=attempts, reason=reason
                     )
-                await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))
+                await asyncio.sleep(backoff_s * self._chance.uniform(0.5, 1.0))
                 backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
                 now_s = loop.time()
                 batch = [item for item in batch if item.is_wanted and item.deadline_s > now_s]

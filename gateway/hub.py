@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from domain.messages import Kick, Push
@@ -30,10 +30,16 @@ class Socket(Protocol):
         ...
 
 
+def wall_us() -> int:
+    """Wall time in microseconds since the Unix epoch."""
+    return time.time_ns() // 1000
+
+
 class Hub:
     """One socket a driver. Sessions rise with time, over gateways and restarts as well."""
 
-    def __init__(self) -> None:
+    def __init__(self, now_us: Callable[[], int] = wall_us) -> None:
+        self._now_us = now_us
         self._sockets: dict[str, Socket] = {}
         self._last_session = 0
         self.pushed = 0
@@ -43,8 +49,8 @@ class Hub:
         return len(self._sockets)
 
     def next_session(self) -> int:
-        """Wall time in microseconds, or one more than the last where the clock stood or went back."""
-        self._last_session = max(time.time_ns() // 1000, self._last_session + 1)
+        """The time in microseconds, or one more than the last where the clock stood or went back."""
+        self._last_session = max(self._now_us(), self._last_session + 1)
         return self._last_session
 
     def add(self, socket: Socket) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 
 import numpy as np
@@ -31,7 +30,7 @@ class State(Struct, frozen=True):
     lat: float
     lng: float
     on_duty: bool
-    at_s: float  # monotonic seconds of the gateway
+    at_s: float  # seconds of the gateway's event loop
 
 
 def columns(gateway_id: str, states: list[State]) -> DriversSeen:
@@ -122,7 +121,7 @@ class Pings:
                 self._start(region_id, [])
 
     def _start(self, region_id: str, batch: list[State]) -> None:
-        self._called_s[region_id] = time.monotonic()
+        self._called_s[region_id] = asyncio.get_running_loop().time()
         self._under_way[region_id] = asyncio.create_task(self._send_alone(region_id, batch))
 
     async def _send_alone(self, region_id: str, batch: list[State]) -> None:
@@ -169,11 +168,11 @@ class Pings:
 
     async def run(self) -> None:
         """Flush for ever."""
-        forget_at_s = 0.0
+        loop, forget_at_s = asyncio.get_running_loop(), 0.0
         while True:
             await asyncio.sleep(self._flush_s)
             self.flush()
-            self.knock(time.monotonic())
-            if (now_s := time.monotonic()) >= forget_at_s:
+            self.knock(loop.time())
+            if (now_s := loop.time()) >= forget_at_s:
                 self.forget(now_s)
                 forget_at_s = now_s + self._keep_s / 4

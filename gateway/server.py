@@ -14,8 +14,9 @@ from actors.config import Config, load_config
 from actors.logs import configure
 from actors.vendors import identity_vendor, payment_vendor
 from domain.messages import Kick, Push
+from gateway.actor_backend import ActorBackend
 from gateway.app import build_app
-from gateway.cluster import Cluster
+from gateway.cluster import connect
 from gateway.connection import CLOSE_RESTARTING
 from gateway.services import Services, assemble
 from persistence.reads import Reads
@@ -42,7 +43,7 @@ class GatewayServer:
     def __init__(self, name: str) -> None:
         self.name = name
         self.services: Services | None = None
-        self._cluster: Cluster | None = None
+        self._cluster: ActorBackend | None = None
         self._server: _Uvicorn | None = None
         self._serving: asyncio.Task[None] | None = None
         self._flushing: asyncio.Task[None] | None = None
@@ -62,7 +63,7 @@ class GatewayServer:
                 statement_timeout_s=config.limits.db_statement_timeout_s,
                 connect_timeout_s=config.limits.db_connect_timeout_s,
             )
-            self._cluster = Cluster(config)
+            self._cluster = connect(config)
             self.services = assemble(
                 config,
                 self.name,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from actors.config import Config
 from domain.errors import NotFound
@@ -11,7 +14,7 @@ from domain.markets import MARKETS
 from domain.ports import IdentityVendor, PaymentVendor
 from gateway.auth import Passwords, Tokens
 from gateway.backend import Backend, ReadSide
-from gateway.hub import Hub
+from gateway.hub import Hub, wall_us
 from gateway.metrics import Metrics
 from gateway.opsfeed import Feeds
 from gateway.pings import Pings
@@ -37,6 +40,12 @@ class Services:
     passwords: Passwords
     metrics: Metrics
     open_sockets: set[DriverSocket] = field(default_factory=set)
+    now_us: Callable[[], int] = wall_us
+    chance: random.Random = field(default_factory=random.SystemRandom)
+
+    def new_id(self) -> str:
+        """A random UUID for something that comes into being."""
+        return str(UUID(int=self.chance.getrandbits(128), version=4))
 
     def region(self, region_id: str) -> str:
         """The region's id if this server serves it, else `NotFound`."""
@@ -72,9 +81,11 @@ def assemble(
     reads: ReadSide,
     identity: IdentityVendor,
     payment: PaymentVendor,
+    now_us: Callable[[], int] = wall_us,
+    chance: random.Random | None = None,
 ) -> Services:
-    """Put the parts of one gateway together."""
-    hub, metrics = Hub(), Metrics()
+    """Put the parts of one gateway together. `now_us` numbers sessions, `chance` makes ids."""
+    hub, metrics = Hub(now_us), Metrics()
 
     def region_began_anew(region_id: str) -> None:
         # Those with a known position are told by it; the others have no other way.
@@ -102,6 +113,8 @@ def assemble(
         tokens=Tokens(config.jwt_secret, config.jwt_ttl_s),
         passwords=Passwords(),
         metrics=metrics,
+        now_us=now_us,
+        chance=chance or random.SystemRandom(),
     )
     metrics.gauge("doorstep_ws_sockets", "Driver sockets open", lambda: len(services.open_sockets))
     metrics.gauge("doorstep_pings_sent", "Positions handed to regions since the start", lambda: pings.sent)

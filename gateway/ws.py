@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Coroutine
 from typing import Any
 
@@ -280,9 +279,8 @@ class DriverSocket:
         if region_id != self.region_id:
             self._spawn(self._move_to(region_id))
         self._services.metrics.pings.inc()
-        pings.put(
-            State(self.driver_id, region_id, self.session, event.seq, lat, lng, on_duty, time.monotonic())
-        )
+        at_s = asyncio.get_running_loop().time()
+        pings.put(State(self.driver_id, region_id, self.session, event.seq, lat, lng, on_duty, at_s))
 
     async def _move_to(self, region_id: str) -> None:
         """The driver has driven into another market. A task that is still held keeps its region."""

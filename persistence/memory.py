@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -21,6 +21,7 @@ from domain.ports import Channel, Command
 from domain.records import (
     Done,
     DoorCheck,
+    Fenced,
     OfferRow,
     OrderBrief,
     OutboxEvent,
@@ -33,7 +34,7 @@ from domain.records import (
 )
 from persistence.guards import guard_check, guard_offer, guard_order, guard_task
 from persistence.image import ANSWERS_LIMIT, RECENT_LIMIT, RECENT_MS, counters
-from persistence.plan import ConstraintBroken, Head, Key, Plan, Rows, Unit, needs, plan
+from persistence.plan import ConstraintBroken, Head, Key, Plan, Rows, Unit, is_fenced, needs, plan
 
 log = logging.getLogger(__name__)
 
@@ -64,10 +65,24 @@ class _Tables(Struct):
     checks: dict[str, DoorCheck] = field(default_factory=dict)
 
 
-class MemoryStore:
-    """`domain.ports.Store` in memory. The `_now` methods are the same without `await`."""
+class Transaction(Struct, frozen=True):
+    """Commands decided on the rows as they were, not written yet. `planned` is None when a fact could not be written."""
 
-    def __init__(self) -> None:
+    commands: Sequence[Command]
+    planned: Plan | None
+
+
+class MemoryStore:
+    """`domain.ports.Store` in memory. The `_now` methods are the same without `await`.
+
+    `begin` and `commit` are the two halves of an append, for whoever wants others to come in between: where Postgres
+    would have them wait for a row's lock, the one that commits later finds its dossier entries' places taken, and
+    decides again.
+    """
+
+    def __init__(self, on_commit: Callable[[Plan], None] | None = None) -> None:
+        """`on_commit` hears of everything that was written, at once."""
+        self._on_commit = on_commit
         self.epochs: dict[str, int] = {}
         self.stores: dict[str, Store] = {}
         self.products: dict[str, Product] = {}
@@ -144,13 +159,41 @@ class MemoryStore:
             del self.answers[key]
         return len(old[:limit])
 
+    def begin(self, commands: Sequence[Command]) -> Transaction:
+        """Decide the commands on the rows of now."""
+        try:
+            return Transaction(commands, plan(commands, self._rows(commands)))
+        except ConstraintBroken:
+            return Transaction(commands, None)
+
+    def commit(self, transaction: Transaction) -> list[Outcome]:
+        """Write what was decided; where others came in between or a lock bites, each command anew and for itself."""
+        if transaction.planned is not None and self._is_current(transaction):
+            try:
+                self._write(transaction.planned)
+            except ConstraintBroken:
+                pass
+            else:
+                return transaction.planned.outcomes
+        return self.append_now(transaction.commands)
+
+    def _is_current(self, transaction: Transaction) -> bool:
+        """Whether no region has begun a new life and nobody has taken a key since the transaction began."""
+        planned = transaction.planned
+        assert planned is not None
+        return not any(key in self.answers for key in planned.own_keys) and all(
+            isinstance(outcome, Fenced) or not is_fenced(command, self.epochs)
+            for command, outcome in zip(transaction.commands, planned.outcomes, strict=True)
+            if isinstance(command, RegionRecords)
+        )
+
     def append_now(self, commands: Sequence[Command]) -> list[Outcome]:
         """Carry out each command for itself; one outcome each, in order."""
         return [self._one(command) for command in commands]
 
     def _one(self, command: Command) -> Outcome:
         try:
-            planned = plan([command], self._rows(command))
+            planned = plan([command], self._rows([command]))
             self._write(planned)
         except ConstraintBroken as error:
             if not isinstance(command, RegionRecords):
@@ -166,15 +209,15 @@ class MemoryStore:
         for n, record in enumerate(command.records):
             shorter = RegionRecords(command.region_id, command.epoch, command.records[: n + 1])
             try:
-                self._draft(plan([shorter], self._rows(shorter)).units)
+                self._draft(plan([shorter], self._rows([shorter])).units)
             except ConstraintBroken:
                 return record.record_id
         return command.records[-1].record_id
 
-    def _rows(self, command: Command) -> Rows:
-        need = needs([command])
+    def _rows(self, commands: Sequence[Command]) -> Rows:
+        need = needs(commands)
         return Rows(
-            epochs=self.epochs,
+            epochs=_pick(self.epochs, need.regions),
             orders=_pick(self._tables.orders, need.orders),
             stores=_pick(self.stores, need.stores),
             products=_pick(self.products, need.products),
@@ -185,6 +228,7 @@ class MemoryStore:
 
     def _write(self, planned: Plan) -> None:
         drafts = self._draft(planned.units)
+        self._places_are_free(planned.entries)
         for draft in drafts:
             draft.commit()
         _, tasks, offers, checks = drafts
@@ -209,6 +253,14 @@ class MemoryStore:
             )
         for stored, region_id in planned.answers:
             self.answers.setdefault((stored.scope, stored.key), (stored, region_id))
+        if self._on_commit is not None:
+            self._on_commit(planned)
+
+    def _places_are_free(self, entries: Iterable[Entry]) -> None:
+        """The dossier's primary key: an order has one event of each number."""
+        for entry in entries:
+            if entry.seq <= len(self.dossiers.get(entry.order_id, ())):
+                raise ConstraintBroken("pk_dossier_events")
 
     def _draft(
         self, units: Iterable[Unit]

@@ -6,7 +6,7 @@ Commands are taken in order on a working copy of the rows, so several commands f
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -162,10 +162,14 @@ def plan(commands: Sequence[Command], rows: Rows) -> Plan:
 # -- a region's facts -------------------------------------------------------------------------------------------------
 
 
+def is_fenced(command: RegionRecords, epochs: Mapping[str, int]) -> bool:
+    """Whether the records come from another life of the region than the present one."""
+    return command.epoch != epochs.get(command.region_id, 0)
+
+
 def _region(command: RegionRecords, rows: Rows, result: Plan) -> Outcome:
-    current = rows.epochs.get(command.region_id, 0)
-    if command.epoch != current:
-        return Fenced(current)
+    if is_fenced(command, rows.epochs):
+        return Fenced(rows.epochs.get(command.region_id, 0))
     for record in command.records:
         _record(command.region_id, record, rows, result)
     return Done(Answer())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import asyncio
 
 from fastapi import APIRouter
 from starlette.responses import Response
@@ -59,8 +59,8 @@ async def duty(driver_id: Uid, body: Duty, driver: Driver, _: Mutation, services
         socket.sighted(lat, lng, body.on)
     else:
         # No socket, no session: the time numbers these, and any socket's word counts for more.
-        seq = time.time_ns() // 1_000_000
-        services.pings.put(State(driver.id, region_id, 0, seq, lat, lng, body.on, time.monotonic()))
+        seq, at_s = services.now_us() // 1000, asyncio.get_running_loop().time()
+        services.pings.put(State(driver.id, region_id, 0, seq, lat, lng, body.on, at_s))
     return json_response({"driver_id": driver.id, "on": body.on, "region_id": region_id})
 
 

@@ -175,7 +175,7 @@ async def act(
         if body.action == "accept":
             policy = services.config.policy
             step = MerchantAccept(
-                task_id=str(uuid4()),
+                task_id=services.new_id(),
                 prep_s=None if body.prep_minutes is None else body.prep_minutes * 60,
                 default_prep_s=policy.prep_s,
                 promise_s=policy.promise_s,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from uuid import uuid4
-
 from fastapi import APIRouter
 from starlette.responses import Response
 
@@ -54,7 +52,7 @@ async def create(body: NewOrder, customer: Customer, call: Mutation, services: P
         dropoff_lng=body.dropoff.lng,
         dropoff_address=body.dropoff.address,
     )
-    command = call.command(str(uuid4()), services.config.clock.now_ms(), action)
+    command = call.command(services.new_id(), services.config.clock.now_ms(), action)
     return await once(services, call, lambda: services.backend.decide(command), 201)
 
 

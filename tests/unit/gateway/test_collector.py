@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Sequence
 
 import pytest
@@ -50,6 +51,7 @@ def make(
         batch_limit=batch_limit,
         queue_limit=queue_limit,
         deadline_s=deadline_s,
+        chance=random.Random(1),
     )
 
 
@@ -139,7 +141,7 @@ async def test_a_wrong_number_of_answers_is_an_error_not_a_mix_up() -> None:
         return [1] * (len(batch) + 1)
 
     collector: Collector[int, int] = Collector(
-        "x", call, in_flight=1, batch_limit=9, queue_limit=9, deadline_s=1.0
+        "x", call, in_flight=1, batch_limit=9, queue_limit=9, deadline_s=1.0, chance=random.Random(1)
     )
     with pytest.raises(RuntimeError):
         await collector.ask(1)

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 from fastapi import FastAPI
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from actors.clock import ServerClock
 from actors.config import Config, Limits
 from actors.region import RegionShell
-from domain.dossier import GENESIS, Entry
-from domain.errors import EmailTaken, NotFound
-from domain.lifecycle import TASK_ENDED, TASK_HELD, OfferStatus, OrderStatus, Role, TaskKind
+from domain.lifecycle import Role
 from domain.messages import Ask, Attach, Attached, DriversSeen, Kick, Push, TaskOpened
 from domain.ops import OpsFrame
 from domain.order import OrderCommand
-from domain.order import Product as OrderProduct
-from domain.order import Store as OrderStore
 from domain.policy import RegionPolicy
 from domain.protocol import SUBPROTOCOL
-from domain.records import Answer, Done, Json, StoredAnswer, TaskRow
+from domain.records import Answer, Done, Json
 from domain.solve import Plan, SolveRequest
 from gateway.app import build_app
 from gateway.backend import Notice
@@ -33,7 +29,8 @@ from gateway.services import Services, assemble
 from integrations.identity.fake import FakeIdentity
 from integrations.payment.fake import FakePayment
 from persistence.memory import MemoryStore
-from persistence.views import Cursor, DriverWork, OrderPage, OrderRow, Product, Store, User
+from persistence.memory_reads import MemoryReads
+from persistence.views import User
 from solver.registry import solve
 
 REGION = "tx-dfw"
@@ -61,135 +58,6 @@ def make_config(**changes: Any) -> Config:
         limits=Limits(ping_flush_s=0.01, vendor_timeout_s=0.1, ops_frame_s=0.01, ws_hello_timeout_s=0.3),
     )
     return replace(config, **changes)
-
-
-class MemoryReads:
-    """`gateway.backend.ReadSide` over a `MemoryStore`."""
-
-    def __init__(self, store: MemoryStore) -> None:
-        self.memory = store
-        self.users: dict[str, User] = {}
-        self.shops: dict[str, Store] = {}
-        self.goods: dict[str, Product] = {}
-
-    async def user(self, user_id: str) -> User | None:
-        return self.users.get(user_id)
-
-    async def user_by_email(self, email: str) -> User | None:
-        return next((user for user in self.users.values() if user.email == email.lower()), None)
-
-    async def add_user(self, user: User) -> None:
-        if user.user_id in self.users or await self.user_by_email(user.email):
-            raise EmailTaken()
-        self.users[user.user_id] = user
-
-    async def store(self, store_id: str) -> Store | None:
-        return self.shops.get(store_id)
-
-    async def stores(self, *, merchant_id: str | None = None, region_id: str | None = None) -> list[Store]:
-        return [
-            store
-            for store in self.shops.values()
-            if merchant_id in (None, store.merchant_id) and region_id in (None, store.region_id)
-        ]
-
-    async def add_store(self, store: Store) -> None:
-        if store.merchant_id not in self.users:
-            raise NotFound()
-        self.shops.setdefault(store.store_id, store)
-        fields = {name: getattr(store, name) for name in OrderStore.__struct_fields__}
-        self.memory.add_store(OrderStore(**fields))
-
-    async def products(self, store_id: str) -> list[Product]:
-        return [product for product in self.goods.values() if product.store_id == store_id]
-
-    async def add_products(self, products: Collection[Product]) -> None:
-        for product in products:
-            self.goods.setdefault(product.product_id, product)
-            fields = {name: getattr(product, name) for name in OrderProduct.__struct_fields__}
-            self.memory.products[product.product_id] = OrderProduct(**fields)
-
-    async def order(self, order_id: str) -> OrderRow | None:
-        order = self.memory.order(order_id)
-        if order is None:
-            return None
-        return OrderRow(**asdict(order), updated_ms=order.created_ms, dossier_seq=1, dossier_hash=GENESIS)
-
-    async def orders(
-        self,
-        *,
-        customer_id: str | None = None,
-        merchant_id: str | None = None,
-        driver_id: str | None = None,
-        region_id: str | None = None,
-        status: Collection[OrderStatus] = (),
-        from_ms: int | None = None,
-        before_ms: int | None = None,
-        cursor: Cursor | None = None,
-        limit: int = 50,
-    ) -> OrderPage:
-        found = []
-        for order_id in self.memory.orders:
-            order = await self.order(order_id)
-            assert order is not None
-            drivers = await self.drivers_of(order_id)
-            if (
-                customer_id in (None, order.customer_id)
-                and merchant_id in (None, order.merchant_id)
-                and (driver_id is None or driver_id in drivers)
-                and (not status or order.status in status)
-                and (from_ms is None or order.created_ms >= from_ms)
-                and (before_ms is None or order.created_ms < before_ms)
-                and (
-                    cursor is None
-                    or (order.created_ms, order.order_id) < (cursor.created_ms, cursor.order_id)
-                )
-            ):
-                found.append(order)
-        found.sort(key=lambda order: (order.created_ms, order.order_id), reverse=True)
-        page = found[:limit]
-        last = Cursor(page[-1].created_ms, page[-1].order_id) if len(found) > limit else None
-        return OrderPage(page, last)
-
-    async def dossier(self, order_id: str) -> list[Entry]:
-        return self.memory.dossier(order_id)
-
-    async def task(self, task_id: str) -> TaskRow | None:
-        return self.memory.tasks.get(task_id)
-
-    async def _tasks_of(self, order_id: str) -> list[TaskRow]:
-        return [task for task in self.memory.tasks.values() if task.order_id == order_id]
-
-    async def drivers_of(self, order_id: str) -> set[str]:
-        return {task.driver_id for task in await self._tasks_of(order_id) if task.driver_id}
-
-    async def holder_of(self, order_id: str) -> str | None:
-        held = [
-            t for t in await self._tasks_of(order_id) if t.kind is TaskKind.DELIVERY and t.status in TASK_HELD
-        ]
-        return held[0].driver_id if held else None
-
-    async def driver_snapshot(self, driver_id: str) -> DriverWork:
-        offers = [
-            offer
-            for offer in self.memory.offers.values()
-            if offer.driver_id == driver_id and offer.status is OfferStatus.OFFERED
-        ]
-        offered = [self.memory.tasks[task_id] for offer in offers for task_id in offer.task_ids]
-        held = [t for t in self.memory.tasks.values() if t.driver_id == driver_id and t.status in TASK_HELD]
-        return DriverWork(offers, offered, held)
-
-    async def driver_region(self, driver_id: str) -> str | None:
-        work = await self.driver_snapshot(driver_id)
-        tasks = [*work.tasks, *work.offered_tasks]
-        return next((task.region_id for task in tasks if task.status not in TASK_ENDED), None)
-
-    async def stored_answer(self, scope: str, key: str) -> StoredAnswer | None:
-        found = self.memory.answers.get((scope, key))
-        return found[0] if found else None
-
-    async def regions(self) -> dict[str, int]:
-        return dict(self.memory.epochs)
 
 
 async def _solve(request: SolveRequest) -> Plan:
