@@ -12,8 +12,12 @@ CALL_LIMIT = 2_000  # pushes in one call, to keep its argument below about 100 k
 
 
 class Outboxes:
-    """`send(gateway_id, pushes)` carries one batch out; when it fails, or more than `limit` wait, `lost(gateway_id)` is
-    called and what waited is dropped: the region keeps every push until acknowledged and sends it again."""
+    """`send(gateway_id, pushes)` carries one batch out. When it fails, what waits is dropped and `lost(gateway_id)` is
+    called: the region keeps every push until acknowledged and sends it again.
+
+    Beyond `limit` waiting pushes the newest are dropped, and `lost` is called once those before them are out: told at
+    once, the region would send everything again into an outbox that is still full, for ever.
+    """
 
     def __init__(
         self,
@@ -24,13 +28,14 @@ class Outboxes:
         self._send, self._lost, self._limit = send, lost, limit
         self._waiting: dict[str, deque[Push | Kick]] = {}
         self._senders: dict[str, asyncio.Task[None]] = {}
+        self._overflowed: set[str] = set()
 
     def put(self, gateway_id: str, push: Push | Kick) -> None:
         waiting = self._waiting.setdefault(gateway_id, deque())
-        waiting.append(push)
-        if len(waiting) > self._limit:
-            waiting.clear()
-            self._lost(gateway_id)
+        if len(waiting) < self._limit:
+            waiting.append(push)
+        else:
+            self._overflowed.add(gateway_id)
         if gateway_id not in self._senders:
             self._senders[gateway_id] = asyncio.ensure_future(self._drain(gateway_id))
 
@@ -42,9 +47,12 @@ class Outboxes:
                 await self._send(gateway_id, batch)
         except Exception:
             waiting.clear()
-            self._lost(gateway_id)
+            self._overflowed.add(gateway_id)
         finally:
             del self._senders[gateway_id]
+        if gateway_id in self._overflowed:
+            self._overflowed.discard(gateway_id)
+            self._lost(gateway_id)
 
     async def stop(self) -> None:
         """Wait for what is under way."""

@@ -15,7 +15,7 @@ from typing import Generic, Protocol, TypeVar
 
 from msgspec import Struct, field
 
-from domain.messages import Attached, Kick, Message, Push, Ready
+from domain.messages import Ask, Attached, Kick, Message, Push, Ready
 from domain.records import Answer, Record
 from domain.region import Region
 from domain.solve import SolveRequest
@@ -96,10 +96,19 @@ class Pump(Generic[T]):
     def abandoned(self, record_id: str | None = None) -> tuple[list[Taken[T]], list[Taken[T]]]:
         """This life of the region is over, because its last append failed.
 
-        Returns the messages that made the record of that id (the store refused it), and all others whose outcome has
-        not left, in order, to be stepped on a restored region.
+        Returns the messages that made the record of that id (the store refused it) with their repeats, and all others
+        whose outcome has not left, in order, to be stepped on a restored region. A repeat stepped there would be
+        decided anew, and might be granted to somebody who was just told that nothing was done.
         """
         under_way = self._under_way.taken if self._under_way else []
         taken = under_way + self._next.taken
-        culprits = [one for one in taken if record_id in one.record_ids]
-        return culprits, [one for one in taken if record_id not in one.record_ids]
+        requests = {_request(one.message) for one in taken if record_id in one.record_ids} - {None}
+        culprits = [
+            one for one in taken if record_id in one.record_ids or _request(one.message) in requests
+        ]
+        return culprits, [one for one in taken if one not in culprits]
+
+
+def _request(message: Message) -> tuple[str, str] | None:
+    """The id of a request."""
+    return (message.scope, message.key) if isinstance(message, Ask) else None

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import structlog
 
 from actors.config import Limits
-from domain.errors import InternalConflict, Overloaded, RegionUnavailable
+from domain.errors import InternalConflict, Overloaded, RegionUnavailable, StoreUnavailable
 from domain.messages import Ask, Attach, Attached, DriversSeen, Message
 from domain.ops import OpsFrame
 from domain.order import OrderCommand
@@ -110,7 +110,7 @@ class ActorBackend:
     async def _once(self, region_id: str, timeout_s: float, method: str, *args: Any) -> Any:
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._call(f"region:{region_id}", method, *args)
+                return await self._attempt(f"region:{region_id}", method, *args)
         except (Unavailable, TimeoutError) as error:
             raise RegionUnavailable(
                 f"Region {region_id} is not serving at the moment.", retry_after_s=1
@@ -118,10 +118,17 @@ class ActorBackend:
 
     def _caller(self, name: str, method: str) -> Callable[[list[Any]], Awaitable[Sequence[Any]]]:
         async def call(batch: list[Any]) -> Sequence[Any]:
-            answers: Sequence[Any] = await self._call(name, method, batch)
+            answers: Sequence[Any] = await self._attempt(name, method, batch)
             return answers
 
         return call
+
+    async def _attempt(self, name: str, method: str, *args: Any) -> Any:
+        """One call; an actor that says of itself that it cannot serve now is as good as not there."""
+        try:
+            return await self._call(name, method, *args)
+        except (RegionUnavailable, StoreUnavailable) as error:
+            raise Unavailable(error.detail) from error
 
     def retries(self) -> int:
         """How many calls were repeated since the start."""

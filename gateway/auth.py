@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import cached_property
 from typing import Annotated, TypeVar
 
 import jwt
@@ -69,8 +70,11 @@ class Passwords:
         self._hasher = PasswordHasher(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=LANES)
         self._slots = asyncio.Semaphore(HASHES_AT_ONCE)
         self._waiting = 0
-        # Verified against when there is no such account, so that the time taken tells nothing.
-        self._nobody = self._hasher.hash("nobody")
+
+    @cached_property
+    def _nobody(self) -> str:
+        """Verified against when there is no such account, so that the time taken tells nothing."""
+        return self._hasher.hash("nobody")
 
     async def hash(self, password: str) -> str:
         """The hash to store."""

@@ -8,7 +8,7 @@ import ray.exceptions
 
 from actors.config import Config
 from actors.remote import Handles, NoSuchActor
-from domain.errors import Overloaded, Refusal, RegionUnavailable, StoreUnavailable
+from domain.errors import Overloaded, Refusal
 from gateway.actor_backend import ActorBackend
 from gateway.collector import Unavailable
 
@@ -28,8 +28,6 @@ _GONE = (
 
 def translate(error: Exception) -> Exception:
     """What an exception of a call to an actor means here: `Unavailable` is worth another try, the rest is not."""
-    if isinstance(error, RegionUnavailable | StoreUnavailable):
-        return Unavailable(error.detail)
     if isinstance(error, Refusal):
         return error
     if isinstance(error, _GONE):

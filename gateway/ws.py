@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Coroutine, MutableMapping
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -51,10 +51,22 @@ async def drivers_ws(ws: WebSocket) -> None:
     await DriverSocket(ws, services).run()
 
 
+class Wire(Protocol):
+    """What a socket is read from and written to; Starlette's `WebSocket` once it is accepted."""
+
+    async def receive(self) -> MutableMapping[str, Any]:
+        """The next ASGI message."""
+        ...
+
+    async def send_text(self, data: str) -> None: ...
+
+    async def close(self, code: int = 1000, reason: str | None = None) -> None: ...
+
+
 class DriverSocket:
     """One open socket. `driver_id` is empty until the hello was taken."""
 
-    def __init__(self, ws: WebSocket, services: Services) -> None:
+    def __init__(self, ws: Wire, services: Services) -> None:
         limits = services.config.limits
         self.driver_id = ""
         self.region_id = services.config.regions[0]

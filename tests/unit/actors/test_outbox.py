@@ -98,7 +98,8 @@ async def test_too_many_waiting_are_dropped_and_the_gateway_reported_lost() -> N
     await until(lambda: len(gateways.calls) == 1)
     for n in range(1, 6):
         boxes.put("g0", push(n))
-    assert gateways.lost == ["g0"]
+    assert gateways.lost == []  # told while its outbox is full, the region would fill it again
     gateways.gate.set()
     await boxes.stop()
-    assert gateways.got["g0"] == [0, 5]
+    assert gateways.got["g0"] == [0, 1, 2, 3]
+    assert gateways.lost == ["g0"]

@@ -1,0 +1,309 @@
+"""What must hold whatever happens, looked at from outside after every step of a simulated world.
+
+The checker believes nobody: it hears each commit, each step of a region, each frame on a driver's phone, each REST answer
+and each published event, keeps books of its own, and notes the first thing that does not fit. `quiet` then compares
+everybody's picture with the database once the weather has cleared.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from msgspec import Struct
+
+from domain import protocol as wire
+from domain.dossier import GENESIS, verify
+from domain.errors import InternalConflict
+from domain.lifecycle import TASK_ENDED, TASK_HELD, OfferStatus, OrderStatus, TaskKind, TaskStatus
+from domain.messages import Message, Ready, Tick
+from domain.ops import COUNTERS
+from domain.ports import Channel
+from domain.records import OfferRow, OutboxEvent, TaskRow
+from domain.region import Region
+from domain.waiting import Waiting, why_open
+from persistence.image import counters
+from persistence.memory import MemoryStore
+from persistence.plan import Plan
+from sim.personas import Door
+
+ENDED = frozenset(
+    {OrderStatus.CLOSED, OrderStatus.CANCELLED, OrderStatus.REJECTED, OrderStatus.RETURNED}
+)
+# Before a merchant took it on, an order may be left lying by its customer.
+UNBOUND = frozenset({OrderStatus.DRAFT, OrderStatus.AGE_VERIFIED, OrderStatus.PAYMENT_AUTHORIZED})
+LATE_TICK_MS = 5_000  # server time by which a region may miss a deadline of its own
+
+
+class Violation(Struct, frozen=True):
+    """A promise that was broken: its name, and what was seen."""
+
+    rule: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.what}"
+
+
+class Checker:
+    """`violation` is the first promise that was seen broken, None while all hold."""
+
+    def __init__(
+        self, door: Callable[[str], Door], offer_ttl_ms: int, may_refuse: Callable[[], bool]
+    ) -> None:
+        """`may_refuse`: whether the database has refused something by our own will."""
+        self.violation: Violation | None = None
+        self.memory = MemoryStore(self.committed)
+        self.saw: Counter[str] = Counter()
+        self.excused_regions: set[int] = set()  # epochs whose clock was stopped or set: late through no fault of theirs
+        self._door, self._offer_ttl_ms, self._may_refuse = door, offer_ttl_ms, may_refuse
+        self._heads: dict[str, tuple[int, bytes]] = {}
+        self._was: set[tuple[str, TaskStatus, str | None]] = set()  # every state of a task that was ever durable
+        self._offer_was: set[tuple[str, OfferStatus]] = set()
+        self._granted: dict[tuple[str, str], Any] = {}  # request -> what it was granted
+        self._won: dict[str, tuple[str, tuple[str, ...]]] = {}  # offer -> driver and tasks, as answered
+        self._published: dict[int, tuple[str, int]] = {}
+        self._outbox: dict[int, tuple[str, int]] = {}  # committed events: id -> order, seq
+
+    def broken(self, rule: str, what: str) -> None:
+        """Note that a promise was broken; the first one counts."""
+        if self.violation is None:
+            self.violation = Violation(rule, what)
+
+    def must(self, holds: bool, rule: str, what: Callable[[], str] | str) -> None:
+        """A promise."""
+        if not holds:
+            self.broken(rule, what if isinstance(what, str) else what())
+
+    # -- the database -------------------------------------------------------------------------------------------------
+
+    def committed(self, planned: Plan) -> None:
+        """A transaction has become durable."""
+        for entry in planned.entries:
+            seq, head = self._heads.get(entry.order_id, (0, GENESIS))
+            fits = entry.seq == seq + 1 and entry.prev_hash == head
+            self.must(fits, "dossier", f"event {entry.seq} of {entry.order_id} does not follow event {seq}")
+            self._heads[entry.order_id] = entry.seq, entry.hash
+            self.saw[entry.type] += 1
+        self._outbox_rows(planned)
+        for unit in planned.units:
+            for offer in unit.offers:
+                self._offer_row(offer)
+            for task in unit.tasks:
+                self._task_row(task)
+            for write in unit.orders:
+                if write.head.order.status is OrderStatus.DELIVERED:
+                    self._delivered(write.head.order.order_id)
+
+    def _outbox_rows(self, planned: Plan) -> None:
+        for_bus = [row for row in planned.outbox if row.channel is Channel.BUS]
+        told = [(row.order_id, row.payload["seq"]) for row in for_bus]
+        made = [(entry.order_id, entry.seq) for entry in planned.entries]
+        self.must(told == made, "outbox", lambda: f"{made} happened, {told} is to be published")
+        newest = list(self.memory.outbox[Channel.BUS].values())[-len(for_bus) :] if for_bus else []
+        for event in newest:
+            self._outbox[event.event_id] = event.order_id, event.payload["seq"]
+
+    def _offer_row(self, offer: OfferRow) -> None:
+        self._offer_was.add((offer.offer_id, offer.status))
+        self.saw[f"offer {offer.status}"] += 1
+        name = f"offer {offer.offer_id} to {offer.driver_id}"
+        if offer.status is OfferStatus.OFFERED:
+            standing = offer.expires_ms - offer.made_ms
+            self.must(standing == self._offer_ttl_ms, "ttl", f"{name} stands for {standing} ms")
+            held = [t for t in self._tasks_of(offer.driver_id) if t.status in TASK_HELD]
+            back = [task.task_id for task in held if task.kind is TaskKind.RETURN]
+            self.must(not back, "return first", lambda: f"{name} while {back[0]} is to be returned")
+            self.must(not held, "one at a time", lambda: f"{name}, who holds {held[0].task_id}")
+            others = [
+                other.offer_id
+                for other in self.memory.offers.values()
+                if other.driver_id == offer.driver_id
+                and other.status is OfferStatus.OFFERED
+                and other.offer_id != offer.offer_id
+            ]
+            self.must(not others, "one at a time", lambda: f"{name}, who has {others[0]} open")
+        elif offer.status is OfferStatus.ACCEPTED:
+            in_time = offer.closed_ms is not None and offer.closed_ms < offer.expires_ms
+            self.must(in_time, "ttl", f"{name} was accepted after its end")
+
+    def _task_row(self, task: TaskRow) -> None:
+        state = task.task_id, task.status, task.driver_id
+        if state not in self._was:
+            self._was.add(state)
+            self.saw[f"task {task.kind} {task.status}"] += 1
+
+    def _tasks_of(self, driver_id: str) -> list[TaskRow]:
+        return [task for task in self.memory.tasks.values() if task.driver_id == driver_id]
+
+    def _delivered(self, order_id: str) -> None:
+        task = next(
+            (
+                task
+                for task in self.memory.tasks.values()
+                if task.order_id == order_id and task.kind is TaskKind.DELIVERY
+                and task.status in (TaskStatus.AT_DROPOFF, TaskStatus.DONE)
+            ),
+            None,
+        )  # fmt: skip
+        passed = task is not None and any(
+            check.passed and check.order_id == order_id and check.driver_id == task.driver_id
+            for check in self.memory.checks.values()
+        )
+        self.must(passed, "door gate", f"{order_id} was delivered without its holder's passed check")
+        door = self._door(order_id)
+        self.must(door is Door.PASS, "door gate", f"{order_id} was delivered to {door}")
+
+    # -- the region ---------------------------------------------------------------------------------------------------
+
+    def stepped(self, region: Region, now_ms: int, message: Message, ready: Ready) -> None:
+        """A region took a message in."""
+        jobs, offers = region.jobs, region.offers
+        for offer_id, offer in offers.items():
+            self.must(region.offered.get(offer.driver_id) == offer_id, "memory", f"{offer_id} is half there")
+            for task_id in offer.task_ids:
+                job = jobs.get(task_id)
+                fits = job is not None and job.task.offer_id == offer_id
+                self.must(fits, "memory", f"{offer_id} offers {task_id}, which does not know of it")
+        self.must(len(region.offered) == len(offers), "memory", "a driver has an offer that is not there")
+        for task_id, job in jobs.items():
+            status = job.task.status
+            self.must(
+                (task_id in region.open) == (status is TaskStatus.OPEN),
+                "memory",
+                f"{task_id} is {status} and {'' if task_id in region.open else 'not '}among the open ones",
+            )
+            if job.held_by is not None:
+                held = task_id in region.held.get(job.held_by, ())
+                self.must(held, "memory", f"{task_id} is not among what {job.held_by} holds")
+            self.must(status not in TASK_ENDED, "memory", f"{task_id} has ended and is still there")
+        due_ms = region.next_deadline()
+        if isinstance(message, Tick):
+            late = [offer.offer_id for offer in offers.values() if offer.expires_ms <= now_ms]
+            self.must(not late, "ttl", lambda: f"{late[0]} outlives its end")
+        elif due_ms is not None and region.epoch not in self.excused_regions:
+            late_ms = now_ms - due_ms
+            self.must(late_ms < LATE_TICK_MS, "deadline", f"a deadline is {late_ms} ms late")
+        for task_id in region.open:
+            why = why_open(region, jobs[task_id], now_ms)
+            self.must(why is not Waiting.UNEXPLAINED, "reason", f"{task_id} waits and nobody knows why")
+
+    # -- drivers, customers, merchants --------------------------------------------------------------------------------
+
+    def heard(self, driver_id: str, frame: wire.ServerFrame) -> None:
+        """A frame reached a driver's phone: what it says must be durable."""
+        self.saw[f"frame {frame.__struct_config__.tag}"] += 1
+        if isinstance(frame, wire.Welcome):
+            for view in frame.snapshot.tasks:
+                self._is_durable(view.task_id, view.status, driver_id)
+            for offer in frame.snapshot.offers:
+                self._offer_is_durable(offer.offer_id, OfferStatus.OFFERED)
+        elif isinstance(frame, wire.Offer):
+            self._offer_is_durable(frame.offer_id, OfferStatus.OFFERED)
+        elif isinstance(frame, wire.OfferExpired):
+            self._offer_is_durable(frame.offer_id, OfferStatus.EXPIRED)
+        elif isinstance(frame, wire.OfferRevoked):
+            self._offer_is_durable(frame.offer_id, OfferStatus.REVOKED)
+        elif isinstance(frame, wire.OfferRejected):
+            self._offer_is_durable(frame.offer_id, OfferStatus.REJECTED)
+        elif isinstance(frame, wire.TaskUpdated):
+            self._is_durable(frame.task.task_id, frame.task.status, driver_id)
+        elif isinstance(frame, wire.OfferAccepted):
+            self._accepted(driver_id, frame.offer_id, tuple(view.task_id for view in frame.tasks))
+
+    def _is_durable(self, task_id: str, status: str, driver_id: str) -> None:
+        known = (task_id, TaskStatus(status), driver_id) in self._was
+        self.must(known, "durable first", f"{driver_id} was told that {task_id} is {status}")
+
+    def _offer_is_durable(self, offer_id: str, status: OfferStatus) -> None:
+        known = (offer_id, status) in self._offer_was
+        self.must(known, "durable first", f"a driver was told that {offer_id} is {status}")
+
+    def _accepted(self, driver_id: str, offer_id: str, tasks: tuple[str, ...]) -> None:
+        self._offer_is_durable(offer_id, OfferStatus.ACCEPTED)
+        for task_id in tasks:
+            self._is_durable(task_id, TaskStatus.ASSIGNED, driver_id)
+        winner, _ = self._won.setdefault(offer_id, (driver_id, tasks))
+        self.must(winner == driver_id, "one winner", f"{offer_id} was given to {winner} and {driver_id}")
+
+    def answered(self, who: str, key: str, granted: bool, what: Any) -> None:
+        """A request was answered for good: granted stays granted, with the same words."""
+        self.saw["answer" if granted else "refusal"] += 1
+        request = who, key
+        before = self._granted.get(request)
+        if before is not None:
+            self.must(granted and before == what, "same answer", f"{who} asked {key} again and got {what}")
+            self.saw["repeated answer"] += 1
+        elif granted:
+            self._granted[request] = what
+
+    def failed(self, who: str, path: str, code: str, why: str) -> None:
+        """Somebody got a 500. A change that the database refused is told so, but there must be such a change."""
+        self.saw[code] += 1
+        if code != InternalConflict.code or not self._may_refuse():
+            self.broken("no 500", f"{who} at {path}: {code} {why}")
+
+    # -- downstream ---------------------------------------------------------------------------------------------------
+
+    def published(self, events: Iterable[OutboxEvent]) -> None:
+        """Events reached the bus."""
+        for event in events:
+            about = event.order_id, event.payload["seq"]
+            committed = self._outbox.get(event.event_id) == about
+            self.must(committed, "published", f"event {event.event_id} of {about} was never committed")
+            self.saw["published again"] += event.event_id in self._published
+            self._published[event.event_id] = about
+
+    def settled(self, order_id: str, what: str) -> None:
+        """The payment vendor was asked to capture or void."""
+        order = self.memory.order(order_id)
+        handed_over = order is not None and order.status in (OrderStatus.DELIVERED, OrderStatus.CLOSED)
+        self.must(handed_over == (what == "capture"), "money", f"{what} of {order_id}")
+
+    # -- in the end ---------------------------------------------------------------------------------------------------
+
+    def unfinished(self) -> list[str]:
+        """Orders that somebody still has to do something about, with their status."""
+        return [
+            f"{order_id} is {order.status}"
+            for order_id, order in self.memory.orders.items()
+            if order.status not in ENDED | UNBOUND
+        ]
+
+    def quiet(self, region: Region | None, phones: dict[str, set[str]]) -> None:
+        """All is calm and has ended: what everybody believes is what the database says.
+
+        `region` is the one that serves, `phones` the tasks that each driver's phone shows as held.
+        """
+        for what in self.unfinished():
+            self.broken("liveness", what)
+        for order_id in self.memory.orders:
+            verdict = verify(self.memory.dossier(order_id))
+            self.must(verdict.ok, "dossier", f"{order_id}: {verdict.reason}")
+        for channel, waiting in self.memory.outbox.items():
+            self.must(not waiting, "outbox", f"{len(waiting)} events of {channel} were never handed on")
+        lost = self._outbox.keys() - self._published.keys()
+        self.must(not lost, "outbox", lambda: f"event {min(lost)} was never published")
+        for offer_id, (driver_id, _) in self._won.items():
+            row = self.memory.offers[offer_id]
+            kept = row.status is OfferStatus.ACCEPTED and row.driver_id == driver_id
+            self.must(kept, "accept stays", f"{driver_id} was given {offer_id}, which is {row.status}")
+        if region is None:
+            self.broken("liveness", "no region serves")
+            return
+        live = {task.task_id: task for task in self.memory.tasks.values() if task.status not in TASK_ENDED}
+        here = {task_id: job.task for task_id, job in region.jobs.items()}
+        self.must(here == live, "memory", lambda: f"the region has {sorted(here)}, the store {sorted(live)}")
+        standing = {o.offer_id for o in self.memory.offers.values() if o.status is OfferStatus.OFFERED}
+        self.must(set(region.offers) == standing, "memory", "live offers differ from the store's")
+        self._counters(region)
+        for driver_id, shown in phones.items():
+            held = {t.task_id for t in self._tasks_of(driver_id) if t.status in TASK_HELD}
+            self.must(shown == held, "phone", f"{driver_id} sees {sorted(shown)}, holds {sorted(held)}")
+
+    def _counters(self, region: Region) -> None:
+        tasks = Counter((str(task.kind), str(task.status)) for task in self.memory.tasks.values())
+        due = counters(tasks, Counter(str(offer.status) for offer in self.memory.offers.values()))
+        wrong = [name for name in COUNTERS if region.counters[name] != due[name]]
+        self.must(not wrong, "memory", lambda: f"{wrong[0]}: {region.counters} instead of {due}")

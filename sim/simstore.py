@@ -1,0 +1,100 @@
+"""The database of a simulated world: the store in memory behind a connection that is slow, breaks, and loses answers.
+
+A transaction begins on the rows of one moment and commits at a later one, with others in between; the commit happens
+even when whoever asked for it has died meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import TypeVar
+
+from domain.ports import Channel, Command
+from domain.records import Fenced, OutboxEvent, Outcome, RecordRefused, RegionImage, RegionRecords
+from persistence.memory import MemoryStore
+from persistence.plan import is_fenced
+from sim.turmoil import Turmoil
+from sim.virtual import VirtualLoop
+
+T = TypeVar("T")
+
+COMMIT_S = (0.0005, 0.006)  # wall time of a transaction
+SLOW_S = (0.05, 4.0)  # where the database is slow
+OUTAGE_S = (0.2, 6.0)  # for so long it takes no connections
+
+
+class ConnectionLost(Exception):
+    """What a driver raises when it cannot tell whether the transaction committed."""
+
+
+class SimStore:
+    """`domain.ports.Store` over a `MemoryStore`."""
+
+    def __init__(self, memory: MemoryStore, loop: VirtualLoop, chance: Random, turmoil: Turmoil) -> None:
+        self._memory, self._loop, self._chance, self._turmoil = memory, loop, chance, turmoil
+        self._down_until_s = 0.0
+
+    async def append(self, commands: Sequence[Command]) -> list[Outcome]:
+        """See `domain.ports.Store.append`."""
+        await self._connect()
+        [first, *others] = commands
+        if isinstance(first, RegionRecords) and not others and self._turmoil.strikes("refuse", 0.01):
+            record = first.records[self._turmoil.choice("refuse", len(first.records))]
+            return await self._later(lambda: self._refuse(first, record.record_id))
+        transaction = self._memory.begin(commands)
+        return await self._later(lambda: self._memory.commit(transaction))
+
+    def _refuse(self, command: RegionRecords, record_id: str) -> list[Outcome]:
+        epochs = self._memory.epochs
+        if is_fenced(command, epochs):
+            return [Fenced(epochs[command.region_id])]
+        return [RecordRefused(record_id, "bad_weather")]
+
+    async def open_region(self, region_id: str, now_ms: int) -> RegionImage:
+        """See `domain.ports.Store.open_region`."""
+        await self._connect()
+        return await self._later(lambda: self._memory.open_region_now(region_id, now_ms))
+
+    async def outbox_batch(self, channel: Channel, limit: int) -> list[OutboxEvent]:
+        """See `domain.ports.Store.outbox_batch`."""
+        await self._connect()
+        return await self._memory.outbox_batch(channel, limit)
+
+    async def outbox_done(self, event_ids: Sequence[int]) -> None:
+        """See `domain.ports.Store.outbox_done`."""
+        await self._connect()
+        await self._memory.outbox_done(event_ids)
+
+    async def sweep(self, before_ms: int, limit: int) -> int:
+        """See `domain.ports.Store.sweep`."""
+        await self._connect()
+        return await self._memory.sweep(before_ms, limit)
+
+    async def _connect(self) -> None:
+        if self._turmoil.strikes("store", 0.002):
+            self._down_until_s = self._loop.time() + self._turmoil.amount("store", *OUTAGE_S)
+        if self._loop.time() < self._down_until_s and self._turmoil.raging:
+            await asyncio.sleep(self._chance.uniform(*COMMIT_S))
+            raise ConnectionLost("no connection")
+
+    async def _later(self, commit: Callable[[], T]) -> T:
+        """What `commit` gives, some time from now, unless the connection breaks before or after it."""
+        wait_s = self._chance.uniform(*COMMIT_S)
+        if self._turmoil.strikes("store", 0.01):
+            wait_s += self._turmoil.amount("store", *SLOW_S)
+        future: asyncio.Future[T] = self._loop.create_future()
+        broken, lost = self._turmoil.strikes("store", 0.01), self._turmoil.strikes("ack", 0.02)
+        self._loop.outside_later(wait_s, self._carry_out, commit, future, broken, lost)
+        return await future
+
+    @staticmethod
+    def _carry_out(commit: Callable[[], T], future: asyncio.Future[T], broken: bool, lost: bool) -> None:
+        result = None if broken else commit()
+        if future.done():
+            return
+        if broken or lost:
+            future.set_exception(ConnectionLost("before the commit" if broken else "after the commit"))
+        else:
+            future.set_result(result)  # type: ignore[arg-type]  # only a broken one has none
