@@ -103,10 +103,12 @@ class Pump(Generic[T]):
         under_way = self._under_way.taken if self._under_way else []
         taken = under_way + self._next.taken
         requests = {_request(one.message) for one in taken if record_id in one.record_ids} - {None}
-        culprits = [
-            one for one in taken if record_id in one.record_ids or _request(one.message) in requests
-        ]
-        return culprits, [one for one in taken if one not in culprits]
+        culprits: list[Taken[T]] = []
+        others: list[Taken[T]] = []
+        for one in taken:
+            guilty = record_id in one.record_ids or _request(one.message) in requests
+            (culprits if guilty else others).append(one)
+        return culprits, others
 
 
 def _request(message: Message) -> tuple[str, str] | None:

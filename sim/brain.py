@@ -36,7 +36,7 @@ PING_FLOOR_S = 0.5  # ... but never more often than this on the wall
 NEW_NUMBERING = (
     2**19
 )  # a jump this wide in `seq` is no loss: the region has begun a new life with numbers of its own
-REMEMBERED = 200  # ended tasks remembered, so that a late frame does not revive one
+REMEMBERED = 200  # tasks no longer ours, so that a late frame or the answer to an old request does not revive one
 
 _RETRY = frozenset({"REGION_UNAVAILABLE", "OVERLOADED", "VENDOR_UNAVAILABLE", "INTERNAL_ERROR"})
 _OFFER_GONE = frozenset({"OFFER_TAKEN", "OFFER_EXPIRED"})
@@ -258,6 +258,8 @@ class Brain:
         offer = self._offers.open.get(frame.offer_id)
         self._close_offer(frame.offer_id)
         for view in frame.tasks:
+            if offer is not None:
+                self._ended.pop(view.task_id, None)  # had once, lost, and won again
             self._hold(now_s, view)
         if offer and len(frame.tasks) > 1:
             # A bundle: each task once for each of its stops, in the order the server planned.
@@ -311,10 +313,9 @@ class Brain:
         self._route = [other for other in self._route if other != task_id]
         for request_id in [key for key, pending in self._pending.items() if pending.about == task_id]:
             del self._pending[request_id]
-        if told != "gone":
-            self._ended[task_id] = None
-            if len(self._ended) > REMEMBERED:
-                del self._ended[next(iter(self._ended))]
+        self._ended[task_id] = None
+        if len(self._ended) > REMEMBERED:
+            del self._ended[next(iter(self._ended))]
         self.stats[told] += 1
         self._out.append(Told(told, held.view.order_id))
 
