@@ -42,6 +42,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     ops_frame_s: float = 0.25
     ops_positions: int = 2_000  # driver positions in one mission-control frame
     vendor_timeout_s: float = 5.0
+    record_segment_mb: int = 64  # of a region's log, without the checkpoint it begins with
+    record_total_mb: int = 2_000  # of all segments of a region
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -64,6 +66,7 @@ class Config(Struct, frozen=True, kw_only=True):
     identity_vendor: str = "fake"
     payment_vendor: str = "fake"
     ops_open: bool = False  # mission control without signing in: local trials only
+    record_dir: str | None = None  # absolute; each region writes its log into a folder of its name
     policy: RegionPolicy = field(default_factory=RegionPolicy)
     limits: Limits = field(default_factory=Limits)
 

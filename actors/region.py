@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import structlog
 
@@ -12,9 +13,11 @@ from actors.clock import ServerClock
 from actors.config import Limits
 from actors.outbox import Outboxes
 from actors.pump import Batch, Journal, Pump, Taken
+from actors.restarts import Restarts
 from actors.timing import Timings
-from domain.errors import InternalConflict, Overloaded, RegionUnavailable
+from domain.errors import InternalConflict, InternalError, Overloaded, Refusal, RegionUnavailable
 from domain.messages import (
+    Ask,
     Attached,
     DriversSeen,
     GatewayLost,
@@ -42,9 +45,18 @@ Solve = Callable[[SolveRequest], Awaitable[Plan]]
 SendPushes = Callable[[str, list[Push | Kick]], Awaitable[None]]
 
 
+class Broken(NamedTuple):
+    """A life in which a step failed: the message, and what came in the same call after it."""
+
+    pump: Pump[Ticket]
+    culprit: Taken[Ticket]
+    missed: list[Taken[Ticket]]
+
+
 class RegionShell:
-    """A region actor's inside. A failed append ends the region's life, and a new one begins from the store with the
-    next epoch; a fenced append means that another process has the region now, and `on_death` ends this one."""
+    """A region actor's inside. A failed append or step ends the region's life, and a new one begins from the store with
+    the next epoch, after a wait when lives are short. A fenced append means that another process has the region now:
+    `on_death` ends this one, as it does after too many lives in vain (see `actors/restarts.py`)."""
 
     def __init__(
         self,
@@ -58,11 +70,14 @@ class RegionShell:
         send: SendPushes,
         on_death: Callable[[str], None],
         journal: Journal | None = None,
+        restarts: Restarts | None = None,
     ) -> None:
         self.region_id = region_id
         self._store, self._policy, self._limits, self._clock = store, policy, limits, clock
         self._solve, self._on_death, self._journal = solve, on_death, journal
         self._pump: Pump[Ticket] | None = None
+        self._restarts = restarts or Restarts()
+        self._broken: Broken | None = None  # the life that a failed step has ended, until the next one begins
         self._outboxes = Outboxes(send, self._gateway_lost, limits.gateway_outbox_limit)
         self._work = asyncio.Event()  # something may be appended
         self._alarm = asyncio.Event()  # the next deadline may have moved
@@ -81,7 +96,7 @@ class RegionShell:
     async def stop(self) -> None:
         """Stop serving and let what is under way come to its end."""
         self._closing = True
-        if self._pump is not None and self._pump.waiting:
+        if self._broken is not None or (self._pump is not None and self._pump.waiting):
             await self._drained.wait()
         self._pump = None
         for task in list(self._tasks):
@@ -140,12 +155,23 @@ class RegionShell:
         return self._pump
 
     def _take(self, pump: Pump[Ticket], message: Message, ticket: Ticket | None) -> None:
+        if self._broken is not None and self._broken.pump is pump:
+            self._broken.missed.append(Taken(message, ticket, None, ()))
+            return
         started = time.perf_counter()
         try:
             solve = pump.take(self._clock.now_ms(), message, ticket)
         except Exception as error:  # half a step may be in memory, so this life must not decide anything more
-            self._die(f"{type(error).__name__} in a step")
-            raise
+            log.error(
+                "region.step_failed",
+                region_id=self.region_id,
+                kind=kind_of(message),
+                error=repr(error),
+                exc_info=error,
+            )
+            self._broken, self._pump = Broken(pump, Taken(message, ticket, None, ()), []), None
+            self._work.set()
+            return
         self._timings.step.add(time.perf_counter() - started)
         if solve is not None:
             self._spawn(self._run_solve(pump, solve))
@@ -171,8 +197,14 @@ class RegionShell:
         while True:
             await self._work.wait()
             self._work.clear()
-            while self._pump is not None and (batch := self._pump.next_batch()) is not None:
-                if not await self._make_durable(self._pump, batch):
+            while True:
+                if self._broken is not None:
+                    serves = await self._start_over([], self._broken.pump.abandoned()[1])
+                elif self._pump is not None and (batch := self._pump.next_batch()) is not None:
+                    serves = await self._make_durable(self._pump, batch)
+                else:
+                    break
+                if not serves:
                     return
             if self._closing and (self._pump is None or not self._pump.waiting):
                 self._drained.set()
@@ -186,23 +218,19 @@ class RegionShell:
             except Exception as error:
                 # Whether it committed is unknown and only the store can tell: who waits asks again with the same id.
                 log.error("region.append_failed", region_id=self.region_id, error=type(error).__name__)
-                for taken in pump.abandoned()[1]:
-                    if taken.ticket is not None and not taken.ticket.done():
-                        taken.ticket.set_exception(RegionUnavailable(retry_after_s=1))
-                self._pump = None
-                await self._restore()
-                return True
+                _turn_away(pump.abandoned()[1])
+                return await self._start_over([], [])
             self._timings.append.add(time.perf_counter() - started)
             if isinstance(outcome, Fenced):
                 self._die(f"fenced: epoch {pump.region.epoch}, current {outcome.current_epoch}")
                 return False
             if isinstance(outcome, RecordRefused):
                 # A record that hits a constraint is a bug: its message is dropped, the others are stepped again.
-                log.error("region.record_refused", region_id=self.region_id, constraint=outcome.constraint)
-                self._timings.refused += 1
-                await self._start_over(*pump.abandoned(outcome.record_id))
-                return True
+                culprits, others = pump.abandoned(outcome.record_id)
+                self._tell_of_refusal(outcome, batch, culprits)
+                return await self._start_over(culprits, others)
             assert isinstance(outcome, Done)
+            self._restarts.appended()
         self._release(pump.appended(batch))
         return True
 
@@ -213,17 +241,47 @@ class RegionShell:
             if taken.ticket is not None and not taken.ticket.done():
                 taken.ticket.set_result(taken.reply)
 
-    async def _start_over(self, culprits: list[Taken[Ticket]], others: list[Taken[Ticket]]) -> None:
+    def _tell_of_refusal(
+        self, outcome: RecordRefused, batch: Batch[Ticket], culprits: list[Taken[Ticket]]
+    ) -> None:
+        self._timings.refused += 1
+        [record] = [record for record in batch.records if record.record_id == outcome.record_id]
+        log.error(
+            "region.record_refused",
+            region_id=self.region_id,
+            constraint=outcome.constraint,
+            kind=[kind_of(taken.message) for taken in culprits],
+            record_id=record.record_id,
+            tasks=[task.task_id for task in record.tasks],
+            offers=[offer.offer_id for offer in record.offers],
+            orders=[fact.order_id for fact in record.orders],
+        )
+
+    async def _start_over(self, culprits: list[Taken[Ticket]], others: list[Taken[Ticket]]) -> bool:
         """Answer the culprits, begin the region's next life, and step again what the others asked for. Plans, pings and
-        deadlines belong to the life that is over."""
-        self._pump = None
-        for taken in culprits:
-            if taken.ticket is not None and not taken.ticket.done():
-                taken.ticket.set_result(refused(InternalConflict()))
-        await self._restore()
+        deadlines belong to the life that is over. False when there will be no next life here."""
+        self._pump, broken, self._broken = None, self._broken, None
+        _answer(culprits, InternalConflict())
+        if broken is not None:
+            _answer([broken.culprit], InternalError())
+            others = others + broken.missed
+        wait_s = self._restarts.ended(self._now_s())
+        if wait_s is None:
+            _turn_away(others)
+            self._die(f"{self._restarts.in_vain} lives in a row in which nothing became durable")
+            return False
+        try:
+            await asyncio.sleep(wait_s)
+            await self._restore()
+        except asyncio.CancelledError:  # stopped on the way
+            _turn_away(others)
+            raise
+        pump = self._pump
+        assert pump is not None
         for taken in others:
-            if taken.ticket is not None and self._pump is not None:
-                self._take(self._pump, taken.message, taken.ticket)
+            if taken.ticket is not None:
+                self._take(pump, taken.message, taken.ticket)
+        return True
 
     async def _restore(self) -> None:
         delay_s = 0.05
@@ -237,8 +295,13 @@ class RegionShell:
                 await asyncio.sleep(delay_s)
                 delay_s = min(delay_s * 2, 1.0)
         self._pump = Pump(Region(image, self._policy, now_ms), now_ms, self._journal)
+        self._restarts.began(self._now_s())
         self._alarm.set()
         log.info("region.restored", region_id=self.region_id, epoch=image.epoch, tasks=len(image.tasks))
+
+    @staticmethod
+    def _now_s() -> float:
+        return asyncio.get_running_loop().time()
 
     def _die(self, reason: str) -> None:
         self._pump = None
@@ -299,3 +362,22 @@ class RegionShell:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("region.crashed", region_id=self.region_id, error=repr(error), exc_info=error)
             self._die(f"{type(error).__name__} in the shell")
+
+
+def kind_of(message: Message) -> str:
+    """What a message is called in the log, such as `Tick` or `Ask Accept`."""
+    name = type(message).__name__
+    return f"{name} {type(message.action).__name__}" if isinstance(message, Ask) else name
+
+
+def _answer(some: Iterable[Taken[Ticket]], refusal: Refusal) -> None:
+    for taken in some:
+        if taken.ticket is not None and not taken.ticket.done():
+            taken.ticket.set_result(refused(refusal))
+
+
+def _turn_away(some: Iterable[Taken[Ticket]]) -> None:
+    """Let whoever waits ask again, with the same id."""
+    for taken in some:
+        if taken.ticket is not None and not taken.ticket.done():
+            taken.ticket.set_exception(RegionUnavailable(retry_after_s=1))

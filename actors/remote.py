@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ray.util.metrics import Gauge
 from actors.config import Config, load_config
 from actors.logs import configure
 from actors.persistence import PersistenceShell
+from actors.recorder import MB, Recorder
 from actors.region import RegionShell, Reply
 from actors.relay import Relay
 from domain.messages import DriversSeen, Kick, Message, Push, TaskOpened
@@ -36,6 +38,7 @@ FAN_OUT_PAIRS = 50_000
 # Solver work yields to the region and the gateways on a busy machine.
 SOLVER_NICENESS = 5
 METRICS_EVERY_S = 5.0
+LAST_WORDS_S = 1.0  # for the log of a region whose process is about to end
 
 
 def start_actor(cls: type[Any], name: str, *args: object, namespace: str) -> ActorHandle[Any]:
@@ -178,6 +181,16 @@ class RegionActor:
         async def send(gateway_id: str, pushes: list[Push | Kick]) -> None:
             await handles.call(gateway_id, "push", pushes)
 
+        self._recorder: Recorder | None = None
+        if config.record_dir is not None:
+            folder, limits = Path(config.record_dir) / region_id, config.limits
+            self._recorder = Recorder(folder, limits.record_segment_mb * MB, limits.record_total_mb * MB)
+
+        def die(_reason: str) -> None:
+            if self._recorder is not None:
+                self._recorder.close(LAST_WORDS_S)
+            os._exit(1)  # a plain return would count as an intended end, without a restart
+
         self._shell = RegionShell(
             region_id,
             store=RemoteStore(handles, "persistence:0"),
@@ -186,9 +199,8 @@ class RegionActor:
             clock=config.clock,
             solve=_solve_remotely,
             send=send,
-            on_death=lambda _: os._exit(
-                1
-            ),  # a plain return would count as an intended end, without a restart
+            on_death=die,
+            journal=self._recorder,
         )
         self._starting = asyncio.get_running_loop().create_task(self._shell.start())
         self._metrics = asyncio.get_running_loop().create_task(self._export())
@@ -212,6 +224,8 @@ class RegionActor:
 
     async def stop(self) -> None:
         await self._shell.stop()
+        if self._recorder is not None:
+            await asyncio.to_thread(self._recorder.close)
 
     async def _export(self) -> None:
         """The region's figures as metrics of Ray, for the dashboard and whatever scrapes it."""

@@ -30,7 +30,8 @@ class DriverState(IntEnum):
 _COLUMNS: dict[str, type] = {
     "lat": np.float64,
     "lng": np.float64,
-    "seen_ms": np.int64,
+    "seen_ms": np.int64,  # the newest ping
+    "heard_ms": np.int64,  # the newest ping or granted request
     "session": np.int64,
     "seq": np.int64,
     "gateway": np.int64,  # index into `gateways`, -1: no socket
@@ -62,7 +63,7 @@ class Fleet:
         self.pings = 0
         self._room = 0
         self.lat = self.lng = np.empty(0)
-        self.seen_ms = self.session = self.seq = self.gateway = np.empty(0, np.int64)
+        self.seen_ms = self.heard_ms = self.session = self.seq = self.gateway = np.empty(0, np.int64)
         self.rest_until_ms = self.offers = self.taken = np.empty(0, np.int64)
         self.on_duty = np.empty(0, np.bool_)
         self.state = np.empty(0, np.int8)
@@ -109,7 +110,7 @@ class Fleet:
         for name in ("session", "seq", "lat", "lng", "on_duty"):
             getattr(self, name)[rows] = getattr(batch, name)[source]
         self.gateway[rows[has_socket]] = gateway
-        self.seen_ms[rows] = now_ms
+        self.seen_ms[rows] = self.heard_ms[rows] = now_ms
         return Seen(appeared.tolist(), went_off.tolist(), came_on, kicks)
 
     def _stale_sockets(
@@ -137,7 +138,7 @@ class Fleet:
         """Rows of the drivers who can be offered a task now."""
         n = len(self.ids)
         mask = self.on_duty[:n] & (self.state[:n] == DriverState.FREE)
-        mask &= (now_ms - self.seen_ms[:n] <= stale_ms) & (self.rest_until_ms[:n] <= now_ms)
+        mask &= (now_ms - self.seen_ms[:n] < stale_ms) & (self.rest_until_ms[:n] <= now_ms)
         return np.flatnonzero(mask)
 
     def columns(self, rows: Rows) -> DriverColumns:

@@ -60,6 +60,11 @@ class Job:
     def held_by(self) -> str | None:
         return self.task.driver_id if self.task.status in TASK_HELD else None
 
+    def note_decline(self, driver_id: str, at_ms: int) -> None:
+        """The driver did not want the task, or did not bring it."""
+        times, _ = self.declined.get(driver_id, (0, 0))
+        self.declined[driver_id] = (times + 1, at_ms)
+
     def move_task(self, event: TaskEvent, **changes: Json) -> TaskRow:
         """Advance the task by its table and return the row to write."""
         self.task = replace(self.task, status=advance_task(self.task.status, event), **changes)

@@ -169,6 +169,8 @@ TASK: dict[tuple[TaskStatus, TaskEvent], TaskStatus] = {
 TASK_START: dict[TaskKind, TaskStatus] = {TaskKind.DELIVERY: _T.OPEN, TaskKind.RETURN: _T.PICKED_UP}
 TASK_ENDED = frozenset({_T.DONE, _T.FAILED, _T.CANCELLED})
 TASK_HELD = frozenset({_T.ASSIGNED, _T.AT_PICKUP, _T.PICKED_UP, _T.AT_DROPOFF})
+# A task can be taken from its holder until the goods are in the vehicle.
+TASK_RELEASABLE = frozenset(at for at, event in TASK if event is _V.RELEASE)
 
 _F = OfferStatus
 OFFER_EDGES: frozenset[tuple[OfferStatus, OfferStatus]] = frozenset(

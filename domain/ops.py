@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 Point: TypeAlias = tuple[float, float]  # (lng, lat), as GeoJSON has it
 
@@ -24,17 +24,23 @@ class DriversView(Struct, frozen=True):
 
 
 class TaskPoint(Struct, frozen=True):
+    """`waiting`: why an open task is not offered, see `domain.waiting.Waiting`; None unless it is open."""
+
     id: str
     kind: str
     status: str
     pickup: Point
     dropoff: Point
     waited_s: float
+    waiting: str | None = None
 
 
 class TasksView(Struct, frozen=True):
+    """`counts` by status and, of the open ones, `waiting` by reason are of all tasks; `points` are bounded."""
+
     counts: dict[str, int]
     points: list[TaskPoint]
+    waiting: dict[str, int] = field(default_factory=dict)
 
 
 class OfferLine(Struct, frozen=True, rename={"from_": "from"}):

@@ -15,6 +15,7 @@ class RegionPolicy(Struct, frozen=True, kw_only=True):
     fast_max_wait_s: float = 3.0  # open tasks are looked at again at least this often
     solve_timeout_s: float = 60.0  # a solve that is not back by then is given up
     driver_stale_s: float = 90.0  # a driver not heard of for so long gets no offer
+    driver_lost_s: float = 600.0  # ... and for so long loses what is not picked up yet
     decline_cooldown_s: float = (
         60.0  # who declined a task is not asked again so soon; who ignored one gets none
     )
@@ -37,3 +38,8 @@ class RegionPolicy(Struct, frozen=True, kw_only=True):
     demand_limit: int = 20_000
     hex_resolution: int = 7  # H3, about 5 km2 a cell
     weights: Weights = field(default_factory=Weights)
+
+    def __post_init__(self) -> None:
+        # Else a driver could lose a task for silence and be offered another in the same breath.
+        if self.driver_lost_s < self.driver_stale_s:
+            raise ValueError("driver_lost_s must not be less than driver_stale_s")

@@ -221,7 +221,9 @@ class TaskUpdated(Server, frozen=True, tag="task.updated"):
 
 
 class TaskCancelled(Server, frozen=True, tag="task.cancelled"):
-    """The task has ended without you: drop it."""
+    """The task is no longer yours: drop it. `reason`: `ORDER_CANCELLED` (or `CANCELLED`, when told again after a
+    restart), or `DRIVER_LOST`: you were not heard of for so long that it is offered to others.
+    """
 
     task_id: str
     reason: str

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 from msgspec import Struct
 
+from domain import offers
 from domain.compliance import RULEBOOKS
 from domain.errors import Forbidden, NotFound, NotTaskHolder, OfferExpired, OfferTaken, WrongState
 from domain.jobs import Job, return_task, short, task_view
@@ -84,7 +85,7 @@ def _accept(region: Region, now_ms: int, ask: Ask) -> Draft:
     driver_id = ask.principal_id
     for job in jobs:
         advance_order(job.order_status, OrderEvent.ASSIGNED, ask.role)
-    closed = region.end_offer(now_ms, offer, OfferStatus.ACCEPTED, None)
+    closed = offers.end(region, now_ms, offer, OfferStatus.ACCEPTED, None)
     facts = []
     for job in jobs:
         job.move_task(TaskEvent.ACCEPT, driver_id=driver_id)
@@ -107,8 +108,8 @@ def _reject(region: Region, now_ms: int, ask: Ask) -> Draft:
     assert isinstance(action, Reject)
     _only(ask, Role.DRIVER)
     offer = _live_offer(region, now_ms, ask, action.offer_id, action.task_id)
-    closed = region.end_offer(now_ms, offer, OfferStatus.REJECTED, action.reason or None)
-    tasks = region.reopen(now_ms, offer)
+    closed = offers.end(region, now_ms, offer, OfferStatus.REJECTED, action.reason or None)
+    tasks = offers.reopen(region, now_ms, offer)
     region.set_state(offer.driver_id)
     if not _by_socket(ask):
         region.push(offer.driver_id, OfferRejected(offer_id=offer.offer_id))
@@ -306,10 +307,10 @@ def _cancel(region: Region, now_ms: int, ask: Ask) -> Draft:
     payload = {"reason": ask.action.reason}
     advance_task(job.task.status, TaskEvent.CANCEL)
     fact = job.move_order(OrderEvent.CANCELLED, ask.role, ask.principal_id, now_ms, payload)
-    offers: tuple[OfferRow, ...] = ()
+    revoked: tuple[OfferRow, ...] = ()
     offer = region.offers.get(job.task.offer_id or "")
     if offer is not None:
-        offers = (region.end_offer(now_ms, offer, OfferStatus.REVOKED, "ORDER_CANCELLED"),)
+        revoked = (offers.end(region, now_ms, offer, OfferStatus.REVOKED, "ORDER_CANCELLED"),)
     holder = job.held_by
     task = job.move_task(TaskEvent.CANCEL, ended_ms=now_ms)
     region.end_job(now_ms, job)
@@ -320,7 +321,7 @@ def _cancel(region: Region, now_ms: int, ask: Ask) -> Draft:
         region.push(holder, TaskCancelled(task_id=task.task_id, reason="ORDER_CANCELLED"))
     region.counters["cancelled"] += 1
     region.say(now_ms, f"Order {short(task.order_id)} was called off")
-    return Draft(_task_answer(job), (task,), offers, (fact,))
+    return Draft(_task_answer(job), (task,), revoked, (fact,))
 
 
 def _goods_ready(region: Region, now_ms: int, ask: Ask) -> Draft:
@@ -343,13 +344,13 @@ def _goods_ready(region: Region, now_ms: int, ask: Ask) -> Draft:
 def _expire_offers(region: Region, now_ms: int, ask: Ask) -> Draft:
     assert isinstance(ask.action, ExpireOffers)
     _only(ask, Role.SYSTEM)
-    return Draft(Answer(body={"expired": region.expire_offers(now_ms, ask.action.limit)}))
+    return Draft(Answer(body={"expired": offers.expire(region, now_ms, ask.action.limit)}))
 
 
 def _dispatch_tick(region: Region, now_ms: int, ask: Ask) -> Draft:
     _only(ask, Role.SYSTEM)
-    expired = region.expire_offers(now_ms)
-    region.solve_now(now_ms)
+    expired = offers.expire(region, now_ms)
+    region.loop.hurry(now_ms)
     return Draft(Answer(body={"region_id": region.id, "open_tasks": len(region.open), "expired": expired}))
 
 

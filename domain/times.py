@@ -15,3 +15,8 @@ def instant(ms: int) -> datetime:
 def millis(at: datetime) -> int:
     """An aware datetime as milliseconds since the Unix epoch."""
     return (at - _EPOCH) // timedelta(milliseconds=1)
+
+
+def in_ms(seconds: float) -> int:
+    """A duration in whole milliseconds."""
+    return round(seconds * 1000)

@@ -18,6 +18,7 @@ from domain.ops import (
     TasksView,
 )
 from domain.region import Region
+from domain.waiting import Outlook
 
 STALE, OFF = DRIVER_STATES.index("stale"), DRIVER_STATES.index("off")
 
@@ -39,7 +40,7 @@ def region_view(region: Region, now_ms: int, positions_limit: int) -> RegionView
 
 def _drivers(region: Region, now_ms: int, limit: int) -> DriversView:
     fleet, n = region.fleet, len(region.fleet)
-    stale = now_ms - fleet.seen_ms[:n] > region.policy.driver_stale_s * 1000
+    stale = now_ms - fleet.seen_ms[:n] >= region.policy.driver_stale_s * 1000
     state = fleet.state[:n].astype(np.int64)
     state[stale] = STALE
     # A driver who went off duty but still holds a task is shown by the task.
@@ -57,6 +58,8 @@ def _drivers(region: Region, now_ms: int, limit: int) -> DriversView:
 
 def _tasks(region: Region, now_ms: int) -> TasksView:
     tasks = [job.task for job in region.jobs.values()]
+    outlook = Outlook(region, now_ms)
+    waiting = {task_id: str(outlook.why(region.jobs[task_id])) for task_id in region.open}
     points = [
         TaskPoint(
             task.task_id,
@@ -65,10 +68,12 @@ def _tasks(region: Region, now_ms: int) -> TasksView:
             (task.pickup_lng, task.pickup_lat),
             (task.dropoff_lng, task.dropoff_lat),
             (now_ms - task.opened_ms) / 1000,
+            waiting.get(task.task_id),
         )
         for task in tasks[: region.policy.view_points]
     ]
-    return TasksView(dict(Counter(str(task.status) for task in tasks)), points)
+    counts = dict(Counter(str(task.status) for task in tasks))
+    return TasksView(counts, points, dict(Counter(waiting.values())))
 
 
 def _offers(region: Region, now_ms: int) -> list[OfferLine]:

@@ -62,13 +62,19 @@ def up(
         float | None, typer.Option(help="Server seconds per second (SPEED; 10 with --demo).")
     ] = None,
     drivers: Annotated[int, typer.Option(help="Drivers of the demo.", min=1, max=5000)] = 200,
+    record: Annotated[
+        Path | None,
+        typer.Option(help="Folder for logs of what regions decide, for `doorstep replay` (RECORD_DIR)."),
+    ] = None,
 ) -> None:
     """Start the server, and with --demo a city that uses it. Ctrl-C drains and leaves the data."""
     from doorstep.up import serve
 
     if demo and speed is None:
         speed = 10.0
-    settings = _settings(host=host, port=port, data_dir=data_dir, regions=regions, speed=speed)
+    settings = _settings(
+        host=host, port=port, data_dir=data_dir, regions=regions, speed=speed, record_dir=record
+    )
     if demo and settings.environment == "production":
         _fail("--demo brings made-up drivers and orders, and is refused in production.")
     _run(serve(settings, say, demo_drivers=drivers if demo else None))
@@ -101,6 +107,19 @@ def demo(
         seed=seed,
     )
     _run(demo_command(options, out, say))
+
+
+@app.command()
+def replay(
+    log: Annotated[Path, typer.Argument(help="A segment of a region's log, or the folder with all of them.")],
+    solve: Annotated[
+        bool, typer.Option("--solve", help="Solve every matching problem again and compare the plans.")
+    ] = False,
+) -> None:
+    """Step a recorded log again and compare every decision. Exit 0: all agree, 1: one differs, 2: no usable log."""
+    from doorstep.replay import replay_command
+
+    raise typer.Exit(replay_command(log, solve, say))
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -53,6 +54,9 @@ async def running(settings: Settings, progress: Progress, *, ops_open: bool = Fa
         )
     _require_free_port(settings.host, settings.port)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
+    if settings.record_dir is not None:
+        _require_writable(settings.record_dir)
+        progress(f"recording what regions decide in {settings.record_dir}")
     embedded = None
     if settings.database_url is None or settings.redis_url is None:
         progress("starting the embedded Postgres and Redis")
@@ -118,6 +122,7 @@ async def _configure(settings: Settings, database_url: str, redis_url: str, ops_
         identity_vendor=settings.identity_vendor,
         payment_vendor=settings.payment_vendor,
         ops_open=ops_open or settings.ops_open,
+        record_dir=str(settings.record_dir.absolute()) if settings.record_dir is not None else None,
         policy=RegionPolicy(**policy),
         limits=Limits(**limits),
     )
@@ -137,6 +142,18 @@ async def _keep_running(embedded: Embedded | None, progress: Progress) -> None:
 def _require_free_port(host: str, port: int) -> None:
     if not _is_free(host, port):
         raise StartError(f"Port {port} on {host} cannot be used. Give another with --port.")
+
+
+def _require_writable(folder: Path) -> None:
+    """Make the folder for logs; it will hold people's whereabouts, so it is its owner's alone."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise StartError(
+            f"Nothing can be recorded in {folder}: {error.strerror}. Give another folder with --record."
+        ) from None
 
 
 def _is_free(host: str, port: int) -> bool:

@@ -115,6 +115,13 @@ class Settings(BaseSettings):
     driver_stale_s: float = Field(
         90.0, ge=5, le=3600, description="a driver silent for so many server seconds gets no offer; 5 to 3600"
     )
+    driver_lost_s: float = Field(
+        600.0,
+        ge=60,
+        le=86_400,
+        description="a driver silent for so many server seconds loses what is not picked up yet;"
+        " 60 to 86400, at least DRIVER_STALE_S",
+    )
 
     # --- driver sockets
     ws_hello_timeout_s: float = Field(
@@ -168,6 +175,20 @@ class Settings(BaseSettings):
     )
     ops_open: bool = Field(
         False, description="show mission control without signing in; refused in production"
+    )
+
+    # --- the log of what regions decide (docs/replay.md)
+    record_dir: Path | None = Field(
+        None, description="folder for the regions' logs, which can be replayed; empty records nothing"
+    )
+    record_segment_mb: int = Field(
+        64, ge=1, le=4_096, description="MB of messages in one file of a region's log; 1 to 4096"
+    )
+    record_total_mb: int = Field(
+        2_000,
+        ge=2,
+        le=1_000_000,
+        description="MB of a region's log on disk, beyond which its oldest files are deleted; 2 to 10^6",
     )
 
     # --- vendors
@@ -225,6 +246,23 @@ class Settings(BaseSettings):
         if value is not None and len(value.get_secret_value().encode()) < MIN_SECRET_BYTES:
             raise ValueError(f"must be at least {MIN_SECRET_BYTES} bytes long")
         return value
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.driver_lost_s < self.driver_stale_s:
+            raise ValueError(
+                f"DRIVER_LOST_S must be at least DRIVER_STALE_S, and is {self.driver_lost_s:g}"
+                f" against {self.driver_stale_s:g}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _room_for_two_segments(self) -> Self:
+        if self.record_total_mb < 2 * self.record_segment_mb:
+            raise ValueError(
+                f"RECORD_TOTAL_MB must be at least twice RECORD_SEGMENT_MB, which is {self.record_segment_mb}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _fit_for_production(self) -> Self:

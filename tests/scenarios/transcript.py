@@ -3,6 +3,7 @@
     # words for the reader
     > drive ann 1 0          Ann is seen 1 km north, 0 km east of the store, on duty
     > off ann
+    > silent ann             says nothing more until the next drive; the socket stays open
     > order                  the next order; its task is task-1, task-2, ...
     > wait 0.2               seconds of server time, with ticks at the deadlines
     > ann accept offer-1     also reject, arrive, pickup, check, underage, deliver, refuse, confirm
@@ -35,7 +36,7 @@ from domain.messages import (
     Refuse,
     Reject,
 )
-from domain.protocol import Offer, OfferRevoked, Server, TaskUpdated
+from domain.protocol import Offer, OfferRevoked, Server, TaskCancelled, TaskUpdated
 from domain.records import Answer, Record
 from tests.support.build import at, id_check
 from tests.support.story import Story
@@ -89,6 +90,8 @@ class Transcript:
             story.drive(rest[0], at(float(rest[1]), float(rest[2])))
         elif first == "off":
             story.drive(rest[0], story.where[rest[0]], on=False)
+        elif first == "silent":
+            story.silence(rest[0])
         elif first == "order":
             story.order()
         elif first == "wait":
@@ -144,7 +147,9 @@ class Transcript:
         if isinstance(frame, TaskUpdated):
             return f"{kind} {frame.task.task_id} {frame.task.status}"
         what = getattr(frame, "offer_id", None) or getattr(frame, "task_id", "")
-        return f"{kind} {what}" + (f" {frame.reason}" if isinstance(frame, OfferRevoked) else "")
+        return f"{kind} {what}" + (
+            f" {frame.reason}" if isinstance(frame, OfferRevoked | TaskCancelled) else ""
+        )
 
     @staticmethod
     def _answer(answer: Answer) -> str:

@@ -22,6 +22,7 @@ from domain.messages import (
     Refuse,
     Reject,
 )
+from persistence.image import RECENT_MS
 from tests.support.build import at, id_check
 from tests.support.story import Story
 
@@ -34,7 +35,7 @@ Move = tuple[str, int, int, float]
 WHAT = (
     *("order", "order", "drive", "drive", *["next"] * 14),
     *("accept", "arrive", "pickup", "check", "underage", "deliver", "refuse", "confirm"),
-    *("reject", "cancel", "ready", "off", "seen", "ack", "attach", "lost", "restart", "again"),
+    *("reject", "cancel", "ready", "off", "silent", "seen", "ack", "attach", "lost", "restart", "again"),
 )
 SECONDS = (0.0, 0.0, 0.0, 0.3, 0.3, 5.0, 31.0, 70.0)
 _moves = st.lists(
@@ -44,6 +45,11 @@ _moves = st.lists(
 )
 # Every life begins with drivers and orders.
 moves = _moves.map(lambda some: [("drive", i, i, 0.0) for i in range(3)] + [("order", 0, 0, 0.3)] * 2 + some)
+
+
+def life() -> Story:
+    """A region in which a silent driver is lost within two of the longer waits."""
+    return Story(driver_lost_s=90.0)
 
 
 def next_step(story: Story, task_id: str) -> Move | None:
@@ -109,6 +115,8 @@ def move_on(story: Story, move: Move) -> None:
         story.drive(driver, at(which))
     elif what == "off" and driver in story.where:
         story.drive(driver, story.where[driver], on=False)
+    elif what == "silent":
+        story.silence(driver)
     elif what == "seen":
         story.step(OfferSeenBy(driver, story.region.offered.get(driver, "")))
     elif what == "ack":
@@ -119,8 +127,12 @@ def move_on(story: Story, move: Move) -> None:
         story.step(GatewayLost("gateway:0"))
     elif what == "restart":
         story.restart()
-    elif what == "again" and story.opened:
-        story.step(story.opened[sorted(story.opened)[which % len(story.opened)]])
+    elif what == "again":
+        # The relay repeats within seconds; a region that began since knows what ended as far back as its image reaches.
+        since_ms = story.now - RECENT_MS
+        fresh = [task_id for task_id, told in story.opened.items() if told.task.opened_ms > since_ms]
+        if fresh:
+            story.step(story.opened[sorted(fresh)[which % len(fresh)]])
 
 
 def play(story: Story, moves: Sequence[Move]) -> None:

@@ -7,11 +7,14 @@ from collections.abc import Callable, Sequence
 
 from actors.clock import ServerClock
 from actors.config import Limits
+from actors.pump import Journal
 from actors.region import RegionShell
-from domain.messages import Kick, Push
+from actors.restarts import Restarts
+from domain.messages import Kick, Message, Push, Ready
 from domain.policy import RegionPolicy
 from domain.ports import Channel, Command, PaymentResult
 from domain.records import OutboxEvent, Outcome, Record, RecordRefused, RegionImage, RegionRecords
+from domain.region import Region
 from domain.solve import Plan, SolveRequest
 from persistence.memory import MemoryStore
 from solver.registry import solve
@@ -87,10 +90,32 @@ class HandClock(ServerClock, frozen=True, kw_only=True):
         self.hand[0] += round(seconds * 1000)
 
 
-class Shell:
-    """A region shell with a store that can be held, a hand-moved clock, and what left it."""
+class Faulty:
+    """A journal that fails, and with it the step, on the messages that `on` picks."""
 
-    def __init__(self, store: HeldStore | None = None, **limits: int) -> None:
+    def __init__(self) -> None:
+        self.on: Callable[[Message], bool] = lambda message: False
+
+    def began(self, region: Region, now_ms: int) -> None:
+        pass
+
+    def stepped(self, now_ms: int, message: Message, ready: Ready) -> None:
+        if self.on(message):
+            raise Broken
+
+
+class Shell:
+    """A region shell with a store that can be held, a hand-moved clock, and what left it. Lives follow each other
+    without a wait unless `restarts` says otherwise."""
+
+    def __init__(
+        self,
+        store: HeldStore | None = None,
+        *,
+        restarts: Restarts | None = None,
+        journal: Journal | None = None,
+        **limits: int,
+    ) -> None:
         self.store = store or HeldStore()
         self.clock = HandClock(hand=[NOW])
         self.sent: list[Push | Kick] = []
@@ -104,6 +129,8 @@ class Shell:
             solve=self._solve,
             send=self._send,
             on_death=self.deaths.append,
+            journal=journal,
+            restarts=restarts or Restarts(first_wait_s=0.0),
         )
 
     async def _solve(self, request: SolveRequest) -> Plan:

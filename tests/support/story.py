@@ -78,7 +78,8 @@ class Story:
         self.solves: list[SolveRequest] = []
         self.records: list[Record] = []
         self.pushes: list[Push | Kick] = []
-        self.where: dict[str, Point] = {}
+        self.where: dict[str, Point] = {}  # drivers on duty
+        self.silent: set[str] = set()  # of them, those who say nothing while time passes
         self.session: dict[str, int] = {}
         self.opened: dict[str, TaskOpened] = {}  # what the region was told, for telling it again
         self._seq = self._keys = self._orders = 0
@@ -143,10 +144,15 @@ class Story:
         if driver_id not in self.session:
             self.attach(driver_id)
         self.where[driver_id] = where
+        self.silent.discard(driver_id)
         self._seq += 1
         self.step(build.seen({driver_id: where}, session=self.session, seq=self._seq, on=on))
         if not on:
             del self.where[driver_id]
+
+    def silence(self, driver_id: str) -> None:
+        """The driver says nothing more, until it drives again. Its socket stays open."""
+        self.silent.add(driver_id)
 
     def attach(self, driver_id: str, resume_from: int | None = None) -> Attached:
         """The driver opens another socket."""
@@ -158,7 +164,7 @@ class Story:
     # -- time ---------------------------------------------------------------------------------------------------------
 
     def wait(self, seconds: float) -> None:
-        """Let server time pass, with a tick at each deadline and pings of all drivers on duty."""
+        """Let server time pass, with a tick at each deadline and pings of all drivers on duty who are not silent."""
         end = self.now + round(seconds * 1000)
         ping = self.now + PING_MS
         while self.now < end:
@@ -171,8 +177,9 @@ class Story:
                 self.step(Tick())
 
     def ping(self, drivers: Iterable[str] | None = None) -> None:
-        """Drivers on duty say that they are still there."""
-        where = {name: self.where[name] for name in (self.where if drivers is None else drivers)}
+        """Drivers say that they are still there: those named, or all on duty who are not silent."""
+        names = [name for name in self.where if name not in self.silent] if drivers is None else drivers
+        where = {name: self.where[name] for name in names}
         self._seq += 1
         self.step(build.seen(where, session=self.session, seq=self._seq))
 
@@ -228,7 +235,7 @@ class Story:
 # -- comparing --------------------------------------------------------------------------------------------------------
 
 # Not part of what a request may change: the memory of answers, the output in hand, and the loop's own timing.
-_ASIDE = {"answers", "_ready", "_solving", "_solves", "_looked_ms", "_window_ms"}
+_ASIDE = {"answers", "_ready", "loop"}
 
 
 def digest(region: Region) -> dict[str, Any]:

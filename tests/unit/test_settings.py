@@ -50,6 +50,19 @@ def test_environment_wins_over_dotenv(clean_environment: pytest.MonkeyPatch, tmp
     assert load_settings(port=8003).port == 8003
 
 
+def test_a_driver_is_lost_no_sooner_than_left_out(clean_environment: pytest.MonkeyPatch) -> None:
+    setenv(clean_environment, {"DRIVER_STALE_S": "900"})
+    with pytest.raises(
+        SettingsError, match=r"^DRIVER_LOST_S must be at least DRIVER_STALE_S, and is 600 against 900$"
+    ):
+        load_settings()
+    clean_environment.setenv("DRIVER_LOST_S", "900")
+    assert load_settings().driver_lost_s == 900
+    clean_environment.setenv("DRIVER_LOST_S", "59")
+    with pytest.raises(SettingsError, match=r"^DRIVER_LOST_S: "):
+        load_settings()
+
+
 def test_only_its_own_name_sets_the_environment(clean_environment: pytest.MonkeyPatch) -> None:
     clean_environment.setenv("ENVIRONMENT", "something else's")
     assert load_settings().environment == "local"

@@ -17,6 +17,7 @@ export function aFrame(changes: Partial<OpsFrame> = {}): OpsFrame {
     },
     tasks: {
       counts: { OPEN: 1 },
+      waiting: { NO_DRIVER: 1 },
       points: [
         { id: 't1', kind: 'DELIVERY', status: 'OPEN', pickup: [-96.8, 32.8], dropoff: [-96.7, 32.9], waited_s: 5 },
       ],

@@ -16,8 +16,13 @@ describe('parseFrame', () => {
     expect(parse({ ...aFrame(), weather: 'hail' })).toEqual({ ok: true, frame: aFrame() });
   });
 
+  test('a reason to wait this page does not know is kept', () => {
+    const frame = aFrame({ tasks: { counts: { OPEN: 2 }, waiting: { RAIN: 2 }, points: [] } });
+    expect(parse(frame)).toEqual({ ok: true, frame });
+  });
+
   test('a task status this page does not know is kept', () => {
-    const frame = aFrame({ tasks: { counts: { ON_HOLD: 2 }, points: [] } });
+    const frame = aFrame({ tasks: { counts: { ON_HOLD: 2 }, waiting: {}, points: [] } });
     expect(parse(frame)).toEqual({ ok: true, frame });
   });
 
@@ -38,7 +43,8 @@ describe('parseFrame', () => {
     ['frame.drivers.positions[0]', (frame) => ({ ...frame, drivers: { ...frame.drivers, positions: [[0, 0]] } })],
     ['frame.drivers.counts.offered', (frame) => ({ ...frame, drivers: { ...frame.drivers, counts: { free: 1 } } })],
     ['frame.offers[0].to', (frame) => ({ ...frame, offers: [{ id: 'o', from: [0, 0], to: [0, 91], expires_in_s: 1 }] })],
-    ['frame.tasks.points[0].kind', (frame) => ({ ...frame, tasks: { counts: {}, points: [{ id: 't', kind: 'GIFT' }] } })],
+    ['frame.tasks.points[0].kind', (frame) => ({ ...frame, tasks: { counts: {}, waiting: {}, points: [{ id: 't', kind: 'GIFT' }] } })],
+    ['frame.tasks.waiting', (frame) => ({ ...frame, tasks: { counts: {}, points: [] } })],
     ['frame.decisions', (frame) => ({ ...frame, decisions: null })],
   ])('a wrong %s is refused by name', (path, spoil) => {
     const parsed = parse(spoil(aFrame()));

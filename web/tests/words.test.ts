@@ -5,7 +5,7 @@ import { clock, count, millis, plural, share, speed } from '../src/ops/format';
 import { LIMITS, toneFor } from '../src/ops/limits';
 import { sparkPath } from '../src/ops/sparkPath';
 import { backoffMs, downDetail } from '../src/ops/stream';
-import { taskRows } from '../src/ops/vocabulary';
+import { taskRows, waitingRows } from '../src/ops/vocabulary';
 
 describe('formats', () => {
   test.each([
@@ -52,6 +52,15 @@ test('task statuses come in lifecycle order, unknown ones last', () => {
   expect(rows.at(-1)).toMatchObject({ label: 'on hold', count: 2 });
 });
 
+test('only reasons that hold are named, a bug in red and unknown ones last', () => {
+  const rows = waitingRows({ RAIN_DELAY: 1, UNEXPLAINED: 2, NO_DRIVER: 3, LOOKING: 0 });
+  expect(rows.map(({ label, count: n, tone }) => [label, n, tone])).toEqual([
+    ['no driver free', 3, 'plain'],
+    ['unexplained', 2, 'bad'],
+    ['rain delay', 1, 'plain'],
+  ]);
+});
+
 describe('decisions', () => {
   test('a line keeps its key when newer ones arrive above it, even beside its twin', () => {
     const old = { at_ms: 1, text: 'same' };
@@ -66,6 +75,7 @@ describe('decisions', () => {
     ['Delivery of ord-1 refused: ID expired', 'bad'],
     ['Driver d accepted ord-1', 'good'],
     ['Offer of ord-1 expired', 'bad'],
+    ['Driver d is lost, not heard of for 10 min: looking for another for task t', 'bad'],
     ['Offer of ord-1 to d', 'offer'],
     ['Region opened', 'plain'],
   ])('%s is %s', (text, tone) => expect(toneOf(text)).toBe(tone));

@@ -187,20 +187,6 @@ async def test_a_refused_record_takes_no_neighbour_of_its_append_with_it(shell: 
     assert assigned(shell) == 1
 
 
-async def test_a_step_that_fails_ends_the_life(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half a step may be in memory: nothing more may be decided on it."""
-
-    def breaks(*_: object) -> None:
-        raise ZeroDivisionError
-
-    monkeypatch.setattr("domain.region.Region.step", breaks)
-    with pytest.raises(ZeroDivisionError):
-        await shell.shell.post([ask(Accept(offer_id="x"))])
-    assert shell.deaths == ["ZeroDivisionError in a step"]
-    with pytest.raises(RegionUnavailable):
-        await shell.shell.post([ask(Accept(offer_id="x"))])
-
-
 async def test_too_much_waiting_is_refused_and_what_waits_is_served() -> None:
     small = Shell(region_inbox_limit=3)
     await small.shell.start()

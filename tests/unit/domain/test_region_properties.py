@@ -12,13 +12,14 @@ from hypothesis import given, settings
 
 from domain.dossier import verify
 from domain.fleet import DriverState
-from domain.lifecycle import TASK_ENDED, OfferStatus, TaskKind, TaskStatus
+from domain.lifecycle import TASK_ENDED, OfferStatus, OrderEvent, TaskKind, TaskStatus
 from domain.messages import Ask
 from domain.records import Answer
 from domain.region import Region
+from domain.waiting import Outlook, Waiting
 from persistence.image import RECENT_MS
 from tests.support.build import ask
-from tests.support.chance import Move, move_on, moves, play, request
+from tests.support.chance import Move, life, move_on, moves, play, request
 from tests.support.story import Story, digest, log_of
 
 ROOT = Path(__file__).parents[3]
@@ -50,6 +51,13 @@ def check(story: Story) -> None:
     assert set(region.open) == {
         task_id for task_id, job in region.jobs.items() if job.task.status is TaskStatus.OPEN
     }
+    for driver_id in region.held:
+        lost_ms = region.lost_ms(driver_id)
+        assert lost_ms is None or lost_ms > story.now, "held by a driver who is lost"
+        assert lost_ms is None or (region.next_deadline() or 0) <= lost_ms, "nobody will look after a holder"
+    outlook = Outlook(region, story.now)
+    for task_id in region.open:
+        assert outlook.why(region.jobs[task_id]) is not Waiting.UNEXPLAINED
     for row, driver_id in enumerate(region.fleet.ids):
         state = region.fleet.state[row]
         assert (state == DriverState.FREE) == (driver_id not in region.held | region.offered)
@@ -67,7 +75,7 @@ def check(story: Story) -> None:
 @given(moves)
 @settings(max_examples=60)
 def test_the_invariants_hold_after_every_move_and_a_refusal_changes_nothing(script: list[Move]) -> None:
-    story = Story()
+    story = life()
     for move in script:
         story.wait(move[3])
         asked = request(story, move)
@@ -89,7 +97,7 @@ def test_the_invariants_hold_after_every_move_and_a_refusal_changes_nothing(scri
 @given(moves)
 @settings(max_examples=25)
 def test_a_repeat_of_any_request_gets_its_answer_and_does_nothing(script: list[Move]) -> None:
-    story = Story()
+    story = life()
     granted: list[tuple[Ask, Answer]] = []
     for n, move in enumerate(script):
         story.wait(move[3])
@@ -114,7 +122,7 @@ def test_a_repeat_of_any_request_gets_its_answer_and_does_nothing(script: list[M
 @given(moves)
 @settings(max_examples=25)
 def test_the_same_messages_give_the_same_records_byte_for_byte(script: list[Move]) -> None:
-    first, second = Story(), Story()
+    first, second = life(), life()
     play(first, script)
     play(second, script)
     assert log_of(first.records) == log_of(second.records)
@@ -122,20 +130,27 @@ def test_the_same_messages_give_the_same_records_byte_for_byte(script: list[Move
     assert digest(first.region) == digest(second.region)
 
 
-def lately_declined(region: Region, now_ms: int) -> set[tuple[str, str, int]]:
-    """Who declined what when, as far back as an image reaches."""
+def lately_declined(region: Region, now_ms: int, lost: set[tuple[str, str]]) -> set[tuple[str, str, int]]:
+    """Who declined what when, as far back as an image reaches. It does not tell of those who `lost` a task."""
     return {
         (task_id, driver_id, last_ms)
         for task_id, job in region.jobs.items()
         for driver_id, (_, last_ms) in job.declined.items()
-        if last_ms >= now_ms - RECENT_MS
+        if last_ms >= now_ms - RECENT_MS and (task_id, driver_id) not in lost
     }
+
+
+def lost_tasks(story: Story) -> set[tuple[str, str]]:
+    """(task, driver) of every release."""
+    facts = [fact for record in story.records for fact in record.orders]
+    released = [fact.payload for fact in facts if fact.event is OrderEvent.RELEASED]
+    return {(payload["task_id"], payload["driver_id"]) for payload in released}
 
 
 @given(moves)
 @settings(max_examples=25)
 def test_a_restart_at_any_moment_loses_no_hard_state(script: list[Move]) -> None:
-    story = Story()
+    story = life()
     play(story, script)
     before = story.region
     story.restart()
@@ -147,7 +162,8 @@ def test_a_restart_at_any_moment_loses_no_hard_state(script: list[Move]) -> None
     assert after.offered == before.offered
     assert set(after.open) == set(before.open)
     assert after.counters == before.counters
-    assert lately_declined(after, story.now) == lately_declined(before, story.now)
+    lost = lost_tasks(story)
+    assert lately_declined(after, story.now, lost) == lately_declined(before, story.now, lost)
     check(story)
 
 
@@ -164,13 +180,13 @@ LONG: list[Move] = [
 @pytest.mark.parametrize("seed", ["0", "4242"])
 def test_hash_seeds_do_not_matter(seed: str) -> None:
     """Sets and dictionaries of strings are ordered differently in another process; decisions are not."""
-    story = Story()
+    story = life()
     play(story, LONG)
     assert len(story.records) > 30
     program = (
-        "import sys; from tests.support.chance import play; from tests.support.story import Story, log_of;"
+        "import sys; from tests.support.chance import life, play; from tests.support.story import log_of;"
         "from tests.unit.domain.test_region_properties import LONG;"
-        "story = Story(); play(story, LONG); sys.stdout.buffer.write(log_of(story.records))"
+        "story = life(); play(story, LONG); sys.stdout.buffer.write(log_of(story.records))"
     )
     ran = subprocess.run(
         [sys.executable, "-c", program],

@@ -52,7 +52,8 @@ export type OpsFrame = {
   speed: number;
   epoch: number;
   drivers: { counts: Record<DriverState, number>; positions: DriverPosition[]; total: number };
-  tasks: { counts: Record<string, number>; points: TaskPoint[] };
+  /** `waiting`: open tasks by why nobody is offered them. */
+  tasks: { counts: Record<string, number>; waiting: Record<string, number>; points: TaskPoint[] };
   offers: OfferLine[];
   hexes: DemandHex[];
   counters: Counters;
@@ -88,6 +89,7 @@ const checkFrame = object<OpsFrame>({
   }),
   tasks: object<OpsFrame['tasks']>({
     counts: mapOf(num),
+    waiting: mapOf(num),
     points: listOf(
       object<TaskPoint>({
         id: text,

@@ -20,6 +20,16 @@ export const TASK_LOOK: Record<string, { label: string; color: string }> = {
   AT_DROPOFF: { label: 'At dropoff', color: '#8f6ff0' },
 };
 
+/** Why an open task is offered to nobody (`domain/waiting.py`). The last one should never be seen. */
+export const WAITING_LABEL: Record<string, string> = {
+  NO_DRIVER: 'no driver free',
+  ALL_DECLINED: 'declined by all',
+  OUTNUMBERED: 'others came first',
+  UNSOLVED: 'no plan',
+  LOOKING: 'looking',
+  UNEXPLAINED: 'unexplained',
+};
+
 export const OFFER_COLOR = '#ffb454';
 export const RETURN_COLOR = '#ff7d6e';
 export const PLACE_COLOR = '#f2f5f9';
@@ -38,6 +48,22 @@ export function taskRows(counts: Record<string, number>): TaskStatusRow[] {
   const known = Object.entries(TASK_LOOK).map(([status, look]) => ({ status, ...look, count: counts[status] ?? 0 }));
   const others = Object.entries(counts)
     .filter(([status]) => !(status in TASK_LOOK))
-    .map(([status, n]) => ({ status, label: status.toLowerCase().replaceAll('_', ' '), color: '#8290a3', count: n }));
+    .map(([status, n]) => ({ status, label: words(status), color: '#8290a3', count: n }));
   return [...known, ...others];
+}
+
+export type WaitingRow = { reason: string; label: string; count: number; tone: 'plain' | 'bad' };
+
+/** The reasons that hold for any open task now: the known ones in their order, then whatever else the server names. */
+export function waitingRows(waiting: Record<string, number>): WaitingRow[] {
+  const reasons = new Set([...Object.keys(WAITING_LABEL), ...Object.keys(waiting)]);
+  return [...reasons].flatMap((reason) => {
+    const n = waiting[reason] ?? 0;
+    const label = WAITING_LABEL[reason] ?? words(reason);
+    return n ? [{ reason, label, count: n, tone: reason === 'UNEXPLAINED' ? 'bad' : 'plain' }] : [];
+  });
+}
+
+function words(name: string): string {
+  return name.toLowerCase().replaceAll('_', ' ');
 }

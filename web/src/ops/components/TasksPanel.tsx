@@ -1,6 +1,6 @@
 import { count } from '../format';
 import type { OpsFrame } from '../frame';
-import { taskRows } from '../vocabulary';
+import { taskRows, waitingRows } from '../vocabulary';
 import { Panel } from './Panel';
 import { SplitBar } from './SplitBar';
 
@@ -28,6 +28,16 @@ export function TasksPanel({ tasks }: { tasks: OpsFrame['tasks'] | undefined }) 
           </div>
         ))}
       </dl>
+      {tasks && tasks.counts.OPEN ? (
+        <p className="reasons" data-testid="tasks-waiting">
+          Open:{' '}
+          {waitingRows(tasks.waiting).map(({ reason, label, count: n, tone }) => (
+            <span key={reason} data-reason={reason} data-tone={tone}>
+              <b>{count(n)}</b> {label}
+            </span>
+          ))}
+        </p>
+      ) : null}
     </Panel>
   );
 }

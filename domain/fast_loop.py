@@ -1,0 +1,88 @@
+"""When a region looks for drivers, and what came of the last look.
+
+A new task or a freed driver opens a short window, so that others may join it; open tasks are looked at again after a
+longest wait whatever happens. One solve is under way at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from domain.jobs import Job
+from domain.policy import RegionPolicy
+from domain.solve import DriverColumns, Plan, SolveRequest
+from domain.solving import solve_request
+from domain.times import in_ms
+from domain.waiting import Asked, Waiting, left_open
+
+
+class FastLoop:
+    """The loop's own timing, in server ms. `left`: why the last look left tasks open, as far as it tells by itself."""
+
+    def __init__(self, policy: RegionPolicy, now_ms: int) -> None:
+        self.left: dict[str, Waiting] = {}
+        self._policy = policy
+        self._asked = 0
+        self._under_way: Asked | None = None
+        self._window_ms: int | None = None  # since when something waits for a look
+        self._looked_ms = now_ms
+
+    @property
+    def solving(self) -> bool:
+        """Whether a solve is under way."""
+        return self._under_way is not None
+
+    def wake(self, now_ms: int) -> None:
+        """Something changed that a look should see: open the window if it is not open."""
+        if self._window_ms is None:
+            self._window_ms = now_ms
+
+    def hurry(self, now_ms: int) -> None:
+        """Let the next look happen in this step instead of at the window's end."""
+        self._window_ms = now_ms - in_ms(self._policy.fast_window_s)
+
+    def first_waits(self, now_ms: int) -> None:
+        """No task was open until now, so the longest wait begins now."""
+        self._looked_ms = now_ms
+
+    def due_ms(self) -> int:
+        """When an open task is looked at next, or when the solve under way is given up."""
+        if self._under_way is not None:
+            return self._under_way.at_ms + in_ms(self._policy.solve_timeout_s)
+        due_ms = self._looked_ms + in_ms(self._policy.fast_max_wait_s)
+        if self._window_ms is not None:
+            due_ms = min(due_ms, self._window_ms + in_ms(self._policy.fast_window_s))
+        return due_ms
+
+    def is_due(self, now_ms: int) -> bool:
+        """Whether to look now. Gives up a solve that took too long."""
+        if self._under_way is not None and now_ms >= self.due_ms():
+            self._end(None)
+        return self._under_way is None and now_ms >= self.due_ms()
+
+    def ask(self, now_ms: int, jobs: Sequence[Job], drivers: DriverColumns) -> SolveRequest | None:
+        """Look now: the problem to solve, None when nobody is free."""
+        self._window_ms, self._looked_ms = None, now_ms
+        if not drivers.ids:
+            self.left = {}
+            return None
+        self._asked += 1
+        request = solve_request(self._asked, now_ms, jobs, drivers, self._policy)
+        self._under_way = Asked.by(request)
+        return request
+
+    def solved(self, plan: Plan) -> bool:
+        """Take the plan in; False when it was given up on meanwhile."""
+        if self._under_way is None or self._under_way.request_id != plan.request_id:
+            return False
+        self._end(plan)
+        return True
+
+    def failed(self, request_id: int) -> None:
+        """The solve did not end; there will be another."""
+        if self._under_way is not None and self._under_way.request_id == request_id:
+            self._end(None)
+
+    def _end(self, plan: Plan | None) -> None:
+        assert self._under_way is not None
+        self.left, self._under_way = left_open(self._under_way, plan), None
