@@ -7,15 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from domain.dossier import Entry
 from domain.lifecycle import (
     OFFER_EDGES,
+    ORDER,
     ORDER_EDGES,
     TASK_EDGES,
     TASK_ENDED,
     TASK_HELD,
     TASK_START,
     OfferStatus,
+    OrderEvent,
     OrderStatus,
+    Role,
     TaskKind,
     TaskStatus,
 )
@@ -25,13 +29,28 @@ from persistence.plan import ConstraintBroken
 _HAS_DRIVER = TASK_HELD | {TaskStatus.DONE, TaskStatus.FAILED}
 
 
-def guard_check(check: DoorCheck, known: bool, order_exists: bool, task_exists: bool) -> None:
-    """A check is written once, for a task that is there, and passes only when every flag does."""
+# An order's first event comes from no state.
+_BIRTH = (None, OrderEvent.CREATED, Role.CUSTOMER, OrderStatus.DRAFT)
+# Every event that a dossier takes: the state before, what happened, by whom, and the state that it led to.
+_STEPS = {_BIRTH} | {(at, event, role, edge.to) for (at, event), edge in ORDER.items() for role in edge.roles}
+
+
+def guard_event(before: Entry | None, entry: Entry) -> None:
+    """A dossier tells only of steps that the lifecycle has, each by a role that it belongs to."""
+    role, _, _ = entry.actor.partition(":")
+    step = (before.status if before else None, entry.type, role, entry.status)
+    _hold(step in _STEPS, "dossier_events_step")
+
+
+def guard_check(check: DoorCheck, known: bool, order: OrderStatus | None, task_exists: bool) -> None:
+    """A check is written once, at the door of its order, for a task that is there, and passes only when every flag
+    does. `order`: the order's status, None when there is none."""
     flags = check.over_age and check.not_expired and check.name_matches and check.sober
     _hold(not check.passed or flags, "ck_doorstep_checks_passed")
     _hold(not known, "pk_doorstep_checks")
-    _hold(order_exists, "fk_doorstep_checks_order_id")
+    _hold(order is not None, "fk_doorstep_checks_order_id")
     _hold(task_exists, "fk_doorstep_checks_task_id")
+    _hold(order is OrderStatus.AT_DOOR, "doorstep_checks_at_door")
 
 
 def guard_offer(before: OfferRow | None, after: OfferRow) -> None:

@@ -9,7 +9,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from msgspec import Struct, field
 
@@ -32,7 +32,7 @@ from domain.records import (
     StoredAnswer,
     TaskRow,
 )
-from persistence.guards import guard_check, guard_offer, guard_order, guard_task
+from persistence.guards import guard_check, guard_event, guard_offer, guard_order, guard_task
 from persistence.image import ANSWERS_LIMIT, RECENT_LIMIT, RECENT_MS, counters
 from persistence.plan import ConstraintBroken, Head, Key, Plan, Rows, Unit, is_fenced, needs, plan
 
@@ -58,6 +58,11 @@ class _Draft(Generic[K, V]):
         self.table.update(self.changes)
 
 
+_Drafts: TypeAlias = tuple[
+    _Draft[str, Head], _Draft[str, TaskRow], _Draft[str, OfferRow], _Draft[str, DoorCheck]
+]
+
+
 class _Tables(Struct):
     orders: dict[str, Head] = field(default_factory=dict)
     tasks: dict[str, TaskRow] = field(default_factory=dict)
@@ -66,7 +71,7 @@ class _Tables(Struct):
 
 
 class Transaction(Struct, frozen=True):
-    """Commands decided on the rows as they were, not written yet. `planned` is None when a fact could not be written."""
+    """Commands decided on the rows as they were, not written yet. `planned`: None when a fact cannot be written."""
 
     commands: Sequence[Command]
     planned: Plan | None
@@ -209,7 +214,7 @@ class MemoryStore:
         for n, record in enumerate(command.records):
             shorter = RegionRecords(command.region_id, command.epoch, command.records[: n + 1])
             try:
-                self._draft(plan([shorter], self._rows([shorter])).units)
+                self._try(plan([shorter], self._rows([shorter])))
             except ConstraintBroken:
                 return record.record_id
         return command.records[-1].record_id
@@ -227,8 +232,7 @@ class MemoryStore:
     # -- writing ------------------------------------------------------------------------------------------------------
 
     def _write(self, planned: Plan) -> None:
-        drafts = self._draft(planned.units)
-        self._places_are_free(planned.entries)
+        drafts = self._try(planned)
         for draft in drafts:
             draft.commit()
         _, tasks, offers, checks = drafts
@@ -256,15 +260,19 @@ class MemoryStore:
         if self._on_commit is not None:
             self._on_commit(planned)
 
-    def _places_are_free(self, entries: Iterable[Entry]) -> None:
-        """The dossier's primary key: an order has one event of each number."""
-        for entry in entries:
-            if entry.seq <= len(self.dossiers.get(entry.order_id, ())):
+    def _try(self, planned: Plan) -> _Drafts:
+        """All that is planned, checked and not written; `ConstraintBroken` when a part of it may not be."""
+        drafts = self._draft(planned.units)
+        last: dict[str, Entry] = {}
+        for entry in planned.entries:
+            dossier = self.dossiers.get(entry.order_id, ())
+            if entry.seq <= len(dossier):
                 raise ConstraintBroken("pk_dossier_events")
+            guard_event(last.get(entry.order_id) or (dossier[-1] if dossier else None), entry)
+            last[entry.order_id] = entry
+        return drafts
 
-    def _draft(
-        self, units: Iterable[Unit]
-    ) -> tuple[_Draft[str, Head], _Draft[str, TaskRow], _Draft[str, OfferRow], _Draft[str, DoorCheck]]:
+    def _draft(self, units: Iterable[Unit]) -> _Drafts:
         """All changes of the units, each checked against the rows before it; `ConstraintBroken` when one may not be."""
         tables = self._tables
         orders, tasks = _Draft(tables.orders), _Draft(tables.tasks)
@@ -280,7 +288,9 @@ class MemoryStore:
         for unit in units:
             for check in unit.checks:
                 there = tasks.get(check.task_id) is not None
-                guard_check(check, checks.get(check.check_id) is not None, exists(check.order_id), there)
+                order = orders.get(check.order_id)
+                at = order.order.status if order else None
+                guard_check(check, checks.get(check.check_id) is not None, at, there)
                 checks[check.check_id] = check
             for offer in unit.offers:
                 guard_offer(offers.get(offer.offer_id), offer)

@@ -1,7 +1,8 @@
 """The tables, as SQLAlchemy models. Ids are native `uuid` (strings in Python), times `*_ms` are BIGINT milliseconds on
 the server's clock, money is integer cents, coordinates are WGS84 degrees.
 
-Triggers (the lifecycle's second lock) are not part of the models: see `migrations/versions/0002_locks.py`.
+Triggers (the lifecycle's second lock) are not part of the models: see `migrations/versions/0002_locks.py` and
+`0003_gates.py`.
 """
 
 from __future__ import annotations
@@ -227,7 +228,8 @@ class Offer(Base):
 
 
 class DossierEvent(Base):
-    """`domain.dossier.Entry`. Append-only: triggers refuse update, delete, truncate and a link that does not fit."""
+    """`domain.dossier.Entry`. Append-only: triggers refuse update, delete, truncate, a link that does not fit and
+    a step that the lifecycle does not have."""
 
     __tablename__ = "dossier_events"
     order_id: Mapped[str] = mapped_column(Uid, ForeignKey("orders.order_id"), primary_key=True)
@@ -247,7 +249,7 @@ class DossierEvent(Base):
 
 
 class DoorstepCheck(Base):
-    """`domain.records.DoorCheck`. Append-only, like the dossier."""
+    """`domain.records.DoorCheck`. Append-only, like the dossier, and only while the order is at its door."""
 
     __tablename__ = "doorstep_checks"
     check_id: Mapped[str] = mapped_column(Uid, primary_key=True)
@@ -320,6 +322,16 @@ class OrderEdge(Base):
     __tablename__ = "order_edges"
     from_status: Mapped[str] = mapped_column(primary_key=True)
     to_status: Mapped[str] = mapped_column(primary_key=True)
+
+
+class OrderStep(Base):
+    """`domain.lifecycle.ORDER` by role, and an order's first event, which comes from no state ('')."""
+
+    __tablename__ = "order_steps"
+    from_status: Mapped[str] = mapped_column(primary_key=True)
+    event: Mapped[str] = mapped_column(primary_key=True)
+    role: Mapped[str] = mapped_column(primary_key=True)
+    to_status: Mapped[str]
 
 
 class TaskEdge(Base):

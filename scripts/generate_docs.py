@@ -1,7 +1,8 @@
 """Write the documents that are made from the code: `python scripts/generate_docs.py [--check]`.
 
 docs/protocol.md and docs/asyncapi.json from the driver socket's types, docs/errors.md from the error catalogue,
-docs/lifecycles.md with diagrams drawn from the lifecycle tables. `--check` writes nothing and fails when one is stale.
+docs/lifecycles.md with diagrams drawn from the lifecycle tables, docs/gates.md with who may do what and what proves
+it. `--check` writes nothing and fails when one is stale.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from domain.lifecycle import (
     OfferStatus,
     OrderStatus,
 )
+from scripts.gates_page import gates_page
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = "<!-- Made by scripts/generate_docs.py: change the code, not this page. -->"
@@ -334,6 +336,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/asyncapi.json": asyncapi,
     "docs/errors.md": errors_page,
     "docs/lifecycles.md": lifecycles_page,
+    "docs/gates.md": lambda: gates_page(SOURCE),
 }
 
 

@@ -39,6 +39,13 @@ from persistence.reads import Store as StoreRow
 
 REGION = "tx-dfw"
 START_MS = 1_750_000_000_000
+# Whose events they are; all others of a region's are the driver's.
+_BY = {
+    OrderEvent.GOODS_READY: Role.MERCHANT,
+    OrderEvent.CANCELLED: Role.CUSTOMER,
+    OrderEvent.RELEASED: Role.SYSTEM,
+    OrderEvent.RETURN_INITIATED: Role.SYSTEM,
+}
 
 
 def new_id() -> str:
@@ -224,6 +231,14 @@ class World:
         record = Record(record_id=new_id(), tasks=(task,), offers=(offer,), orders=(fact,), answers=(stored,))
         return record, task, offer
 
+    def released(self, task: TaskRow) -> tuple[Record, TaskRow]:
+        """The holder was not heard of: the task is open again, the order as before."""
+        fact = replace(
+            self.fact(task, OrderEvent.RELEASED, OrderStatus.CONFIRMED), role=Role.SYSTEM, actor_id=REGION
+        )
+        task = replace(task, status=TaskStatus.OPEN, driver_id=None, offer_id=None)
+        return Record(record_id=new_id(), tasks=(task,), orders=(fact,)), task
+
     def moved(
         self, task: TaskRow, status: TaskStatus | None, event: OrderEvent, order: OrderStatus, **fields: Any
     ) -> tuple[Record, TaskRow]:
@@ -241,7 +256,7 @@ class World:
             event=event,
             status=status,
             at_ms=self.tick(),
-            role=Role.DRIVER,
+            role=_BY.get(event, Role.DRIVER),
             actor_id=self.driver_id,
             payload={"task_id": task.task_id},
         )

@@ -309,6 +309,39 @@ async def test_a_task_offered_again_and_again_in_one_batch(world: World) -> None
 # -- the dossier and the outbox ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("at", [TaskStatus.ASSIGNED, TaskStatus.AT_PICKUP])
+async def test_a_task_goes_from_a_lost_driver_to_another_and_to_the_door(
+    world: World, at: TaskStatus
+) -> None:
+    task = await world.confirmed()
+    await world.open()
+    made, task, offer = world.offered(task)
+    accepted, task, offer = world.taken(task, offer)
+    records = [made, accepted]
+    if at is TaskStatus.AT_PICKUP:
+        arrived, task = world.moved(task, at, OrderEvent.ARRIVED_AT_STORE, OrderStatus.ASSIGNED)
+        records.append(arrived)
+    released, task = world.released(task)
+    assert await world.append(world.records(*records, released)) == [Done(Answer())]
+    assert await world.task(task.task_id) == task
+    assert (await world.status(task.order_id) or ("", 0))[0] == "CONFIRMED"
+    image = await world.store.open_region(task.region_id, world.now_ms)
+    world.epoch = image.epoch
+    assert (image.tasks, image.offers) == ((task,), ())
+    assert offer in image.recent_offers
+    # To another, and all the way.
+    world.driver_id = new_id()
+    again, at_door = world.to_door(task)
+    assert await world.append(world.records(*again, *world.delivered(at_door))) == [Done(Answer())]
+    dossier = await world.dossier(task.order_id)
+    assert [entry.type for entry in dossier].count("TASK_ASSIGNED") == 2
+    assert [entry.actor for entry in dossier if entry.type == "TASK_RELEASED"] == [f"system:{task.region_id}"]
+    assert verify(dossier).ok
+    done = await world.task(task.task_id)
+    assert done is not None
+    assert (done.status, done.driver_id) == (TaskStatus.DONE, world.driver_id)
+
+
 async def test_dossiers_verify_after_many_mixed_batches(world: World) -> None:
     await world.open()
     tasks = [await world.confirmed() for _ in range(6)]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from domain.lifecycle import OfferStatus, OrderEvent, OrderStatus, TaskKind, TaskStatus
+from domain.lifecycle import OfferStatus, OrderEvent, OrderStatus, Role, TaskKind, TaskStatus
 from domain.records import Answer, Done, Record, RecordRefused, TaskRow
 from tests.contracts.store_world import World, new_id
 
@@ -60,6 +60,15 @@ def _offered_without_offer(world: World, task: TaskRow) -> Record:
     return _tasks(replace(task, status=TaskStatus.OFFERED, offer_id=new_id()))
 
 
+def _check_in_the_store(world: World, task: TaskRow) -> Record:
+    return Record(record_id=new_id(), checks=(world.check(task),))
+
+
+def _step_of_another_role(world: World, task: TaskRow) -> Record:
+    fact = world.fact(task, OrderEvent.GOODS_READY, OrderStatus.CONFIRMED)
+    return Record(record_id=new_id(), orders=(replace(fact, role=Role.DRIVER),))
+
+
 def _check_of_no_task(world: World, task: TaskRow) -> Record:
     return Record(record_id=new_id(), checks=(replace(world.check(task), task_id=new_id()),))
 
@@ -75,6 +84,8 @@ BROKEN: dict[str, tuple[Make, str]] = {
     "offer of nothing": (_offer_of_nothing, "ck_offers_task_ids"),
     "offered without an offer": (_offered_without_offer, "tasks_offer"),
     "check of no task": (_check_of_no_task, "fk_doorstep_checks_task_id"),
+    "check in the store": (_check_in_the_store, "doorstep_checks_at_door"),
+    "step of another role": (_step_of_another_role, "dossier_events_step"),
     "passed with a failed flag": (
         lambda world, task: Record(record_id=new_id(), checks=(replace(world.check(task), over_age=False),)),
         "ck_doorstep_checks_passed",
@@ -144,11 +155,34 @@ async def test_a_task_has_one_winner(world: World) -> None:
     assert await world.append(world.records(right)) == [Done(Answer())]
     again, _, _ = world.taken(offered, offer_one)
     assert await world.append(world.records(again)) == [
-        Done(Answer())
-    ]  # the same winner once more: no change
+        RecordRefused(again.record_id, "dossier_events_step")
+    ]  # the same winner, but the dossier would tell of it twice
     stolen = _tasks(replace(taken, status=TaskStatus.AT_PICKUP, driver_id=new_id()))
     assert await world.append(world.records(stolen)) == [RecordRefused(stolen.record_id, "tasks_holder")]
     assert await world.task(task.task_id) == taken
+
+
+async def test_a_release_gives_the_task_to_nobody_and_only_before_the_pick_up(world: World) -> None:
+    task, other = await world.confirmed(), await world.confirmed()
+    await world.open()
+    made, offered, offer = world.offered(task)
+    accepted, held, offer = world.taken(offered, offer)
+    assert await world.append(world.records(made, accepted)) == [Done(Answer())]
+    kept = _tasks(replace(held, status=TaskStatus.OPEN, offer_id=None))
+    assert await world.append(world.records(kept)) == [RecordRefused(kept.record_id, "ck_tasks_open_is_free")]
+    released, free = world.released(held)
+    assert await world.append(world.records(released)) == [Done(Answer())]
+    # The offer that was accepted once assigns it to nobody again.
+    back = _tasks(
+        replace(free, status=TaskStatus.ASSIGNED, driver_id=offer.driver_id, offer_id=offer.offer_id)
+    )
+    assert await world.append(world.records(back)) == [RecordRefused(back.record_id, "tasks_edge")]
+    late, _ = world.moved(held, TaskStatus.AT_PICKUP, OrderEvent.ARRIVED_AT_STORE, OrderStatus.ASSIGNED)
+    assert await world.append(world.records(late)) == [RecordRefused(late.record_id, "tasks_edge")]
+    records, at_door = world.to_door(other)
+    assert await world.append(world.records(*records)) == [Done(Answer())]
+    too_late, _ = world.released(at_door)
+    assert await world.append(world.records(too_late)) == [RecordRefused(too_late.record_id, "tasks_edge")]
 
 
 async def test_an_offer_ends_once(world: World) -> None:
@@ -170,15 +204,16 @@ async def test_no_delivery_without_the_holders_passed_check(world: World, check:
     task, other = await world.confirmed(), await world.confirmed()
     await world.open()
     records, at_door = world.to_door(task)
+    others, at_other_door = world.to_door(other)
     checks = {
         "none": (),
         "failed": (world.check(at_door, passed=False),),
         "by another driver": (world.check(at_door, driver_id=new_id()),),
-        "of another order": (world.check(other),),
+        "of another order": (world.check(at_other_door),),
     }[check]
     passed, _ = world.moved(at_door, None, OrderEvent.ID_PASSED, OrderStatus.ID_VERIFIED, checks=checks)
     done, _ = world.moved(at_door, TaskStatus.DONE, OrderEvent.DELIVERED, OrderStatus.DELIVERED)
-    assert await world.append(world.records(*records, passed)) == [Done(Answer())]
+    assert await world.append(world.records(*records, *others, passed)) == [Done(Answer())]
     assert await world.append(world.records(done)) == [RecordRefused(done.record_id, "orders_door_gate")]
     assert await world.status(task.order_id) == ("ID_VERIFIED", 9)
 

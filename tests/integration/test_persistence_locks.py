@@ -135,14 +135,15 @@ async def test_an_order_has_one_delivery_under_way(world: World, sql: Sql) -> No
 
 
 async def test_no_delivery_without_a_passed_check(world: World, sql: Sql) -> None:
-    task = await at_door(world)
-    await sql.execute("UPDATE orders SET status = 'ID_VERIFIED' WHERE order_id = $1", task.order_id)
-    assert await move(sql, "order", task.order_id, "DELIVERED") == "orders_door_gate"
-    for driver_id, passed in ((new_id(), True), (task.driver_id, False)):
-        await add_check(sql, task, driver_id, passed)
-        assert await move(sql, "order", task.order_id, "DELIVERED") == "orders_door_gate"
-    await add_check(sql, task, task.driver_id, True)
-    await sql.execute("UPDATE orders SET status = 'DELIVERED' WHERE order_id = $1", task.order_id)
+    for checks in ((), ("stranger",), ("failed",), ("stranger", "failed"), ("failed", "passed")):
+        task = await at_door(world)
+        for check in checks:
+            await add_check(sql, task, new_id() if check == "stranger" else task.driver_id, check != "failed")
+        await sql.execute("UPDATE orders SET status = 'ID_VERIFIED' WHERE order_id = $1", task.order_id)
+        if "passed" not in checks:
+            assert await move(sql, "order", task.order_id, "DELIVERED") == "orders_door_gate"
+        else:
+            await sql.execute("UPDATE orders SET status = 'DELIVERED' WHERE order_id = $1", task.order_id)
 
 
 async def test_the_gate_stands_even_where_an_edge_was_smuggled_in(world: World, sql: Sql) -> None:
