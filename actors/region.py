@@ -25,6 +25,7 @@ from domain.messages import (
     Message,
     PlanReady,
     Push,
+    Settled,
     SolveFailed,
     Tick,
 )
@@ -261,10 +262,13 @@ class RegionShell:
         """Answer the culprits, begin the region's next life, and step again what the others asked for. Plans, pings and
         deadlines belong to the life that is over. False when there will be no next life here."""
         self._pump, broken, self._broken = None, self._broken, None
-        _answer(culprits, InternalConflict())
+        settled: list[tuple[Taken[Ticket], Refusal]] = [(taken, InternalConflict()) for taken in culprits]
         if broken is not None:
-            _answer([broken.culprit], InternalError())
+            settled.append((broken.culprit, InternalError()))
             others = others + broken.missed
+        for taken, error in settled:
+            if taken.ticket is not None and not taken.ticket.done():
+                taken.ticket.set_result(refused(error))
         wait_s = self._restarts.ended(self._now_s())
         if wait_s is None:
             _turn_away(others)
@@ -278,6 +282,9 @@ class RegionShell:
             raise
         pump = self._pump
         assert pump is not None
+        for taken, error in settled:
+            if isinstance(taken.message, Ask):
+                self._take(pump, Settled(taken.message, refused(error)), None)
         for taken in others:
             if taken.ticket is not None:
                 self._take(pump, taken.message, taken.ticket)
@@ -368,12 +375,6 @@ def kind_of(message: Message) -> str:
     """What a message is called in the log, such as `Tick` or `Ask Accept`."""
     name = type(message).__name__
     return f"{name} {type(message.action).__name__}" if isinstance(message, Ask) else name
-
-
-def _answer(some: Iterable[Taken[Ticket]], refusal: Refusal) -> None:
-    for taken in some:
-        if taken.ticket is not None and not taken.ticket.done():
-            taken.ticket.set_result(refused(refusal))
 
 
 def _turn_away(some: Iterable[Taken[Ticket]]) -> None:

@@ -127,8 +127,17 @@ class Ask(Struct, frozen=True, kw_only=True, tag=True):
     action: Action
 
 
+class Settled(Struct, frozen=True, tag=True):
+    """The region's shell has answered this request, whose record the database refused or whose step failed: a repeat
+    gets the same answer, and is not granted to somebody who was told that nothing was done. No reply."""
+
+    ask: Ask
+    answer: Answer
+
+
 class DriversSeen(Struct, frozen=True, kw_only=True, tag=True):
-    """Newest ping of each driver since the last batch, as columns of one length n. No reply.
+    """Newest ping of each driver since the last batch, as columns of one length n. No reply. An empty batch says that
+    the gateway is there.
 
     `session` is the connection's number (a later connection has a greater one), `seq` rises within a session.
     """
@@ -203,6 +212,7 @@ class Tick(Struct, frozen=True, tag=True):
 
 Message: TypeAlias = (
     Ask
+    | Settled
     | DriversSeen
     | OfferSeenBy
     | Attach

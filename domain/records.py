@@ -131,7 +131,7 @@ class RegionImage(Struct, frozen=True, kw_only=True):
     orders: tuple[OrderBrief, ...] = ()  # of those tasks
     offers: tuple[OfferRow, ...] = ()  # status OFFERED
     recent_offers: tuple[OfferRow, ...] = ()  # closed lately, newest last, bounded
-    recent_tasks: tuple[TaskRow, ...] = ()  # ended lately, newest last, bounded
+    recent_tasks: tuple[TaskRow, ...] = ()  # ended lately or still to be told of, newest last, bounded
     answers: tuple[StoredAnswer, ...] = ()  # given lately by this region, newest last, bounded
     counters: dict[str, int] = field(default_factory=dict)  # see domain.ops.COUNTERS
 

@@ -43,6 +43,7 @@ from domain.messages import (
     PlanReady,
     Push,
     Ready,
+    Settled,
     SolveFailed,
     TaskOpened,
     Tick,
@@ -89,7 +90,8 @@ class Region:
             maxlen=policy.demand_limit
         )  # (ms, H3 cell) of opened tasks
         self.expiries: list[tuple[int, str]] = []  # (ms, offer), a heap; offers may have ended before
-        self._began_ms = now_ms
+        self._listening_ms = now_ms  # since when gateways have been heard without a gap
+        self._gateways_ms = now_ms  # when one was heard last
         self._watch = Watch()  # drivers who may lose a task by silence
         self._ids = 0
         self.loop = FastLoop(policy, now_ms)
@@ -171,6 +173,8 @@ class Region:
     # -- drivers ------------------------------------------------------------------------------------------------------
 
     def _drivers_seen(self, now_ms: int, batch: DriversSeen) -> None:
+        self._listen(now_ms)
+        self._gateways_ms = now_ms
         seen = self.fleet.see(now_ms, batch)
         self._ready.pushes.extend(seen.kicks)
         for row in seen.appeared:
@@ -183,6 +187,11 @@ class Region:
             offer_id = self.offered.get(self.fleet.ids[row])
             if offer_id is not None:
                 offers.close(self, now_ms, self.offers[offer_id], OfferStatus.REVOKED, "DRIVER_OFF_DUTY")
+
+    def _listen(self, now_ms: int) -> None:
+        """Where no gateway was heard for long, not even with nothing to say, it was the region that was deaf."""
+        if now_ms - self._gateways_ms > in_ms(self.policy.driver_stale_s):
+            self._listening_ms = now_ms
 
     def _attach(self, now_ms: int, attach: Attach) -> None:
         fleet, row = self.fleet, self.fleet.row(attach.driver_id)
@@ -198,6 +207,10 @@ class Region:
             self._ready.pushes.append(Kick(gateway_id, attach.driver_id, int(fleet.session[row])))
         fleet.gateway[row] = fleet.gateway_number(attach.gateway_id)
         fleet.session[row], fleet.seq[row] = attach.session, 0
+
+    def _settled(self, now_ms: int, settled: Settled) -> None:
+        ask = settled.ask
+        self.answers[(ask.scope, ask.key)] = (ask.fingerprint, settled.answer)
 
     def _detach(self, now_ms: int, detach: Detach) -> None:
         row = self.fleet.row(detach.driver_id)
@@ -300,12 +313,12 @@ class Region:
     def lost_ms(self, driver_id: str) -> int | None:
         """When the driver, not heard of until then, loses what is not picked up; None when there is nothing to lose.
 
-        Nobody was heard of before this life of the region, so everybody's time begins with it at the earliest.
+        Nobody could be heard before this life of the region, or while no gateway was: a driver's time does not run then.
         """
         if not self.releasable(driver_id):
             return None
         heard_ms = int(self.fleet.heard_ms[self.fleet.row(driver_id)])
-        return max(heard_ms, self._began_ms) + in_ms(self.policy.driver_lost_s)
+        return max(heard_ms, self._listening_ms) + in_ms(self.policy.driver_lost_s)
 
     def end_job(self, now_ms: int, job: Job) -> None:
         """Forget a task that has ended; its driver is free unless something else is held."""
@@ -348,6 +361,7 @@ class Region:
 
     def _tick(self, now_ms: int, message: Tick) -> None:
         offers.expire(self, now_ms)
+        self._listen(now_ms)
         for driver_id in self._watch.lost(now_ms, self.lost_ms):
             release(self, now_ms, driver_id)
         horizon_ms = now_ms - in_ms(self.policy.demand_window_s)
@@ -380,6 +394,7 @@ _HANDLERS: dict[type[Message], Callable[[Region, int, Any], None]] = {
     Ask: Region._ask,
     DriversSeen: Region._drivers_seen,
     OfferSeenBy: offers.seen,
+    Settled: Region._settled,
     Attach: Region._attach,
     Detach: Region._detach,
     GatewayLost: Region._gateway_lost,

@@ -34,7 +34,8 @@ _RECENT_OFFERS = """
 SELECT * FROM offers WHERE region_id = $1 AND closed_ms >= $2 ORDER BY closed_ms DESC, offer_id DESC LIMIT $3
 """
 _RECENT_TASKS = """
-SELECT * FROM tasks WHERE region_id = $1 AND ended_ms >= $2
+SELECT * FROM tasks WHERE region_id = $1 AND ended_ms IS NOT NULL AND (ended_ms >= $2 OR task_id IN (
+    SELECT (payload #>> '{task,task_id}')::uuid FROM outbox WHERE channel = 'tasks' AND done_at IS NULL))
 ORDER BY ended_ms DESC, task_id DESC LIMIT $3
 """
 _ANSWERS = """

@@ -329,7 +329,12 @@ class MemoryStore:
         closed = [
             offer for offer in all_offers if offer.closed_ms is not None and offer.closed_ms >= since_ms
         ]
-        ended = [task for task in all_tasks if task.ended_ms is not None and task.ended_ms >= since_ms]
+        told_again = {event.payload["task"]["task_id"] for event in self.outbox[Channel.TASKS].values()}
+        ended = [
+            task
+            for task in all_tasks
+            if task.ended_ms is not None and (task.ended_ms >= since_ms or task.task_id in told_again)
+        ]
         answers = [stored for stored, of_region in self.answers.values() if of_region == region_id]
         return RegionImage(
             region_id=region_id,

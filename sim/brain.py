@@ -36,7 +36,9 @@ PING_FLOOR_S = 0.5  # ... but never more often than this on the wall
 NEW_NUMBERING = (
     2**19
 )  # a jump this wide in `seq` is no loss: the region has begun a new life with numbers of its own
-REMEMBERED = 200  # tasks no longer ours, so that a late frame or the answer to an old request does not revive one
+REMEMBERED = (
+    200  # tasks no longer ours, so that a late frame or the answer to an old request does not revive one
+)
 
 _RETRY = frozenset({"REGION_UNAVAILABLE", "OVERLOADED", "VENDOR_UNAVAILABLE", "INTERNAL_ERROR"})
 _OFFER_GONE = frozenset({"OFFER_TAKEN", "OFFER_EXPIRED"})

@@ -28,9 +28,7 @@ from persistence.memory import MemoryStore
 from persistence.plan import Plan
 from sim.personas import Door
 
-ENDED = frozenset(
-    {OrderStatus.CLOSED, OrderStatus.CANCELLED, OrderStatus.REJECTED, OrderStatus.RETURNED}
-)
+ENDED = frozenset({OrderStatus.CLOSED, OrderStatus.CANCELLED, OrderStatus.REJECTED, OrderStatus.RETURNED})
 # Before a merchant took it on, an order may be left lying by its customer.
 UNBOUND = frozenset({OrderStatus.DRAFT, OrderStatus.AGE_VERIFIED, OrderStatus.PAYMENT_AUTHORIZED})
 LATE_TICK_MS = 5_000  # server time by which a region may miss a deadline of its own
@@ -56,10 +54,14 @@ class Checker:
         self.violation: Violation | None = None
         self.memory = MemoryStore(self.committed)
         self.saw: Counter[str] = Counter()
-        self.excused_regions: set[int] = set()  # epochs whose clock was stopped or set: late through no fault of theirs
+        self.excused_regions: set[int] = (
+            set()
+        )  # epochs whose clock was stopped or set: late through no fault of theirs
         self._door, self._offer_ttl_ms, self._may_refuse = door, offer_ttl_ms, may_refuse
         self._heads: dict[str, tuple[int, bytes]] = {}
-        self._was: set[tuple[str, TaskStatus, str | None]] = set()  # every state of a task that was ever durable
+        self._was: set[tuple[str, TaskStatus, str | None]] = (
+            set()
+        )  # every state of a task that was ever durable
         self._offer_was: set[tuple[str, OfferStatus]] = set()
         self._granted: dict[tuple[str, str], Any] = {}  # request -> what it was granted
         self._won: dict[str, tuple[str, tuple[str, ...]]] = {}  # offer -> driver and tasks, as answered

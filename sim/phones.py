@@ -238,4 +238,3 @@ class Phone:
 
     async def _post(self, path: str, key: str) -> None:
         await self._world.post(Principal(self.driver_id, Role.DRIVER), path, {}, key, self._chance)
-

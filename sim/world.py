@@ -191,7 +191,15 @@ class World:
             )
             token = self._gateway_tokens().issue(driver_id, Role.DRIVER)
             self.phones.append(
-                Phone(self, driver_id, token, brain, traits, Random(f"{brain.name}:{self.seed}"), self.store_shut)
+                Phone(
+                    self,
+                    driver_id,
+                    token,
+                    brain,
+                    traits,
+                    Random(f"{brain.name}:{self.seed}"),
+                    self.store_shut,
+                )
             )
 
     # -- what the parts ask -------------------------------------------------------------------------------------------
@@ -249,9 +257,9 @@ class World:
         node = Node(self.loop, name)
         self.net.nodes[name] = node
         kind = name.partition(":")[0]
-        node.target = {"persistence": self._persistence, "region": self._region, "gateway": self._gateway}[kind](
-            node
-        )
+        node.target = {"persistence": self._persistence, "region": self._region, "gateway": self._gateway}[
+            kind
+        ](node)
         self.say(lambda: f"{name} starts")
 
     def _died(self, node: Node) -> None:
@@ -283,7 +291,12 @@ class World:
             await self.net.call(f"region:{region_id}", "post", opened)
 
         relay = Relay(
-            self._store, bus=vendors, payment=vendors, tell_region=tell_region, clock=clock, limits=self.limits
+            self._store,
+            bus=vendors,
+            payment=vendors,
+            tell_region=tell_region,
+            clock=clock,
+            limits=self.limits,
         )
         shell = PersistenceShell(self._store, relay, clock, self.limits)
 

@@ -448,6 +448,11 @@ async def test_an_image_gives_back_what_was_written(world: World) -> None:
         "offers_expired": 0,
         "offers_revoked": 0,
     }
+    # A task that a region may still be told of is remembered as ended, however long ago that was.
+    later = await world.store.open_region(REGION, world.now_ms + 3_600_000)
+    assert [task.task_id for task in later.recent_tasks] == [delivered.task_id]
+    opened = await world.waiting(Channel.TASKS)
+    await world.store.outbox_done([event.event_id for event in opened])
     later = await world.store.open_region(REGION, world.now_ms + 3_600_000)
     assert (later.recent_offers, later.recent_tasks) == ((), ())
     assert later.answers == image.answers

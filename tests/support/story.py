@@ -11,11 +11,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from domain.errors import InternalConflict
 from domain.lifecycle import Role
 from domain.messages import (
     Accept,
     Action,
     Arrive,
+    Ask,
     Attached,
     Deliver,
     Kick,
@@ -24,10 +26,11 @@ from domain.messages import (
     PlanReady,
     Push,
     Ready,
+    Settled,
     TaskOpened,
     Tick,
 )
-from domain.order import CreateOrder, MerchantAccept, OrderItem, RecordAgeCheck, RecordPayment
+from domain.order import CreateOrder, MerchantAccept, OrderItem, RecordAgeCheck, RecordPayment, refused
 from domain.policy import RegionPolicy
 from domain.protocol import ServerFrame
 from domain.records import Answer, Done, OfferRow, Record, RegionRecords, TaskRow
@@ -72,12 +75,14 @@ class Story:
 
     def __init__(self, *, solving: bool = True, **policy: Any) -> None:
         self.store = MemoryStore()
+        self.refusing = False  # the store will refuse the next record
         self.policy = RegionPolicy(**policy)
         self.now = NOW
         self.solving = solving
         self.solves: list[SolveRequest] = []
         self.records: list[Record] = []
         self.pushes: list[Push | Kick] = []
+        self.out: list[Record | Push | Kick | SolveRequest] = []  # all of it, in order
         self.where: dict[str, Point] = {}  # drivers on duty
         self.silent: set[str] = set()  # of them, those who say nothing while time passes
         self.session: dict[str, int] = {}
@@ -85,8 +90,9 @@ class Story:
         self._seq = self._keys = self._orders = 0
         self.restart()
 
-    def restart(self) -> None:
-        """A new life of the region, restored from the store."""
+    def restart(self, down_s: float = 0.0) -> None:
+        """A new life of the region, restored from the store, after it was down for so long."""
+        self.now += round(down_s * 1000)
         self.region = Region(self.store.open_region_now(REGION, self.now), self.policy, self.now)
 
     # -- messages -----------------------------------------------------------------------------------------------------
@@ -94,7 +100,10 @@ class Story:
     def step(self, message: Message) -> Ready:
         """One message in; its records become durable, its pushes are kept, its solve is answered."""
         ready = self.region.step(self.now, message)
+        if ready.records and self.refusing:
+            return self._refuse(message)
         self.records += ready.records
+        self.out += [*ready.records, *ready.pushes]
         if ready.records:
             [outcome] = self.store.append_now(
                 [RegionRecords(REGION, self.region.epoch, tuple(ready.records))]
@@ -103,9 +112,19 @@ class Story:
         self.pushes += ready.pushes
         if ready.solve is not None:
             self.solves.append(ready.solve)
+            self.out.append(ready.solve)
             if self.solving:
                 self.step(PlanReady(solve(ready.solve)))
         return ready
+
+    def _refuse(self, message: Message) -> Ready:
+        """What the shell does when the store refuses a record: a new life, in which the request stays answered."""
+        self.refusing = False
+        answer = refused(InternalConflict())
+        self.restart()
+        if isinstance(message, Ask):
+            self.region.step(self.now, Settled(message, answer))
+        return Ready(reply=answer)
 
     def ask(
         self,
@@ -150,6 +169,11 @@ class Story:
         if not on:
             del self.where[driver_id]
 
+    def stray(self, driver_id: str, where: Point, *, session: int | None = None) -> None:
+        """A ping on duty that was sent before the driver's last one, or on that earlier socket, comes in now."""
+        session = self.session[driver_id] if session is None else session
+        self.step(build.seen({driver_id: where}, session=session, seq=self._seq - 1))
+
     def silence(self, driver_id: str) -> None:
         """The driver says nothing more, until it drives again. Its socket stays open."""
         self.silent.add(driver_id)
@@ -163,15 +187,17 @@ class Story:
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
-    def wait(self, seconds: float) -> None:
-        """Let server time pass, with a tick at each deadline and pings of all drivers on duty who are not silent."""
+    def wait(self, seconds: float, *, deaf: bool = False) -> None:
+        """Let server time pass, with a tick at each deadline and pings of all drivers on duty who are not silent. None
+        of them comes through while the region is `deaf`."""
         end = self.now + round(seconds * 1000)
         ping = self.now + PING_MS
         while self.now < end:
             deadline = self.region.next_deadline()
             self.now = min(end, ping, end if deadline is None else max(deadline, self.now))
             if self.now >= ping:
-                self.ping()
+                if not deaf:
+                    self.ping()
                 ping += PING_MS
             if deadline is not None and deadline <= self.now:
                 self.step(Tick())

@@ -124,3 +124,18 @@ def test_the_makers_of_a_refused_record_are_told_apart() -> None:
     culprits, others = world.pump.abandoned(accepted.record_id)
     assert [taken.ticket for taken in culprits] == ["accept"]
     assert [taken.ticket for taken in others] == [None, "bob"]
+
+
+def test_the_repeat_of_a_refused_request_is_refused_with_it() -> None:
+    world = World()
+    world.commit()
+    offer_id = world.offer()
+    world.commit()
+    for ticket in ("first", "again"):
+        world.pump.take(NOW + 300, ask(Accept(offer_id=offer_id), key="k1"), ticket)
+    world.pump.take(NOW + 301, ask(Accept(offer_id=offer_id), key="k2", who="bob"), "bob")
+    batch = world.pump.next_batch()
+    assert batch is not None
+    culprits, others = world.pump.abandoned(batch.records[0].record_id)
+    assert [taken.ticket for taken in culprits] == ["first", "again"]
+    assert [taken.ticket for taken in others] == ["bob"]

@@ -185,6 +185,9 @@ async def test_a_refused_record_takes_no_neighbour_of_its_append_with_it(shell: 
     )
     assert [reply.code for reply in replies if isinstance(reply, Answer)] == ["INTERNAL_CONFLICT", None]
     assert assigned(shell) == 1
+    shell.store.refuse = lambda record: False
+    [again] = await shell.shell.post([ask(Cancel("order-2"), Role.CUSTOMER, "cara")])
+    assert again == replies[0], "who was told that nothing was done is not granted it later"
 
 
 async def test_too_much_waiting_is_refused_and_what_waits_is_served() -> None:

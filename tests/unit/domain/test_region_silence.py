@@ -243,3 +243,16 @@ def test_two_are_lost_each_at_the_right_moment() -> None:
 def test_silence_is_never_shorter_than_what_keeps_offers_away() -> None:
     with pytest.raises(ValueError, match="driver_lost_s"):
         RegionPolicy(driver_stale_s=90.0, driver_lost_s=60.0)
+
+
+def test_a_region_that_hears_no_gateway_holds_nobody_for_lost() -> None:
+    story = vanished()
+    for _ in range(3):
+        story.now += round(LOST_S * 1000)
+        story.step(Tick())
+    assert story.task("task-1").driver_id == "ann"
+    story.ping()  # a gateway is back and says so
+    story.wait(LOST_S - 1)
+    assert story.task("task-1").driver_id == "ann"
+    story.wait(2)
+    assert story.task("task-1").driver_id is None
