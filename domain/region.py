@@ -313,7 +313,7 @@ class Region:
     def lost_ms(self, driver_id: str) -> int | None:
         """When the driver, not heard of until then, loses what is not picked up; None when there is nothing to lose.
 
-        Nobody could be heard before this life of the region, or while no gateway was: a driver's time does not run then.
+        Nobody could be heard before this life of the region or while no gateway was: no time runs then.
         """
         if not self.releasable(driver_id):
             return None

@@ -16,7 +16,7 @@ from domain.messages import PlanReady, Ready
 from domain.region import Region
 from domain.solve import Plan, SolveRequest
 from domain.times import instant
-from doorstep.outline import message_line, plan_line, ready_lines
+from domain.outline import message_line, plan_line, ready_lines
 
 Say = Callable[[str], None]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import lru_cache
 
 import h3
 import numpy as np
@@ -47,15 +48,21 @@ def candidate_pairs(tasks: TaskColumns, drivers: DriverColumns, wanted: I64) -> 
     return np.concatenate(task_of), np.concatenate(driver_of), np.concatenate(metres)
 
 
+@lru_cache(maxsize=512)  # stores do not move
+def _disk(cell: str, ring: int) -> tuple[tuple[str, ...], frozenset[str]]:
+    """The cells within so many rings of a cell, to walk (in an order that is the same everywhere) and to look in."""
+    disk = h3.grid_disk(cell, ring)
+    return tuple(disk), frozenset(disk)
+
+
 def _in_sight(cell: str, by_cell: dict[str, list[int]], enough: int, everyone: I64) -> I64:
     found: list[int] = []
     for ring in RINGS:
-        disk = h3.grid_disk(cell, ring)
+        disk, inside = _disk(cell, ring)
         # Walking the disk is cheaper than walking the occupied cells until the disk is the larger of the two.
         if len(disk) <= len(by_cell):
             found = [i for near in disk for i in by_cell.get(near, ())]
         else:
-            inside = set(disk)
             found = [i for near, members in by_cell.items() if near in inside for i in members]
         if len(found) >= enough:
             return np.array(found, np.int64)

@@ -1,69 +1,101 @@
 """Transcripts of one region: a file of commands with what each made the region do, readable as a story.
 
     # words for the reader
-    > drive ann 1 0          Ann is seen 1 km north, 0 km east of the store, on duty
+    > drive ann 1 0          Ann is seen 1 km north, 0 km east of the store, on duty; opens a socket if there is none
     > off ann
     > silent ann             says nothing more until the next drive; the socket stays open
+    > hang-up ann            the same, and the socket closes
+    > stray ann 5 0          a ping that Ann sent before her last one comes in now; `socket=1`: on that earlier socket
+    > attach ann #1.3        another socket, resuming from that push; without a number afresh
+    > ack ann #1.3           has handled all pushes up to that one
     > order                  the next order; its task is task-1, task-2, ...
-    > wait 0.2               seconds of server time, with ticks at the deadlines
-    > ann accept offer-1     also reject, arrive, pickup, check, underage, deliver, refuse, confirm
-    > cara cancel order-1
-    > max ready order-1
-    > attach ann -1          another socket, resuming from the last push but one; without a number afresh
     > told task-1            the relay repeats that the task was opened
-    > restart                kill -9
+    > wait 0.2               seconds of server time, with ticks at the deadlines and pings; `deaf`: none comes in
+    > ann accept offer-1     `task-1` for its task; also reject, arrive, pickup, deliver, refuse, confirm
+    > ann check order-1      passes; outdated, underage, stranger and drunk are checks that do not
+    > ann bring offer-1      accept, arrive, pickup, arrive
+    > cara cancel order-1    also cleo, another customer, and dora, a dispatcher
+    > max ready order-1      also mona, another merchant
+    > ops expire 1           the internal endpoints: expire at most so many offers, and `look` for drivers now
+    > why task-1             why it is still open
+    > restart 40             kill -9, and the next life 40 s later; at once without a number
+    > gateway-lost
+    > spoil                  the database will refuse the next record
+    > solver off             what it is asked is told (`?`) and waits for `plan 1` or `fail 1`, until `solver on`
+    > policy push_ring=2     instead of the usual; comes first
 
-Below a command stands what it led to: durable facts (`!`), pushes (`->`), the answer (`=`).
+Any request takes `id=7`, a request's id to repeat it by, and `by=rest` instead of the socket. Pushes are numbered
+`#life.n`. Below a command stands what it led to, see `words.py`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
+import msgspec
+
 from domain.lifecycle import Role
-from domain.mailbox import SEQ_ROOM
 from domain.messages import (
     Accept,
+    Acked,
     Action,
     Arrive,
     Cancel,
     ConfirmReturn,
     Deliver,
+    Detach,
+    DispatchTick,
+    ExpireOffers,
+    GatewayLost,
     GoodsReady,
-    Kick,
     Pickup,
+    PlanReady,
     Refuse,
     Reject,
+    SolveFailed,
 )
-from domain.protocol import Offer, OfferRevoked, Server, TaskCancelled, TaskUpdated
-from domain.records import Answer, Record
+from domain.records import Answer
+from domain.solve import SolveRequest
+from domain.waiting import why_open
+from solver.registry import solve
+from tests.scenarios.words import Words, answered, numbered
 from tests.support.build import at, id_check
 from tests.support.story import Story
 
-ROLES = {"cara": Role.CUSTOMER, "max": Role.MERCHANT}
+ROLES = {
+    "cara": Role.CUSTOMER,
+    "cleo": Role.CUSTOMER,
+    "max": Role.MERCHANT,
+    "mona": Role.MERCHANT,
+    "dora": Role.DISPATCHER,
+    "ops": Role.SYSTEM,
+}
 ASKS: dict[str, Callable[[str], Action]] = {
-    "accept": lambda name: Accept(offer_id=name),
+    "accept": lambda name: Accept(task_id=name) if name.startswith("task-") else Accept(offer_id=name),
     "reject": lambda name: Reject(offer_id=name),
     "arrive": Arrive,
     "pickup": Pickup,
     "check": lambda name: id_check(name, f"check of {name}"),
+    "outdated": lambda name: id_check(name, f"check of {name}", not_expired=False),
     "underage": lambda name: id_check(name, f"check of {name}", over_age=False),
+    "stranger": lambda name: id_check(name, f"check of {name}", name_matches=False),
+    "drunk": lambda name: id_check(name, f"check of {name}", sober=False),
     "deliver": Deliver,
     "refuse": lambda name: Refuse(name, "nobody home"),
     "confirm": ConfirmReturn,
     "cancel": Cancel,
     "ready": GoodsReady,
+    "expire": lambda limit: ExpireOffers(int(limit)),
+    "look": lambda _: DispatchTick(),
 }
-UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
 
 
 class Transcript:
-    """Carries commands out and tells what happened, with short names for ids in the order of their appearance."""
+    """Carries commands out and tells what happened."""
 
     def __init__(self) -> None:
         self.story = Story()
-        self.names: dict[str, str] = {}  # id -> short name
+        self.words = Words()
 
     def run(self, text: str) -> str:
         """The transcript with the outcome of each command below it; outcomes already there are dropped."""
@@ -76,90 +108,118 @@ class Transcript:
         return "\n".join(lines) + "\n"
 
     def _carry_out(self, words: list[str]) -> list[str]:
-        story = self.story
-        records, pushes = len(story.records), len(story.pushes)
-        answer = self._command(words)
-        told = [line for record in story.records[records:] for line in self._record(record)]
-        told += [self._push(push) for push in story.pushes[pushes:]]
-        told += [f"= {answer}"] if answer else []
-        return [f"  {self._short(line)}" for line in told] or ["  nothing"]
+        before = len(self.story.out)
+        command = COMMANDS.get(words[0])
+        options = dict(word.split("=", 1) for word in words if "=" in word)
+        words = [word for word in words if "=" not in word]
+        answer = command(self, words[1:], options) if command else self._ask(words, options)
+        out = self.story.out[before:]
+        shown = [what for what in out if not (self.story.solving and isinstance(what, SolveRequest))]
+        told = [self.words.tell(what) for what in shown] + ([f"= {answer}"] if answer else [])
+        return [f"  {line}" for line in told] or ["  nothing"]
 
-    def _command(self, words: list[str]) -> str:
-        story, first, rest = self.story, words[0], words[1:]
-        if first == "drive":
-            story.drive(rest[0], at(float(rest[1]), float(rest[2])))
-        elif first == "off":
-            story.drive(rest[0], story.where[rest[0]], on=False)
-        elif first == "silent":
-            story.silence(rest[0])
-        elif first == "order":
-            story.order()
-        elif first == "wait":
-            story.wait(float(rest[0]))
-        elif first == "told":
-            story.step(story.opened[rest[0]])
-        elif first == "restart":
-            story.restart()
-        elif first == "attach":
-            return self._attach(rest[0], int(rest[1]) if len(rest) > 1 else None)
-        else:
-            action = ASKS[rest[0]](self._full(rest[1]))
-            return self._answer(story.ask(first, action, ROLES.get(first, Role.DRIVER)))
-        return ""
+    # -- requests -----------------------------------------------------------------------------------------------------
 
-    def _attach(self, driver_id: str, back: int | None) -> str:
-        last = max((frame.seq for frame in self.story.frames(driver_id)), default=0)
-        attached = self.story.attach(driver_id, None if back is None else last + 1 + back)
-        missed = ", ".join(self._frame(frame) for frame in attached.missed) or "nothing"
-        tasks = [f"{task.task_id} {task.status}" for task in attached.snapshot.tasks]
-        offers = [offer.offer_id for offer in attached.snapshot.offers]
-        has = ", ".join([*offers, *tasks]) or "nothing"
-        return f"{'resumed, missed ' + missed if attached.resumed else 'not resumed'}; has {has}"
-
-    # -- in words -----------------------------------------------------------------------------------------------------
-
-    def _record(self, record: Record) -> list[str]:
-        for offer in record.offers:
-            self.names.setdefault(offer.offer_id, f"offer-{self._count('offer') + 1}")
-        for task in record.tasks:
-            if UUID.fullmatch(task.task_id):
-                self.names.setdefault(task.task_id, f"return-{self._count('return') + 1}")
-        facts = [f"{offer.offer_id} to {offer.driver_id} {offer.status}" for offer in record.offers]
-        facts += [
-            f"{task.task_id} {task.status}{' ' + task.driver_id if task.driver_id else ''}"
-            for task in record.tasks
-        ]
-        facts += [f"{fact.order_id} {fact.event} -> {fact.status}" for fact in record.orders]
-        return ["! " + ", ".join(facts)]
-
-    def _push(self, push: object) -> str:
-        if isinstance(push, Kick):
-            return f"-> {push.driver_id} socket {push.session} is closed"
-        driver_id, frame = getattr(push, "driver_id", ""), getattr(push, "frame", None)
-        assert isinstance(frame, Server)
-        return f"-> {driver_id} #{frame.seq // SEQ_ROOM}.{frame.seq % SEQ_ROOM} {self._frame(frame)}"
-
-    @staticmethod
-    def _frame(frame: Server) -> str:
-        kind = str(frame.__struct_config__.tag)
-        if isinstance(frame, Offer):
-            return f"{kind} {frame.offer_id} for {frame.ttl_s:g} s"
-        if isinstance(frame, TaskUpdated):
-            return f"{kind} {frame.task.task_id} {frame.task.status}"
-        what = getattr(frame, "offer_id", None) or getattr(frame, "task_id", "")
-        return f"{kind} {what}" + (
-            f" {frame.reason}" if isinstance(frame, OfferRevoked | TaskCancelled) else ""
+    def _ask(self, words: list[str], options: dict[str, str]) -> str:
+        who, what, name = words[0], words[1], self.words.full(words[2]) if len(words) > 2 else ""
+        if what == "bring":
+            task_id = self.story.region.offers[name].task_ids[0]
+            return answered(
+                self.story.do(who, Accept(offer_id=name), Arrive(task_id), Pickup(task_id), Arrive(task_id))
+            )
+        answer: Answer = self.story.ask(
+            who,
+            ASKS[what](name),
+            ROLES.get(who, Role.DRIVER),
+            key=options.get("id"),
+            fingerprint=" ".join(words[1:]),
+            by=options.get("by", "ws"),
         )
+        return answered(answer)
 
-    @staticmethod
-    def _answer(answer: Answer) -> str:
-        return f"{answer.code}: {answer.detail}" if answer.code else "done"
+    # -- drivers and their sockets ------------------------------------------------------------------------------------
 
-    def _short(self, line: str) -> str:
-        return UUID.sub(lambda found: self.names.get(found[0], found[0]), line)
+    def _drive(self, words: list[str], _: dict[str, str]) -> None:
+        self.story.drive(words[0], at(float(words[1]), float(words[2])))
 
-    def _full(self, name: str) -> str:
-        return next((full for full, short in self.names.items() if short == name), name)
+    def _off(self, words: list[str], _: dict[str, str]) -> None:
+        self.story.drive(words[0], self.story.where[words[0]], on=False)
 
-    def _count(self, kind: str) -> int:
-        return sum(name.startswith(kind) for name in self.names.values())
+    def _silent(self, words: list[str], _: dict[str, str]) -> None:
+        self.story.silence(words[0])
+
+    def _hang_up(self, words: list[str], _: dict[str, str]) -> None:
+        self.story.silence(words[0])
+        self.story.step(Detach(driver_id=words[0], session=self.story.session[words[0]]))
+
+    def _stray(self, words: list[str], options: dict[str, str]) -> None:
+        session = int(options["socket"]) if "socket" in options else None
+        self.story.stray(words[0], at(float(words[1]), float(words[2])), session=session)
+
+    def _attach(self, words: list[str], _: dict[str, str]) -> str:
+        resume_from = numbered(words[1]) if len(words) > 1 else None
+        return self.words.attached(self.story.attach(words[0], resume_from))
+
+    def _ack(self, words: list[str], _: dict[str, str]) -> None:
+        self.story.step(Acked(words[0], numbered(words[1])))
+
+    def _gateway_lost(self, _: list[str], __: dict[str, str]) -> None:
+        self.story.step(GatewayLost("gateway:0"))
+
+    # -- tasks and time -----------------------------------------------------------------------------------------------
+
+    def _order(self, _: list[str], __: dict[str, str]) -> None:
+        self.story.order()
+
+    def _told(self, words: list[str], _: dict[str, str]) -> None:
+        self.story.step(self.story.opened[words[0]])
+
+    def _why(self, words: list[str], _: dict[str, str]) -> str:
+        region = self.story.region
+        return str(why_open(region, region.jobs[words[0]], self.story.now))
+
+    def _wait(self, words: list[str], _: dict[str, str]) -> None:
+        self.story.wait(float(words[0]), deaf="deaf" in words)
+
+    # -- what goes wrong ----------------------------------------------------------------------------------------------
+
+    def _restart(self, words: list[str], _: dict[str, str]) -> None:
+        self.story.restart(float(words[0]) if words else 0.0)
+
+    def _spoil(self, _: list[str], __: dict[str, str]) -> None:
+        self.story.refusing = True
+
+    def _solver(self, words: list[str], _: dict[str, str]) -> None:
+        self.story.solving = words[0] == "on"
+
+    def _plan(self, words: list[str], _: dict[str, str]) -> None:
+        [request] = [asked for asked in self.story.solves if asked.request_id == int(words[0])]
+        self.story.step(PlanReady(solve(request)))
+
+    def _fail(self, words: list[str], _: dict[str, str]) -> None:
+        self.story.step(SolveFailed(int(words[0])))
+
+    def _policy(self, _: list[str], options: dict[str, str]) -> None:
+        self.story = Story(**{name: msgspec.json.decode(value) for name, value in options.items()})
+
+
+COMMANDS: dict[str, Callable[[Transcript, list[str], dict[str, str]], str | None]] = {
+    "drive": Transcript._drive,
+    "off": Transcript._off,
+    "silent": Transcript._silent,
+    "hang-up": Transcript._hang_up,
+    "stray": Transcript._stray,
+    "attach": Transcript._attach,
+    "ack": Transcript._ack,
+    "gateway-lost": Transcript._gateway_lost,
+    "order": Transcript._order,
+    "told": Transcript._told,
+    "why": Transcript._why,
+    "wait": Transcript._wait,
+    "restart": Transcript._restart,
+    "spoil": Transcript._spoil,
+    "solver": Transcript._solver,
+    "plan": Transcript._plan,
+    "fail": Transcript._fail,
+    "policy": Transcript._policy,
+}
