@@ -130,6 +130,32 @@ def migrate(data_dir: DataDir = None) -> None:
     _run(migrate_command(_settings(data_dir=data_dir), say))
 
 
+@app.command()
+def sim(
+    seeds: Annotated[int, typer.Option(help="How many worlds.", min=1, max=10_000_000)] = 1_000,
+    start: Annotated[int, typer.Option(help="Seed of the first.", min=0)] = 1,
+    steps: Annotated[
+        int, typer.Option(help="Messages after which faults end in a world at the latest.", min=0)
+    ] = 4_000,
+    faults: Annotated[
+        str | None, typer.Option(help="Kinds of fault, comma separated; `none` for fair weather.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Run this world alone.", min=0)] = None,
+    trace: Annotated[bool, typer.Option("--trace", help="With --seed: tell its story.")] = False,
+    workers: Annotated[int | None, typer.Option(help="Processes; one a core if not given.", min=1)] = None,
+) -> None:
+    """Run the whole server in simulated worlds where everything goes wrong, and hold every promise (docs/sim.md)."""
+    from doorstep.simulate import campaign, kinds_of, one
+    from sim.campaign import Order
+
+    try:
+        kinds = kinds_of(faults)
+    except ValueError as error:
+        _fail(str(error))
+    order = Order(seeds=seeds, start=start, steps=steps, faults=kinds)
+    raise typer.Exit(one(seed, order, trace) if seed is not None else campaign(order, workers, say))
+
+
 @app.command("expire-offers")
 def expire_offers(
     limit: Annotated[int, typer.Option(min=1, max=10_000)] = 1_000,

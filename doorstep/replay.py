@@ -13,10 +13,10 @@ from actors.segments import CutShort, Header, LogError, Segment, number_of, numb
 from domain.journal import Chain, Entry, digest
 from domain.lifecycle import OfferStatus
 from domain.messages import PlanReady, Ready
+from domain.outline import message_line, plan_line, ready_lines
 from domain.region import Region
 from domain.solve import Plan, SolveRequest
 from domain.times import instant
-from domain.outline import message_line, plan_line, ready_lines
 
 Say = Callable[[str], None]
 

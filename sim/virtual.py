@@ -194,13 +194,13 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         """End everything that is still under way, without letting it do anything more."""
         self._ready.clear()
         self._timers.clear()
-        asyncio._set_running_loop(_Graveyard())
+        asyncio._set_running_loop(_Graveyard())  # type: ignore[abstract]  # it runs nothing
         try:
             for task in self._tasks:
                 if not task.done():
                     task._log_destroy_pending = False  # type: ignore[attr-defined]
                     with contextlib.suppress(RuntimeError):  # it would rather wait for something
-                        task.get_coro().close()  # type: ignore[union-attr]
+                        task.get_coro().close()
         finally:
             asyncio._set_running_loop(None)
 
