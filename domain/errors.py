@@ -191,6 +191,7 @@ class InternalConflict(Refusal):
     """The database refused this change; nothing was done and the operators were told."""
 
     code, status = "INTERNAL_CONFLICT", 500
+    hint = "A repeat under the same key gets the same answer; try again under a new one."
 
 
 class InternalError(Refusal):

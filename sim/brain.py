@@ -337,9 +337,11 @@ class Brain:
             return
         self.stats[f"error:{code or status}"] += 1
         held.not_before_s = now_s + BACK_OFF_S * self.speed
-        if status == 0 or status in (429, 500, 502, 503, 504):
+        if status == 0 or status in (429, 502, 503, 504):
             return  # nothing is known: the same request again, with the same key
         held.attempt += 1
+        if status == 500:
+            return  # nothing was done, and this key will get no other answer: again, with another one
         if code == "WRONG_STATE" and stage == "check":
             held.stage = "deliver"  # most likely checked before a restart; if not, the next answer tells
         elif code == "ID_CHECK_INCONCLUSIVE":
