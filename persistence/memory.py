@@ -266,11 +266,15 @@ class MemoryStore:
         last: dict[str, Entry] = {}
         for entry in planned.entries:
             dossier = self.dossiers.get(entry.order_id, ())
-            if entry.seq <= len(dossier):
+            if self._is_taken(entry):
                 raise ConstraintBroken("pk_dossier_events")
             guard_event(last.get(entry.order_id) or (dossier[-1] if dossier else None), entry)
             last[entry.order_id] = entry
         return drafts
+
+    def _is_taken(self, entry: Entry) -> bool:
+        """Whether the dossier has an event of this number already."""
+        return entry.seq <= len(self.dossiers.get(entry.order_id, ()))
 
     def _draft(self, units: Iterable[Unit]) -> _Drafts:
         """All changes of the units, each checked against the rows before it; `ConstraintBroken` when one may not be."""

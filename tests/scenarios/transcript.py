@@ -175,8 +175,9 @@ class Transcript:
         self.story.step(self.story.opened[words[0]])
 
     def _why(self, words: list[str], _: dict[str, str]) -> str:
-        region = self.story.region
-        return str(why_open(region, region.jobs[words[0]], self.story.now))
+        region, job = self.story.region, self.story.region.jobs[words[0]]
+        is_open = job.task.task_id in region.open
+        return str(why_open(region, job, self.story.now)) if is_open else f"it is {job.task.status}"
 
     def _wait(self, words: list[str], _: dict[str, str]) -> None:
         self.story.wait(float(words[0]), deaf="deaf" in words)

@@ -1,0 +1,1 @@
+"""The simulated world: that it finds what it should, the same way every time."""

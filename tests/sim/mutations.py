@@ -1,0 +1,118 @@
+"""The protections of the product, each with a way to take it out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import domain.region
+import persistence.memory
+import persistence.plan
+from actors.pump import Batch, Pump
+from actors.region import RegionShell
+from domain import lost, offers, requests
+from domain.fleet import DriverState
+from domain.messages import Ask
+from domain.records import OfferRow
+from domain.region import Region
+from gateway.connection import Connection
+from gateway.pings import Pings
+from persistence.memory import MemoryStore
+
+Patch = pytest.MonkeyPatch
+
+
+def epoch_check(patch: Patch) -> None:
+    """The store takes records of any life of a region."""
+    for module in (persistence.plan, persistence.memory):
+        patch.setattr(module, "is_fenced", lambda command, epochs: False)
+
+
+def durable_first(patch: Patch) -> None:
+    """Answers and pushes leave before the append."""
+    real = RegionShell._make_durable
+
+    async def early(self: RegionShell, pump: Pump[Any], batch: Batch[Any]) -> bool:
+        self._release(batch)
+        return await real(self, pump, batch)
+
+    patch.setattr(RegionShell, "_make_durable", early)
+
+
+def dossier_key(patch: Patch) -> None:
+    """Two events of a dossier may have the same number."""
+    patch.setattr(MemoryStore, "_is_taken", lambda self, entry: False)
+
+
+def repeat_guard(patch: Patch) -> None:
+    """A region does not remember what it answered."""
+    real = Region._ask
+
+    def forgetful(self: Region, now_ms: int, ask: Ask) -> None:
+        self.answers._items.clear()
+        real(self, now_ms, ask)
+
+    patch.setitem(domain.region._HANDLERS, Ask, forgetful)
+
+
+def accept_guard(patch: Patch) -> None:
+    """Anybody may take an offer."""
+    real = requests._live_offer
+
+    def anybodys(
+        region: Region, now_ms: int, ask: Ask, offer_id: str | None, task_id: str | None
+    ) -> OfferRow:
+        return region.offers.get(offer_id or "") or real(region, now_ms, ask, offer_id, task_id)
+
+    patch.setattr(requests, "_live_offer", anybodys)
+
+
+def expiry(patch: Patch) -> None:
+    """Offers stand for ever."""
+    patch.setattr(offers, "expire", lambda region, now_ms, limit=None: 0)
+
+
+def return_first(patch: Patch) -> None:
+    """A driver on the way back to the store counts as free."""
+    real = Region.set_state
+
+    def careless(self: Region, driver_id: str) -> None:
+        real(self, driver_id)
+        row = self.fleet.row(driver_id)
+        if self.fleet.state[row] == DriverState.RETURNING:
+            self.fleet.state[row] = DriverState.FREE
+
+    patch.setattr(Region, "set_state", careless)
+
+
+def release(patch: Patch) -> None:
+    """A vanished driver keeps the task."""
+    patch.setattr(lost, "release", lambda region, now_ms, driver_id: None)
+    patch.setattr(domain.region, "release", lambda region, now_ms, driver_id: None)
+
+
+def gap(patch: Patch) -> None:
+    """A push that overtook another one goes out at once, and the other one never."""
+    patch.setattr(Connection, "push", lambda self, frame: self._put_push(frame))
+
+
+def new_life(patch: Patch) -> None:
+    """Gateways do not notice that a region has begun a new life."""
+    patch.setattr(Pings, "refill", lambda self, region_id: None)
+
+
+# name -> how to take it out, and a seed whose world notices
+MUTATIONS: dict[str, tuple[Callable[[Patch], None], int]] = {
+    "epoch check": (epoch_check, 0),
+    "durable first": (durable_first, 0),
+    "dossier key": (dossier_key, 0),
+    "repeat guard": (repeat_guard, 0),
+    "accept guard": (accept_guard, 0),
+    "expiry": (expiry, 0),
+    "return first": (return_first, 0),
+    "release": (release, 0),
+    "gap": (gap, 0),
+    "new life": (new_life, 0),
+}
