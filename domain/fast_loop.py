@@ -42,8 +42,8 @@ class FastLoop:
         self._window_ms = now_ms - in_ms(self._policy.fast_window_s)
 
     def first_waits(self, now_ms: int) -> None:
-        """No task was open until now, so the longest wait begins now."""
-        self._looked_ms = now_ms
+        """No task was open until now, so the longest wait begins now, and a window opened for nothing is closed."""
+        self._window_ms, self._looked_ms = None, now_ms
 
     def due_ms(self) -> int:
         """When an open task is looked at next, or when the solve under way is given up."""

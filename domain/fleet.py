@@ -34,6 +34,7 @@ _COLUMNS: dict[str, type] = {
     "heard_ms": np.int64,  # the newest ping or granted request
     "session": np.int64,
     "seq": np.int64,
+    "rest_seq": np.int64,  # of the newest report without a socket
     "gateway": np.int64,  # index into `gateways`, -1: no socket
     "on_duty": np.bool_,
     "state": np.int8,
@@ -64,6 +65,7 @@ class Fleet:
         self._room = 0
         self.lat = self.lng = np.empty(0)
         self.seen_ms = self.heard_ms = self.session = self.seq = self.gateway = np.empty(0, np.int64)
+        self.rest_seq = np.empty(0, np.int64)
         self.rest_until_ms = self.offers = self.taken = np.empty(0, np.int64)
         self.on_duty = np.empty(0, np.bool_)
         self.state = np.empty(0, np.int8)
@@ -99,6 +101,9 @@ class Fleet:
         known_session = self.session[rows]
         later = batch.session > known_session
         fresh = later | ((batch.session == known_session) & (batch.seq >= self.seq[rows]))
+        # Reports over REST have no session; they count while no socket is known.
+        by_rest = (batch.session == 0) & (self.gateway[rows] < 0) & (batch.seq >= self.rest_seq[rows])
+        fresh = np.where(batch.session == 0, by_rest, fresh)
         gateway = self.gateway_number(batch.gateway_id)
         kicks = self._stale_sockets(batch, rows, later, gateway)
 
@@ -107,9 +112,12 @@ class Fleet:
         came_on = bool(np.any(~self.on_duty[rows] & batch.on_duty[source]))
         has_socket = batch.session[source] > 0
         appeared = rows[has_socket & (self.gateway[rows] != gateway)]
-        for name in ("session", "seq", "lat", "lng", "on_duty"):
+        for name in ("lat", "lng", "on_duty"):
             getattr(self, name)[rows] = getattr(batch, name)[source]
-        self.gateway[rows[has_socket]] = gateway
+        on_socket, heard = rows[has_socket], source[has_socket]
+        self.session[on_socket], self.seq[on_socket] = batch.session[heard], batch.seq[heard]
+        self.gateway[on_socket] = gateway
+        self.rest_seq[rows[~has_socket]] = batch.seq[source[~has_socket]]
         self.seen_ms[rows] = self.heard_ms[rows] = now_ms
         return Seen(appeared.tolist(), went_off.tolist(), came_on, kicks)
 

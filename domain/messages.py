@@ -129,7 +129,8 @@ class Ask(Struct, frozen=True, kw_only=True, tag=True):
 
 class Settled(Struct, frozen=True, tag=True):
     """The region's shell has answered this request, whose record the database refused or whose step failed: a repeat
-    gets the same answer, and is not granted to somebody who was told that nothing was done. No reply."""
+    gets the same answer in this life of the region, and is not granted to somebody who was just told that nothing was
+    done. No reply."""
 
     ask: Ask
     answer: Answer

@@ -94,13 +94,20 @@ def reopen(region: Region, now_ms: int, offer: OfferRow) -> tuple[TaskRow, ...]:
 
 
 def expire(region: Region, now_ms: int, limit: int | None = None) -> int:
-    """Expire live offers that are past their time, oldest first; returns how many."""
+    """Expire live offers that are past their time, oldest first; returns how many.
+
+    One whose end came before this life of the region is revoked instead: nobody could have accepted it towards the
+    end, so it tells nothing about its driver.
+    """
     expired = 0
     while region.expiries and region.expiries[0][0] <= now_ms and (limit is None or expired < limit):
         _, offer_id = heapq.heappop(region.expiries)
         offer = region.offers.get(offer_id)
         if offer is not None:
-            close(region, now_ms, offer, OfferStatus.EXPIRED, "TTL")
+            if offer.expires_ms <= region.began_ms:
+                close(region, now_ms, offer, OfferStatus.REVOKED, "SERVER_RESTARTED")
+            else:
+                close(region, now_ms, offer, OfferStatus.EXPIRED, "TTL")
             expired += 1
     return expired
 

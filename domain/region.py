@@ -90,6 +90,7 @@ class Region:
             maxlen=policy.demand_limit
         )  # (ms, H3 cell) of opened tasks
         self.expiries: list[tuple[int, str]] = []  # (ms, offer), a heap; offers may have ended before
+        self.began_ms = now_ms
         self._listening_ms = now_ms  # since when gateways have been heard without a gap
         self._gateways_ms = now_ms  # when one was heard last
         self._watch = Watch()  # drivers who may lose a task by silence
@@ -121,7 +122,8 @@ class Region:
                 offers.push_closed(self, offer)
         for offer in image.offers:
             offers.add(self, offer)
-            offers.push_made(self, now_ms, offer)
+            if offer.expires_ms > now_ms:
+                offers.push_made(self, now_ms, offer)
         for task in image.tasks:
             if task.driver_id is not None:
                 self.push(task.driver_id, TaskUpdated(task=task_view(task)))
@@ -215,7 +217,8 @@ class Region:
     def _detach(self, now_ms: int, detach: Detach) -> None:
         row = self.fleet.row(detach.driver_id)
         if self.fleet.session[row] == detach.session:
-            self.fleet.gateway[row], self.fleet.session[row] = -1, 0
+            # The session's number stays: a ping of an older socket that comes late must not count as news.
+            self.fleet.gateway[row] = -1
 
     def _gateway_lost(self, now_ms: int, lost: GatewayLost) -> None:
         self.fleet.gateway[self.fleet.gateway == self.fleet.gateway_number(lost.gateway_id)] = -1

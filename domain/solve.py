@@ -16,6 +16,7 @@ class Weights(Struct, frozen=True, kw_only=True):
     travel: float = 1.0  # alpha: seconds of driving to the pick-up
     lateness: float = 2.0  # beta: seconds past the promised time
     eta: float = 0.3  # gamma: seconds until the goods are at the door
+    waiting: float = 0.5  # seconds that a task has been open, where there are too few drivers for all
     speed_mps: float = 10.0  # mean driving speed in a metro
     detour: float = 1.35  # road distance over great-circle distance
     pickup_service_s: float = 120.0

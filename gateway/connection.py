@@ -209,6 +209,9 @@ class Connection:
             return
         self.phase = Phase.OPEN
         self._ahead.clear()
+        if len(attached.missed) >= self._outbox_limit:
+            # More than may wait for a client: the snapshot says all of it in one frame.
+            attached = Attached(False, attached.snapshot, ())
         first_missed = attached.missed[0].seq if attached.missed else attached.snapshot.last_seq + 1
         self.last_seq = first_missed - 1 if attached.resumed else attached.snapshot.last_seq
         self._put(
@@ -226,8 +229,9 @@ class Connection:
             self.push(frame)
 
     def fill(self, attached: Attached) -> bool:
-        """Close a gap with what the region kept. False: it has no longer all of it, so say `welcome` again."""
-        if not attached.resumed:
+        """Close a gap with what the region kept. False: it has no longer all of it, or it is more than may wait, so say
+        `welcome` again."""
+        if not attached.resumed or len(self._out) + len(attached.missed) > self._outbox_limit:
             return False
         for frame in attached.missed:
             self.push(frame)

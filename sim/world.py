@@ -42,7 +42,7 @@ from sim.turmoil import KINDS, Turmoil
 from sim.virtual import VirtualLoop
 
 STEPS = 4_000  # messages after which the weather clears at the latest
-RAGE_S = (15.0, 50.0)  # wall time that the weather rages
+RAGE_S = (8.0, 30.0)  # wall time that the weather rages
 CALM_LIMIT_S = 400.0  # wall time of calm by which everything must have ended
 SETTLE_S = 6.0  # wall time of calm after the last order, before all is compared
 RESTART_S = (0.2, 2.0)  # wall time until the cluster has started a dead process again
@@ -134,10 +134,10 @@ class World:
         for name in (PERSISTENCE, f"region:{REGION}", *self.gateways):
             self._start(name)
         self.phones: list[Phone] = []
-        for number in range(chance.randint(2, 5)):
+        for number in range(chance.randint(2, 4)):
             self._hire(number, Random(f"{self.seed}:driver:{number}"))
         rage_s = chance.uniform(*RAGE_S)
-        self.people = People(self, chance.randint(2, 6), rage_s)
+        self.people = People(self, chance.randint(1, 5), rage_s)
         self.loop.outside_later(rage_s, self._clear_up)
         self.loop.outside_later(0.5, self._watch)
         for kind, strike in (("crash", self._crash), ("freeze", self._freeze), ("clock", self._set_clock)):

@@ -2,6 +2,9 @@
 
 Every task should be brought if it can be, so the matching is the cheapest among the largest ones. It is a min-cost flow
 (Ahuja, Magnanti, Orlin: Network Flows, ch. 12), solved by OR-Tools' cost-scaling push-relabel on integer costs.
+
+Where drivers are short, the choice is also which tasks to leave. Lateness that every driver would incur is no reason to
+leave a task, so it is taken off each of the task's pairs, and so is a bonus for its waiting: see `urgency_s`.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from ortools.graph.python import min_cost_flow
 from domain.solve import F64, I64, Assignment, Plan, SolveRequest
 from solver.candidates import candidate_pairs
 from solver.graph import Graph, Part, split
-from solver.objective import pair_costs
+from solver.objective import pair_costs, urgency_s
 
 # The flow solver wants integers: a tenth of a second is finer than any of the estimates. Costs are capped at ten weeks,
 # so that the penalty for leaving a task unmatched outweighs them and the sum stays far below 2**63.
@@ -32,8 +35,13 @@ class Fast:
         allowed = np.isfinite(cost_s)
         task, driver, cost_s = task[allowed], driver[allowed], cost_s[allowed]
         features = {name: column[allowed] for name, column in features.items()}
-        parts = split(task, driver, cost_s, len(request.tasks.ids), len(request.drivers.ids))
-        return Graph(task=task, driver=driver, cost_s=cost_s, features=features, parts=parts)
+        urgency = urgency_s(request, task, features)
+        # All pairs by the same amount, so that the least is 0: a matching of a given size costs that much more.
+        match_s = cost_s - urgency[task] + urgency.max(initial=0.0)
+        parts = split(task, driver, match_s, len(request.tasks.ids), len(request.drivers.ids))
+        return Graph(
+            task=task, driver=driver, cost_s=cost_s, match_s=match_s, features=features, parts=parts
+        )
 
     def match(self, part: Part) -> list[int]:
         """Pairs of the cheapest largest matching of one part. `RuntimeError` when the flow solver finds no optimum."""
@@ -41,7 +49,7 @@ class Fast:
             return [int(part.pairs[0])]
         tasks, task = np.unique(part.task, return_inverse=True)
         drivers, driver = np.unique(part.driver, return_inverse=True)
-        chosen = _min_cost_matching(task, driver, part.cost_s, len(tasks), len(drivers))
+        chosen = _min_cost_matching(task, driver, part.match_s, len(tasks), len(drivers))
         return [int(pair) for pair in part.pairs[chosen]]
 
     def plan(self, request: SolveRequest, graph: Graph, chosen: list[int]) -> Plan:

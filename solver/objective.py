@@ -42,6 +42,21 @@ def pair_costs(request: SolveRequest, task: I64, driver: I64, away_m: F64) -> tu
     return cost_s, features
 
 
+def urgency_s(request: SolveRequest, task: I64, features: dict[str, F64]) -> F64:
+    """What leaving each of the n tasks costs in equivalent seconds, beside what its best driver would cost now.
+
+        urgency = lateness * min over its drivers of (L / p_accept) + waiting * (seconds since it was opened)
+
+    Without it an overdue task, dear with every driver, would lose to each newer one and never be brought.
+    """
+    weights, tasks = request.weights, request.tasks
+    late_s = np.full(len(tasks.ids), np.inf)
+    np.minimum.at(late_s, task, features["late_s"] / features["p_accept"])
+    late_s[np.isinf(late_s)] = 0.0  # nobody comes into question
+    waited_s = np.maximum(0.0, (request.now_ms - tasks.opened_ms) / 1000)
+    return np.asarray(weights.lateness * late_s + weights.waiting * waited_s)
+
+
 def acceptance(accept_rate: F64, away_m: F64, trip_m: F64) -> F64:
     """Probability in [0.05, 0.99] that the driver takes the offer.
 

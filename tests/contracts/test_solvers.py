@@ -112,13 +112,14 @@ def test_a_plan_is_the_cheapest_of_the_largest(name: str, request: SolveRequest)
     graph = SOLVERS[name].prepare(request)
     costs = {
         (int(t), int(d)): float(cost)
-        for t, d, cost in zip(graph.task, graph.driver, graph.cost_s, strict=True)
+        for t, d, cost in zip(graph.task, graph.driver, graph.match_s, strict=True)
     }
     assert all(cost < math.inf for cost in costs.values())
     size, cost = best(costs, len(request.tasks.ids), len(request.drivers.ids))
     plan = run(name, request)
     assert len(plan.assignments) == size
-    assert sum(one.cost for one in plan.assignments) <= cost + ROUNDING_S * size + 1e-3
+    ids = [(int(t.removeprefix("t")), int(d.removeprefix("d"))) for t, d in pairs_of(plan)]
+    assert sum(costs[pair] for pair in ids) <= cost + ROUNDING_S * size + 1e-3
 
 
 @given(request=problems())
@@ -139,10 +140,10 @@ def test_parts_solved_apart_cost_what_they_cost_together(name: str, request: Sol
     graph = solver.prepare(request)
     apart = [pair for part in reversed(graph.parts) for pair in solver.match(part)]
     every = np.arange(len(graph.task))
-    whole = Part(pairs=every, task=graph.task, driver=graph.driver, cost_s=graph.cost_s)
+    whole = Part(pairs=every, task=graph.task, driver=graph.driver, match_s=graph.match_s)
     together = solver.match(whole) if len(every) else []
     assert len(apart) == len(together)
-    difference = abs(graph.cost_s[apart].sum() - graph.cost_s[together].sum())
+    difference = abs(graph.match_s[apart].sum() - graph.match_s[together].sum())
     assert difference <= ROUNDING_S * len(apart) + 1e-6
     assert sorted(apart) == sorted(pair for part in graph.parts for pair in solver.match(part)), (
         "the order of the parts matters"

@@ -318,3 +318,16 @@ def test_what_is_put_out_rises_by_one_whatever_the_order(numbers: list[int]) -> 
     sent = seqs(connection)
     assert sent == [BASE + n for n in range(1, len(sent) + 1)]
     assert len(sent) + 1 not in numbers
+
+
+def test_a_client_that_missed_more_than_may_wait_gets_the_snapshot() -> None:
+    missed = [OfferExpired(offer_id=str(n), seq=BASE + n) for n in range(1, 9)]
+    connection = make(outbox_limit=8)
+    connection.receive('{"type":"hello","token":"t","resume_from":1048576}')
+    welcome(connection, *missed, resumed=True, last_seq=BASE + 8)
+    [only] = out(connection)
+    assert (only["type"], only.get("resumed")) == ("welcome", False)
+    assert connection.closing is None
+    connection.push(OfferExpired(offer_id="9", seq=BASE + 9))
+    assert [frame["seq"] for frame in out(connection)] == [BASE + 9]
+    assert not connection.fill(Attached(True, Snapshot(last_seq=BASE + 18), tuple(missed) * 2))
