@@ -10,7 +10,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from domain import protocol as wire
-from domain.lifecycle import TASK_HELD, Role
+from domain.lifecycle import TASK_HELD, TASK_RELEASABLE, Role
 from gateway.auth import Principal
 from gateway.ws import DriverSocket
 from sim.actions import Action, Call, Resync, Send
@@ -27,6 +27,7 @@ TRAITS: dict[str, str] = {
     "twin": "is logged in on two phones",
     "meddler": "takes steps that belong to somebody else, or too early",
 }
+GOODS_ABOARD = TASK_HELD - TASK_RELEASABLE
 REMEMBERED = 30  # sent messages that a replayer's phone keeps
 AGAIN_CODES = frozenset({"REGION_UNAVAILABLE", "OVERLOADED", "VENDOR_UNAVAILABLE"})
 BUG_CODES = frozenset({"INTERNAL_ERROR", "INTERNAL_CONFLICT"})
@@ -125,6 +126,11 @@ class Phone:
     def shown(self) -> set[str]:
         """Tasks that the phone shows as held."""
         return set(self.brain.tasks)
+
+    @property
+    def has_goods(self) -> bool:
+        """Whether the driver has picked something up and not handed it over."""
+        return any(held.status in GOODS_ABOARD for held in self.brain.tasks.values())
 
     # -- frames -------------------------------------------------------------------------------------------------------
 

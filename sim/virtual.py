@@ -17,9 +17,14 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+SPIN_LIMIT = 100_000  # callbacks in one instant, after which nobody lets time go on
 KEPT = 256  # tasks kept before those that are done are sorted out
 
 _PROCESS: contextvars.ContextVar[Process | None] = contextvars.ContextVar("process", default=None)
+
+
+class TimeStandsStill(Exception):
+    """Somebody calls back again and again without letting time go on."""
 
 
 class _Handle:
@@ -164,8 +169,9 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def run(self, until: Callable[[], bool], end_s: float) -> bool:
         """Run until `until` holds (looked at after each callback), or time has come to `end_s`, or nothing is left to
-        do; returns whether it holds. An exception of a callback comes out of here."""
-        ready, timers = self._ready, self._timers
+        do; returns whether it holds. An exception of a callback comes out of here; `TimeStandsStill` beyond
+        `SPIN_LIMIT` callbacks in one instant."""
+        ready, timers, spins = self._ready, self._timers, 0
         asyncio._set_running_loop(self)
         try:
             while not until():
@@ -175,9 +181,13 @@ class VirtualLoop(asyncio.AbstractEventLoop):
                     if not timers or timers[0][0] > end_s:
                         self._now = max(self._now, end_s)
                         return until()
-                    self._now = max(self._now, timers[0][0])
+                    if timers[0][0] > self._now:
+                        self._now, spins = timers[0][0], 0
                     while timers and timers[0][0] <= self._now:
                         ready.append(heapq.heappop(timers)[2])
+                spins += 1
+                if spins > SPIN_LIMIT:
+                    raise TimeStandsStill
                 handle = ready.popleft()
                 process = handle.process
                 if handle._cancelled or (process is not None and not process.alive):

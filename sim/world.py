@@ -39,7 +39,7 @@ from sim.phones import TRAITS, Phone
 from sim.processes import EPOCH_S, PROCESSES, REGION, Clock, RegionProcess
 from sim.simstore import SimStore
 from sim.turmoil import KINDS, Turmoil
-from sim.virtual import VirtualLoop
+from sim.virtual import TimeStandsStill, VirtualLoop
 
 STEPS = 4_000  # messages after which the weather clears at the latest
 RAGE_S = (8.0, 30.0)  # wall time that the weather rages
@@ -335,7 +335,8 @@ class World:
         for phone in self.phones:
             if phone.brain.name.endswith(".1"):
                 phone.switch_off()  # the second phone of a twin goes into a drawer
-            elif phone.away and phone.brain.tasks:
+            elif phone.away and (phone.has_goods or self.chance.random() < 0.5):
+                # Whoever has goods in the car is found; others may stay away for good.
                 self.loop.outside_later(self.chance.uniform(0, 30), phone.switch_on)
 
     # -- all of it ----------------------------------------------------------------------------------------------------
@@ -372,8 +373,12 @@ class World:
     def run(self) -> Result:
         """Let it happen, until everything has ended or a promise is broken."""
         checker = self.checker
-        self.loop.run(lambda: self.over or checker.violation is not None, float("inf"))
-        self.loop.close()
+        try:
+            self.loop.run(lambda: self.over or checker.violation is not None, float("inf"))
+        except TimeStandsStill:
+            checker.broken("liveness", "somebody spins without letting time go on")
+        finally:
+            self.loop.close()
         saw = Counter(checker.saw)
         saw.update({f"fault {kind}": count for kind, count in self.turmoil.struck.items()})
         for phone in self.phones:

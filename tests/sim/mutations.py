@@ -17,8 +17,6 @@ from domain.fleet import DriverState
 from domain.messages import Ask
 from domain.records import OfferRow
 from domain.region import Region
-from gateway.connection import Connection
-from gateway.pings import Pings
 from persistence.memory import MemoryStore
 
 Patch = pytest.MonkeyPatch
@@ -93,16 +91,6 @@ def release(patch: Patch) -> None:
     patch.setattr(domain.region, "release", lambda region, now_ms, driver_id: None)
 
 
-def gap(patch: Patch) -> None:
-    """A push that overtook another one goes out at once, and the other one never."""
-    patch.setattr(Connection, "push", lambda self, frame: self._put_push(frame))
-
-
-def new_life(patch: Patch) -> None:
-    """Gateways do not notice that a region has begun a new life."""
-    patch.setattr(Pings, "refill", lambda self, region_id: None)
-
-
 # name -> how to take it out, and a seed whose world notices
 MUTATIONS: dict[str, tuple[Callable[[Patch], None], int]] = {
     "epoch check": (epoch_check, 0),
@@ -113,6 +101,4 @@ MUTATIONS: dict[str, tuple[Callable[[Patch], None], int]] = {
     "expiry": (expiry, 0),
     "return first": (return_first, 0),
     "release": (release, 0),
-    "gap": (gap, 0),
-    "new life": (new_life, 0),
 }
