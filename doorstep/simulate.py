@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sim.campaign import Order, Summary, run_campaign, shrink
+from sim.campaign import Order, Summary, quietly, run_campaign, shrink
 from sim.transcript import tell
 from sim.turmoil import KINDS
+from sim.world import World
 
 Say = Callable[[str], None]
 
@@ -45,9 +46,10 @@ def _explain(summary: Summary, order: Order, say: Say) -> None:
     """The first broken promise: the least that it takes, and how it came about."""
     seed, violation = min(summary.violations, key=lambda one: one[0])
     say(f"looking for the least that breaks seed {seed}")
-    least = shrink(seed, order, violation, say)
     story: list[str] = []
-    tell(seed, story.append, faults=least.faults, steps=least.steps)
+    with quietly():
+        least = shrink(seed, order, violation, say)
+        tell(seed, story.append, faults=least.faults, steps=least.steps)
     shown = story[-TAIL:]
     print(f"\nseed {seed}: {least.violation}\n... {len(story) - len(shown)} lines before")
     print("\n".join(shown))
@@ -57,13 +59,10 @@ def _explain(summary: Summary, order: Order, say: Say) -> None:
 
 def one(seed: int, order: Order, trace: bool) -> int:
     """Run one world, telling its story if wanted; exit status 1 when it broke a promise."""
-    from sim.campaign import quiet
-    from sim.world import World
-
-    quiet()
-    if trace:
-        return 1 if tell(seed, print, faults=order.faults, steps=order.steps) is not None else 0
-    result = World(seed, faults=order.faults, steps=order.steps).run()
+    with quietly():
+        if trace:
+            return 1 if tell(seed, print, faults=order.faults, steps=order.steps) is not None else 0
+        result = World(seed, faults=order.faults, steps=order.steps).run()
     print(f"seed {seed}: {result.violation or 'every promise held'}")
     print(
         f"{result.steps:,} messages in {result.simulated_s:,.0f} server seconds, decisions {result.decisions}"

@@ -9,6 +9,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 
 import structlog
 from msgspec import Struct
@@ -104,7 +105,7 @@ def run_campaign(order: Order, progress: Progress, *, workers: int | None = None
     """Run the worlds on all cores, stopping early once `VIOLATIONS_LIMIT` of them broke a promise."""
     summary = Summary(saw=Counter(), violations=[])
     started_s = told_s = time.monotonic()
-    for outcome in _outcomes(order, workers or os.cpu_count() or 1):
+    for outcome in outcomes(order, workers):
         summary.worlds += 1
         summary.steps += outcome.steps
         summary.simulated_s += outcome.simulated_s
@@ -126,14 +127,16 @@ def run_campaign(order: Order, progress: Progress, *, workers: int | None = None
     return summary
 
 
-def _outcomes(order: Order, workers: int) -> Iterator[Outcome]:
+def outcomes(order: Order, workers: int | None = None) -> Iterator[Outcome]:
+    """The worlds' results as they come, from all cores unless told otherwise."""
+    workers = workers or os.cpu_count() or 1
     seeds = range(order.start, order.start + order.seeds)
     if workers == 1 or order.seeds <= CHUNK:
-        quiet()
-        yield from (_run(order, seed) for seed in seeds)
+        with quietly():
+            yield from (_run(order, seed) for seed in seeds)
         return
     # Forked, so that the libraries are loaded once; the parent has started nothing that a fork would break.
-    with multiprocessing.get_context("fork").Pool(workers, quiet) as pool:
+    with multiprocessing.get_context("fork").Pool(workers, quietly().__enter__) as pool:
         jobs = ((order, seed) for seed in seeds)
         yield from pool.imap_unordered(_run_one, jobs, chunksize=CHUNK)
         pool.terminate()
@@ -158,11 +161,19 @@ def _run(order: Order, seed: int) -> Outcome:
     )
 
 
-def quiet() -> None:
-    """Let a process run worlds: nothing is logged (thousands of errors are provoked), the collector waits."""
+@contextmanager
+def quietly() -> Iterator[None]:
+    """For running worlds: nothing is logged (thousands of errors are provoked), the garbage collector waits."""
+    disabled, configured = logging.root.manager.disable, structlog.get_config()
     gc.disable()
     logging.disable(logging.CRITICAL)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        gc.enable()
+        logging.disable(disabled)
+        structlog.configure(**configured)
 
 
 class Shrunk(Struct, frozen=True, kw_only=True):
@@ -182,7 +193,6 @@ def shrink(seed: int, order: Order, violation: Violation, progress: Progress) ->
         found = outcome.violation
         return found if found is not None and found.rule == violation.rule else None
 
-    quiet()
     best = Shrunk(seed=seed, faults=order.faults, steps=order.steps, violation=violation)
     for kind in order.faults:
         fewer = tuple(other for other in best.faults if other != kind)
