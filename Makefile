@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 # -qq: pip's warnings about a machine's own configuration are nobody's business here; errors still show.
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 PYTEST_ARGS ?=
+SEEDS ?= 100000
 WEB_SOURCES := $(if $(wildcard web/package.json),$(shell find web -type f \
 	-not -path '*/node_modules/*' -not -path 'web/dist/*' -not -name '.*' 2>/dev/null))
 WEB := $(if $(wildcard web/package.json),web/dist/.built)
@@ -27,7 +28,7 @@ WITH_NODE = if ! { $(NODE_IS_NEW); }; then $(MAKE) -s $(VENV)/.stamp-node; expor
 UV_COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --upgrade \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet
 
-.PHONY: help run test check arrows fmt web web-check lock screenshot clean
+.PHONY: help run test check arrows fmt web web-check lock sim screenshot clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +74,9 @@ lock: $(BIN)/python ## bring the lock files up to date with pyproject.toml
 		| $(UV_COMPILE) - -o requirements-node.lock
 	@! grep -nE '://|^-' requirements*.lock || { echo "a lock file holds an address" >&2; exit 1; }
 	@echo "lock: done; the next make installs it"
+
+sim: $(VENV)/.stamp-runtime ## the long campaign of simulated worlds (SEEDS=100000); CI runs a short one with the tests
+	@$(BIN)/doorstep sim --seeds $(SEEDS)
 
 screenshot: $(VENV)/.stamp-dev $(WEB) ## take the pictures used in the docs
 	@$(BIN)/python scripts/screenshot.py

@@ -74,7 +74,14 @@ def close_codes(limits: Limits) -> list[tuple[int, str]]:
         (1009, f"A frame over {limits.ws_max_frame_bytes} bytes."),
         (1011, f"No pong within {limits.ws_heartbeat_s:g} s of a ping."),
         (1012, "The server restarts or the region is not serving. Reconnect after a short, random wait."),
-        (protocol.CLOSE_TAKEN_OVER, "Another socket of yours took over. Do not reconnect by yourself."),
+        (
+            protocol.CLOSE_TAKEN_OVER,
+            (
+                "Another socket of the driver took over. An app that has opened no other waits 5 s and connects"
+                " again: a hello that it gave up may have been served late. After the third time in a row somebody"
+                " else is signed in."
+            ),
+        ),
         (
             protocol.CLOSE_SLOW_READER,
             f"More than {limits.ws_outbox_limit} messages were waiting for you. Reconnect with `resume_from`.",

@@ -20,6 +20,7 @@ from sim.clock import ServerTime
 
 CONNECT_TIMEOUT_S = 20.0  # wall; a storm of reconnects may keep a server busy for a while
 BACK_OFF_MIN_S, BACK_OFF_MAX_S = 0.2, 5.0
+TAKEN_OVER_WAIT_S, TAKEN_OVER_LIMIT = 5.0, 3  # wall time, and times in a row until somebody else is signed in
 
 
 class DriverBot:
@@ -51,18 +52,24 @@ class DriverBot:
     async def run(self) -> None:
         """The whole shift."""
         await self._clock.sleep_until(self.brain.on_s)
-        wait_s, connects = BACK_OFF_MIN_S, 0
+        wait_s, connects, overtaken = BACK_OFF_MIN_S, 0, 0
         try:
             while not self.brain.done:
                 self._welcomed = False
                 code = await self._connect_once(connects)
                 connects += 1
                 self._forget_socket()
-                if code == wire.CLOSE_TAKEN_OVER:
-                    self.brain.stats["taken_over"] += 1
-                    return
                 if self.brain.done:
                     return
+                if code == wire.CLOSE_TAKEN_OVER:
+                    # Perhaps by a hello of our own that was given up and served late; see docs/protocol.md.
+                    self.brain.stats["taken_over"] += 1
+                    overtaken += 1
+                    if overtaken == TAKEN_OVER_LIMIT:
+                        return
+                    await asyncio.sleep(TAKEN_OVER_WAIT_S)
+                    continue
+                overtaken = 0
                 if code == 1008 and not self._welcomed:
                     await self._renew()
                 wait_s = BACK_OFF_MIN_S if self._welcomed else min(BACK_OFF_MAX_S, wait_s * 2)

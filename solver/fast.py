@@ -39,9 +39,7 @@ class Fast:
         # All pairs by the same amount, so that the least is 0: a matching of a given size costs that much more.
         match_s = cost_s - urgency[task] + urgency.max(initial=0.0)
         parts = split(task, driver, match_s, len(request.tasks.ids), len(request.drivers.ids))
-        return Graph(
-            task=task, driver=driver, cost_s=cost_s, match_s=match_s, features=features, parts=parts
-        )
+        return Graph(task=task, driver=driver, cost_s=cost_s, match_s=match_s, features=features, parts=parts)
 
     def match(self, part: Part) -> list[int]:
         """Pairs of the cheapest largest matching of one part. `RuntimeError` when the flow solver finds no optimum."""

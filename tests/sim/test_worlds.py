@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from doorstep.cli import app
 from sim.campaign import ENOUGH, Order, Summary, run_campaign
+from sim.phones import TRAITS
 from sim.transcript import tell
 from sim.turmoil import KINDS, Turmoil
 from sim.world import World
@@ -70,6 +72,14 @@ def test_leaving_a_fault_out_leaves_the_others_as_they_were() -> None:
         strikes = [one.strikes(kind, 0.5) for one in (whole, fewer) for _ in range(20)]
         assert kind == "lose" or strikes[:20] == strikes[20:]
     assert fewer.struck["lose"] == 0
+
+
+def test_every_fault_and_every_trait_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "sim.md").read_text()
+    for kind, meaning in KINDS.items():
+        assert f"| `{kind}` | {meaning} |" in page
+    for trait, meaning in TRAITS.items():
+        assert f"| {trait} | {meaning} |" in page
 
 
 def test_a_campaign_that_saw_nothing_fails() -> None:
