@@ -208,8 +208,8 @@ class OfferExpired(Server, frozen=True, tag="offer.expired"):
 
 
 class OfferRevoked(Server, frozen=True, tag="offer.revoked"):
-    """The offer was withdrawn. `reason`: `ORDER_CANCELLED`, `DRIVER_OFF_DUTY`, or `SERVER_RESTARTED` when its time ran out
-    while nobody could have answered."""
+    """The offer was withdrawn. `reason`: `ORDER_CANCELLED`, `DRIVER_OFF_DUTY`, or `SERVER_RESTARTED` when its time ran
+    out while nobody could have answered."""
 
     offer_id: str
     reason: str

@@ -24,8 +24,8 @@ class Recorded(Story):
         self.journal = journal
         super().__init__(solving=False, **policy)
 
-    def restart(self) -> None:
-        super().restart()
+    def restart(self, down_s: float = 0.0) -> None:
+        super().restart(down_s)
         self.journal.began(self.region, self.now)
 
     def step(self, message: Message) -> Ready:

@@ -215,6 +215,16 @@ def test_without_an_answer_from_the_door_the_same_request_goes_again() -> None:
     assert play.until(Call) == first
 
 
+def test_what_was_refused_for_good_is_asked_again_under_a_new_key() -> None:
+    play = Play(brain())
+    play.to_door()
+    first = play.until(Call)
+    play.answer(first.key, 500, code="INTERNAL_CONFLICT")
+    again = play.until(Call)
+    assert (again.path, again.body) == (first.path, first.body)
+    assert again.key != first.key
+
+
 def test_a_check_that_was_made_before_a_restart_is_not_made_again() -> None:
     play = Play(brain())
     play.frame(welcome(tasks=(task("AT_DROPOFF"),)))
@@ -291,6 +301,19 @@ def test_a_cancelled_task_is_dropped() -> None:
     actions = play.frame(wire.TaskCancelled(seq=2, task_id="t1", reason="ORDER_CANCELLED"))
     assert told(actions) == [("gone", "o1")]
     assert not play.brain.busy
+
+
+def test_the_answer_to_an_old_request_does_not_bring_a_lost_task_back() -> None:
+    play = Play(brain())
+    play.accept()
+    play.frame(wire.TaskCancelled(seq=2, task_id="t1", reason="DRIVER_LOST"))
+    play.frame(wire.OfferAccepted(in_reply_to="b-1", offer_id="f1", tasks=(task("ASSIGNED"),)))
+    play.frame(wire.TaskUpdated(in_reply_to="b-2", task=task("AT_PICKUP")))
+    assert not play.brain.busy
+    play.frame(offer(3, play.now_s, "f2"))  # but it can be won again
+    asked = play.until(wire.OfferAccept)
+    play.frame(wire.OfferAccepted(in_reply_to=asked.id, offer_id="f2", tasks=(task("ASSIGNED"),)))
+    assert play.brain.busy
 
 
 def test_where_the_server_disagrees_it_asks_for_the_truth() -> None:
