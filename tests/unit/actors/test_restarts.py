@@ -103,7 +103,7 @@ async def replies(shell: Shell, *messages: Message) -> list[str | None]:
 async def test_a_deadline_whose_record_is_always_refused_ends_the_process_and_says_so(make: Make) -> None:
     shell = await make()
     before = epoch(shell)
-    shell.store.refuse = lambda record: any(offer.status is OfferStatus.EXPIRED for offer in record.offers)
+    shell.store.refuse = lambda record: any(offer.closed_ms is not None for offer in record.offers)
     expiring = offer_id(shell)
     with capture_logs() as logs:
         await forward(shell, 30)
