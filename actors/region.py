@@ -81,7 +81,8 @@ class RegionShell:
         self._broken: Broken | None = None  # the life that a failed step has ended, until the next one begins
         self._outboxes = Outboxes(send, self._gateway_lost, limits.gateway_outbox_limit)
         self._work = asyncio.Event()  # something may be appended
-        self._alarm = asyncio.Event()  # the next deadline may have moved
+        self._alarm = asyncio.Event()  # the next deadline has moved
+        self._awaited_ms: int | None = None  # the deadline that is waited for, in server ms
         self._tasks: set[asyncio.Task[None]] = set()
         self._timings = Timings()
         self._solved = 0
@@ -161,7 +162,8 @@ class RegionShell:
             return
         started = time.perf_counter()
         try:
-            solve = pump.take(self._clock.now_ms(), message, ticket)
+            now_ms = self._clock.now_ms()
+            solve = pump.take(now_ms, message, ticket)
         except Exception as error:  # half a step may be in memory, so this life must not decide anything more
             log.error(
                 "region.step_failed",
@@ -177,7 +179,9 @@ class RegionShell:
         if solve is not None:
             self._spawn(self._run_solve(pump, solve))
         self._work.set()
-        self._alarm.set()
+        due_ms = pump.region.next_deadline()
+        if due_ms != self._awaited_ms or (due_ms is not None and due_ms <= now_ms):
+            self._alarm.set()
 
     def _health(self, pump: Pump[Ticket]) -> Health:
         timings = self._timings
@@ -328,9 +332,11 @@ class RegionShell:
                 if due_ms is None
                 else max(0.0, self._clock.wall_s((due_ms - self._clock.now_ms()) / 1000))
             )
+            self._awaited_ms = due_ms
             if wait_s is None or wait_s > 0:
                 try:
-                    await asyncio.wait_for(self._alarm.wait(), wait_s)
+                    async with asyncio.timeout(wait_s):
+                        await self._alarm.wait()
                     continue
                 except TimeoutError:
                     pass

@@ -93,7 +93,8 @@ class Relay:
                 log.warning("relay.failed", channel=channel, error=f"{type(error).__name__}: {error}")
             if not more:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(waker.wait(), self._limits.outbox_retry_s)
+                    async with asyncio.timeout(self._limits.outbox_retry_s):
+                        await waker.wait()
 
     async def _publish(self, events: list[OutboxEvent]) -> list[int]:
         await self._bus.publish(events)

@@ -30,7 +30,7 @@ class TimeStandsStill(Exception):
 class _Handle:
     """A callback to come; what asyncio asks of `Handle` and `TimerHandle`."""
 
-    __slots__ = ("_args", "_callback", "_cancelled", "_context", "_when", "process")
+    __slots__ = ("_cancelled", "_when", "args", "callback", "context", "process")
 
     def __init__(
         self,
@@ -39,10 +39,10 @@ class _Handle:
         context: contextvars.Context | None,
         when: float,
     ) -> None:
-        self._callback, self._args, self._when = callback, args, when
-        self._context = contextvars.copy_context() if context is None else context
+        self.callback, self.args, self._when = callback, args, when
+        self.context = contextvars.copy_context() if context is None else context
         self._cancelled = False
-        self.process = self._context.get(_PROCESS)
+        self.process = self.context.get(_PROCESS)
 
     def cancel(self) -> None:
         self._cancelled = True
@@ -52,9 +52,6 @@ class _Handle:
 
     def when(self) -> float:
         return self._when
-
-    def run(self) -> None:
-        self._context.run(self._callback, *self._args)
 
 
 class Process:
@@ -195,7 +192,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
                 if process is not None and process.frozen:
                     process.hold(handle)
                 else:
-                    handle.run()
+                    handle.context.run(handle.callback, *handle.args)
             return True
         finally:
             asyncio._set_running_loop(None)

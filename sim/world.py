@@ -81,7 +81,7 @@ class World:
         self.chance = chance = Random(f"{seed}:world")
         self.loop = VirtualLoop()  # type: ignore[abstract]  # of asyncio's loop it has what runs here
         self.turmoil = Turmoil(seed, faults)
-        self.speed = chance.choice((10.0, 20.0, 30.0))
+        self.speed = chance.choice((15.0, 25.0, 35.0))
         self.policy = RegionPolicy(
             offer_ttl_s=chance.choice((20.0, 40.0)),
             fast_max_wait_s=chance.choice((10.0, 30.0)),
@@ -89,10 +89,10 @@ class World:
             push_ring=chance.choice((4, 64)),
         )
         self.limits = Limits(
-            ping_flush_s=chance.choice((0.5, 1.0, 2.0)),
+            ping_flush_s=chance.choice((1.0, 2.0, 3.0)),
             ws_hello_timeout_s=5.0,
             region_call_deadline_s=10.0,
-            outbox_retry_s=2.0,
+            outbox_retry_s=3.0,
             vendor_timeout_s=2.0,
             # Now and then so tight that they are met.
             append_in_flight=chance.choice((1, 2)),
