@@ -169,7 +169,9 @@ class Region:
                     scope=ask.scope, key=ask.key, fingerprint=ask.fingerprint, answer=answer, at_ms=now_ms
                 )
                 self.record(draft.record(self.new_id(), stored))
-        self.answers[(ask.scope, ask.key)] = (ask.fingerprint, answer)
+        # "Not found" may mean that the region has not been told yet, so a repeat must get a new look.
+        if answer.code != NotFound.code:
+            self.answers[(ask.scope, ask.key)] = (ask.fingerprint, answer)
         self._ready.reply = answer
 
     # -- drivers ------------------------------------------------------------------------------------------------------

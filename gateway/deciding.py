@@ -58,7 +58,7 @@ async def decide(
             if region is None:
                 raise wrong_state(order)
             check_version(call, order)
-            answer = await services.backend.ask(order.region_id, call.ask(region, attempt))
+            answer = await services.backend.ask(order.region_id, call.ask(region))
             if answer.code != NotFound.code:
                 return answer
         else:
@@ -79,7 +79,7 @@ async def ask_about_task(services: Services, call: Call, task_id: str, action: A
         task = await services.reads.task(task_id)
         if task is None or task.region_id not in services.config.regions:
             raise NotFound("There is no such task.")
-        answer = await services.backend.ask(task.region_id, call.ask(action, attempt))
+        answer = await services.backend.ask(task.region_id, call.ask(action))
         if answer.code != NotFound.code or task.ended_ms is not None:
             return answer
         await asyncio.sleep(PAUSE_S * 2**attempt)

@@ -77,15 +77,11 @@ class Call:
             if_match=self.if_match,
         )
 
-    def ask(self, action: Action, attempt: int = 0) -> Ask:
-        """The call as a question to a region.
-
-        A region remembers its refusals too, so a later attempt after "not found" needs an id of its own; the same
-        attempt of a repeated call has the same one.
-        """
+    def ask(self, action: Action) -> Ask:
+        """The call as a question to a region."""
         return Ask(
             scope=self.scope,
-            key=f"{self.key}#{attempt}" if attempt else self.key,
+            key=self.key,
             fingerprint=self.fingerprint,
             role=self.principal.role,
             principal_id=self.principal.id,

@@ -83,13 +83,14 @@ class World:
         self.turmoil = Turmoil(seed, faults)
         self.speed = chance.choice((15.0, 25.0, 35.0))
         self.policy = RegionPolicy(
-            offer_ttl_s=chance.choice((20.0, 40.0)),
+            offer_ttl_s=chance.choice((30.0, 60.0)),
             fast_max_wait_s=chance.choice((10.0, 30.0)),
             driver_lost_s=300.0,
             push_ring=chance.choice((4, 64)),
         )
         self.limits = Limits(
-            ping_flush_s=chance.choice((1.0, 2.0, 3.0)),
+            # A region that lost sight of a socket finds it again with the next ping, well within an offer's time.
+            ping_flush_s=self.policy.offer_ttl_s / 2 / self.speed,
             ws_hello_timeout_s=5.0,
             region_call_deadline_s=10.0,
             outbox_retry_s=3.0,
@@ -99,7 +100,7 @@ class World:
             append_batch_limit=chance.choice((1, 3, 512)),
             append_queue_limit=chance.choice((3, 20_000)),
             region_inbox_limit=chance.choice((4, 20_000)),
-            gateway_outbox_limit=chance.choice((2, 50_000)),
+            gateway_outbox_limit=chance.choice((8, 50_000)),
             ws_outbox_limit=chance.choice((8, 256)),
             outbox_batch=chance.choice((1, 200)),
         )

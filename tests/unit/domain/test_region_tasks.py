@@ -20,7 +20,7 @@ from domain.messages import (
 )
 from domain.protocol import OfferRevoked, TaskCancelled, TaskUpdated
 from tests.support.build import id_check
-from tests.support.story import Story
+from tests.support.story import Story, put_order
 
 
 def return_of(story: Story) -> str:
@@ -355,3 +355,12 @@ def test_a_return_confirmed_by_rest_shows_on_the_socket() -> None:
     last = story.frames("ann")[-1]
     assert isinstance(last, TaskUpdated)
     assert (last.task.task_id, last.task.status) == (back, "DONE")
+
+
+def test_who_asked_before_the_region_was_told_is_not_turned_away_for_ever() -> None:
+    story = Story()
+    opened = put_order(story.store, 1, story.now)
+    early = story.ask("cara", Cancel("order-1"), Role.CUSTOMER, key="k1")
+    assert early.code == "NOT_FOUND"
+    story.step(opened)
+    assert story.ask("cara", Cancel("order-1"), Role.CUSTOMER, key="k1").code is None
