@@ -94,11 +94,11 @@ def release(patch: Patch) -> None:
 # name -> how to take it out, and a seed whose world notices
 MUTATIONS: dict[str, tuple[Callable[[Patch], None], int]] = {
     "epoch check": (epoch_check, 133),
-    "durable first": (durable_first, 1),
-    "dossier key": (dossier_key, 386),
-    "repeat guard": (repeat_guard, 41),
-    "accept guard": (accept_guard, 55),
+    "durable first": (durable_first, 9),
+    "dossier key": (dossier_key, 28),
+    "repeat guard": (repeat_guard, 97),
+    "accept guard": (accept_guard, 230),
     "expiry": (expiry, 1),
-    "return first": (return_first, 9),
-    "release": (release, 881),
+    "return first": (return_first, 12),
+    "release": (release, 385),
 }
