@@ -51,6 +51,10 @@ class Journal(Protocol):
         """The region took this message in."""
         ...
 
+    def failed(self, now_ms: int, message: Message) -> None:
+        """The region failed at this message, and its life is over."""
+        ...
+
 
 class Pump(Generic[T]):
     """Steps one life of a region and holds its output back until it may leave. `T`: whatever stands for who waits."""
@@ -69,7 +73,12 @@ class Pump(Generic[T]):
 
     def take(self, now_ms: int, message: Message, ticket: T | None = None) -> SolveRequest | None:
         """Step one message; a solve that it asks for may start at once, for a plan is only advice."""
-        ready = self.region.step(now_ms, message)
+        try:
+            ready = self.region.step(now_ms, message)
+        except Exception:
+            if self._journal is not None:
+                self._journal.failed(now_ms, message)
+            raise
         if self._journal is not None:
             self._journal.stepped(now_ms, message, ready)
         self._next.records.extend(ready.records)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -17,7 +18,7 @@ import structlog
 
 from actors.checkpoint import Frozen, dump, freeze
 from actors.segments import CHECKPOINT, ENTRY, HEADER, MAGIC, Header, block, numbered
-from domain.journal import Entry, digest, encode
+from domain.journal import FAILED, Entry, digest, encode
 from domain.messages import Message, Ready
 from domain.region import Region
 
@@ -61,8 +62,18 @@ class Recorder:
     def stepped(self, now_ms: int, message: Message, ready: Ready) -> None:
         if self._disk.failed is not None:
             return
+        self._enter(now_ms, message, lambda: digest(ready))
+        if self._written >= self._segment_bytes:
+            self._start(now_ms, life=False)
+
+    def failed(self, now_ms: int, message: Message) -> None:
+        """See `Journal`: a replay of the log fails at the same message."""
+        if self._disk.failed is None:
+            self._enter(now_ms, message, lambda: FAILED)
+
+    def _enter(self, now_ms: int, message: Message, decided: Callable[[], bytes]) -> None:
         try:
-            entry = block(ENTRY, encode(Entry(now_ms, message, digest(ready))))
+            entry = block(ENTRY, encode(Entry(now_ms, message, decided())))
         except (
             Exception
         ) as error:  # whatever a message holds, it was stepped and is no reason to stop serving
@@ -70,8 +81,6 @@ class Recorder:
             return
         self._disk.put(entry)
         self._written += len(entry)
-        if self._written >= self._segment_bytes:
-            self._start(now_ms, life=False)
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Write what waits, for at most so many wall seconds, and stop recording."""

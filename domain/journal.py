@@ -18,6 +18,7 @@ from domain.messages import Message, Ready
 
 DIGEST_BYTES = 8
 CHAIN_BYTES = 16
+FAILED = bytes(DIGEST_BYTES)  # in place of a digest: the step raised
 
 # What a column of a message may be. Kept with the column, for a live one may be narrower than its annotation.
 _DTYPES = {name: np.dtype(name) for name in ("|b1", "|i1", "<i4", "<i8", "<f4", "<f8")}

@@ -10,7 +10,7 @@ from msgspec import Struct, field
 
 from actors.checkpoint import difference
 from actors.segments import CutShort, Header, LogError, Segment, number_of, numbered
-from domain.journal import Chain, Entry, digest
+from domain.journal import FAILED, Chain, Entry, digest
 from domain.lifecycle import OfferStatus
 from domain.messages import PlanReady, Ready
 from domain.outline import message_line, plan_line, ready_lines
@@ -129,6 +129,12 @@ class Replay:
         try:
             ready = region.step(entry.now_ms, entry.message)
         except Exception as error:  # other code may fail where the recorded one decided
+            if entry.digest == FAILED:
+                self.tally.messages += 1
+                self.tally.notes.append(
+                    f"Entry {number} of {path.name} fails as it did: {type(error).__name__}: {error}"
+                )
+                return
             got = [f"  this code fails with {type(error).__name__}: {error}"]
         else:
             made = digest(ready)
@@ -145,7 +151,7 @@ class Replay:
                 [
                     f"The first difference is in {path.name}, entry {number}, at {instant(entry.now_ms).isoformat()}.",
                     f"  message {message_line(entry.message)}",
-                    f"  the log has decision {entry.digest.hex()}",
+                    f"  the log has {'a failed step' if entry.digest == FAILED else f'decision {entry.digest.hex()}'}",
                     *got,
                 ]
             )

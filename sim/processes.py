@@ -117,6 +117,10 @@ class RegionProcess:
         self._world.checker.saw["region lives"] += 1
         self._world.say(lambda: f"{self._node.name} begins life {region.epoch}")
 
+    def failed(self, now_ms: int, message: Message) -> None:
+        """See `actors.pump.Journal`."""
+        self._world.checker.broken("no 500", f"a region failed at {message}")
+
     def stepped(self, now_ms: int, message: Message, ready: Ready) -> None:
         """See `actors.pump.Journal`."""
         assert self.region is not None

@@ -99,6 +99,9 @@ class Faulty:
     def began(self, region: Region, now_ms: int) -> None:
         pass
 
+    def failed(self, now_ms: int, message: Message) -> None:
+        pass
+
     def stepped(self, now_ms: int, message: Message, ready: Ready) -> None:
         if self.on(message):
             raise Broken

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from actors.checkpoint import CheckpointError, CutOff, code_hash, difference, dump, freeze, load
 from domain.geo import distance_m
 from domain.journal import digest
-from domain.messages import Message, Ready
+from domain.messages import Accept, Message, Ready
 from domain.policy import RegionPolicy
 from domain.region import Region
 from tests.support import build
@@ -42,6 +42,9 @@ class Twin:
     def began(self, region: Region, now_ms: int) -> None:
         self.original, self.twin = region, through(region)
 
+    def failed(self, now_ms: int, message: Message) -> None:
+        pass
+
     def stepped(self, now_ms: int, message: Message, ready: Ready) -> None:
         assert digest(self.twin.step(now_ms, message)) == digest(ready), message
         assert self.twin.next_deadline() == self.original.next_deadline()
@@ -66,7 +69,7 @@ def crowd(drivers: int = 2_500) -> Story:
     story.where = {name: at(i % 50, i // 50) for i, name in enumerate(story.session)}
     story.ping()
     for i in range(drivers):
-        story.ask(f"driver-{i}", build.id_check(f"no-order-{i}"))
+        story.ask(f"driver-{i}", Accept(offer_id=f"no-offer-{i}"))
     for _ in range(5):
         story.order()
     story.look()

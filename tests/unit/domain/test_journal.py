@@ -37,6 +37,9 @@ class Kept:
     def began(self, region: Region, now_ms: int) -> None:
         self.began_with.append((region, now_ms))
 
+    def failed(self, now_ms: int, message: Message) -> None:
+        pass
+
     def stepped(self, now_ms: int, message: Message, ready: Ready) -> None:
         data = encode(Entry(now_ms, message, digest(ready)))
         entry = decode(data)

@@ -12,12 +12,18 @@ from hypothesis import given, settings
 from msgspec.structs import replace
 from typer.testing import CliRunner
 
+from actors.pump import Pump
+from actors.recorder import Recorder
 from actors.segments import ENTRY, HEADER, MAGIC, block
 from domain.journal import Entry, decode
-from domain.messages import Acked, DriversSeen, PlanReady
+from domain.messages import Acked, DriversSeen, PlanReady, Tick
+from domain.policy import RegionPolicy
+from domain.region import Region
 from doorstep.cli import app
 from doorstep.replay import Disagreement, Replay, segments_of
+from persistence.memory import MemoryStore
 from solver.registry import solve
+from tests.support.build import NOW, seen
 from tests.support.chance import Move, moves, play
 from tests.unit.recording import Recorded, blocks, logs, record, tamper
 
@@ -110,11 +116,11 @@ def test_every_life_replays(tmp_path_factory: pytest.TempPathFactory, some: list
 
 def test_a_changed_digest_is_named(log: Path) -> None:
     path = logs(log)[2]
-    tamper(path, 2, lambda entry: replace(entry, digest=bytes(8)))
+    tamper(path, 2, lambda entry: replace(entry, digest=b"\1" * 8))
     status, out, _ = replay(log)
     assert status == 1
     assert "The first difference is in 000003.log, entry 2, at 2025-06-15T" in out
-    assert "the log has decision 0000000000000000" in out
+    assert "the log has decision 0101010101010101" in out
     assert "this code decides" in out
 
 
@@ -147,6 +153,21 @@ def test_a_message_on_which_this_code_fails_is_a_difference(log: Path) -> None:
     assert status == 1
     assert "message DriversSeen: 1 drivers by gateway:0" in out
     assert "this code fails with IndexError" in out
+
+
+def test_a_step_that_failed_fails_again(tmp_path: Path) -> None:
+    """What a region died of can be had again from its log."""
+    folder = tmp_path / "tx-dfw"
+    recorder = Recorder(folder, 10_000_000, 10_000_000)
+    store = MemoryStore()
+    pump: Pump[str] = Pump(Region(store.open_region_now("tx-dfw", NOW), RegionPolicy(), NOW), NOW, recorder)
+    pump.take(NOW, Tick())
+    with pytest.raises(IndexError):
+        pump.take(NOW + 1, replace(seen({"ann": (0.0, 0.0)}), seq=np.ones(3, np.int64)))
+    recorder.close()
+    status, _, told = replay(folder)
+    assert status == 0
+    assert "Entry 2 of 000001.log fails as it did: IndexError" in told
 
 
 def test_an_entry_that_is_left_out_shows_where_the_next_segment_begins(log: Path) -> None:
