@@ -64,6 +64,6 @@ async def test_every_message_with_an_id_gets_one_answer(town: Town) -> None:
         assert isinstance(answer, wire.Error)
         assert answer.code in ("OFFER_EXPIRED", "NOT_FOUND")
     driver.frames.clear()
-    again = await driver.ask(wire.TaskPickup("c", unknown))  # the id of another message
+    again = await driver.ask(wire.TaskPickup("b", unknown))  # the id of another message
     assert isinstance(again, wire.Error)
     assert again.code == "IDEMPOTENCY_KEY_REUSED"
