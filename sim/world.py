@@ -336,8 +336,8 @@ class World:
         for phone in self.phones:
             if phone.brain.name.endswith(".1"):
                 phone.switch_off()  # the second phone of a twin goes into a drawer
-            elif phone.away and (phone.has_goods or self.chance.random() < 0.5):
-                # Whoever has goods in the car is found; others may stay away for good.
+            elif phone.away and (phone.has_goods or "twin" in phone.traits or self.chance.random() < 0.5):
+                # Whoever has goods in the car (perhaps by the other phone's doing) is found; others may stay away.
                 self.loop.outside_later(self.chance.uniform(0, 30), phone.switch_on)
 
     # -- all of it ----------------------------------------------------------------------------------------------------
