@@ -100,5 +100,5 @@ MUTATIONS: dict[str, tuple[Callable[[Patch], None], int]] = {
     "accept guard": (accept_guard, 230),
     "expiry": (expiry, 1),
     "return first": (return_first, 12),
-    "release": (release, 385),
+    "release": (release, 612),
 }
