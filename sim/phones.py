@@ -123,6 +123,11 @@ class Phone:
         self.connect()
 
     @property
+    def is_heard(self) -> bool:
+        """Whether the phone is off, or has a socket that was welcomed."""
+        return self.away or (self._pipe is not None and self._welcomed)
+
+    @property
     def shown(self) -> set[str]:
         """Tasks that the phone shows as held."""
         return set(self.brain.tasks)

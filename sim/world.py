@@ -352,6 +352,8 @@ class World:
             self._end()
         elif self.people.placing or self.checker.unfinished() or any(self.checker.memory.outbox.values()):
             self._ended_s = None
+        elif not all(phone.is_heard for phone in self.phones):
+            self._ended_s = None  # whoever waits to connect again knows nothing of what happened meanwhile
         elif self._ended_s is None:
             self._ended_s = now_s
         elif now_s >= self._ended_s + SETTLE_S:
