@@ -26,6 +26,8 @@ _LIBRARIES = (
     "redis",
     "asyncpg",
     "numpy",
+    "scipy",
+    "ortools",
     "msgspec",
 )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench.accept import AcceptOptions, run_accept
 from bench.ingest import IngestOptions, run_ingest
+from bench.match import MatchOptions, run_match
 from doorstep.embedded import EmbeddedError
 from doorstep.server import StartError, running
 from doorstep.settings import Settings
@@ -58,4 +59,10 @@ async def accept(
         say(str(error))
         return 1
     print(report.table())
+    return 0
+
+
+def match(options: MatchOptions, out: Path | None, say: Say) -> int:
+    """The FAST plan beside its bare parts and the dense optimum; needs no server."""
+    print(run_match(options, out=out, progress=say).table())
     return 0

@@ -222,6 +222,31 @@ def bench_accept(
     _run(accept(_settings(port=port), server, AcceptOptions(drivers=drivers, orders=orders), out, say))
 
 
+@bench_app.command("match")
+def bench_match(
+    sizes: Annotated[
+        str | None, typer.Option(help="TASKSxDRIVERS, comma separated; those of docs/bench.md unless given.")
+    ] = None,
+    market: Annotated[str, typer.Option(help="city: crowds round centres; even: anywhere alike.")] = "city",
+    rounds: Annotated[int, typer.Option(min=1, max=100)] = 3,
+    seed: Annotated[int, typer.Option()] = 1,
+    out: OutOption = None,
+) -> None:
+    """Milliseconds of a whole FAST plan, beside its bare parts and the optimum over all pairs."""
+    from bench.match import MARKETS, SIZES, MatchOptions, parse_sizes
+    from doorstep.benches import match
+
+    if market not in MARKETS:
+        _fail(f"--market is one of {', '.join(MARKETS)}")
+    try:
+        parse_sizes(sizes or SIZES)
+    except ValueError as error:
+        _fail(f"--sizes: {error}")
+    raise typer.Exit(
+        match(MatchOptions(sizes=sizes or SIZES, market=market, rounds=rounds, seed=seed), out, say)
+    )
+
+
 def main() -> None:
     """Entry point of the `doorstep` script."""
     app()

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from itertools import permutations
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from domain.geo import distance_m
 from domain.solve import Plan, SolveRequest
 from solver.graph import Part
 from solver.registry import SOLVERS, solve
@@ -205,6 +210,65 @@ def test_the_same_request_gives_the_same_plan(name: str) -> None:
     first = run(name, request)
     assert run(name, request) == first
     assert len(first.assignments) == 60
+
+
+LARGE = """
+import sys
+from msgspec.json import encode
+from tests.contracts.test_solvers import large_problem, run
+sys.stdout.buffer.write(encode(run(sys.argv[1], large_problem())))
+"""
+
+
+def large_problem() -> SolveRequest:
+    """Large enough to be pruned and to have parts: three towns, crowded stores, ties, barred pairs."""
+    rng = np.random.default_rng(11)
+    stores = [at(float(x) + 300 * (i % 3), float(y)) for i, (x, y) in enumerate(rng.uniform(-9, 9, (60, 2)))]
+    drivers = [
+        at(float(x) + 300 * (i % 3), float(y)) for i, (x, y) in enumerate(rng.uniform(-9, 9, (1200, 2)))
+    ]
+    bars = [(t, int(d), BARRED) for t in range(300) for d in rng.choice(1200, 12, replace=False)]
+    picked = rng.integers(0, 60, 300).tolist()
+    return problem([stores[s] for s in picked], drivers, declined=bars, rates=[0.5, 0.75, 0.9] * 400)
+
+
+def test_another_process_makes_the_same_plan(name: str) -> None:
+    """Hashes of strings differ from process to process, and so would whatever rests on the order of a set."""
+    here = msgspec.json.encode(run(name, large_problem()))
+    for seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-c", LARGE, name],
+            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            check=True,
+        )
+        assert done.stdout == here
+
+
+def test_a_large_plan_is_sound_and_leaves_nobody_while_drivers_are_plenty(name: str) -> None:
+    request = large_problem()
+    plan = run(name, request)
+    pairs = pairs_of(plan)
+    assert len({task for task, _ in pairs}) == len({driver for _, driver in pairs}) == len(pairs) == 300
+    assert not {(f"t{t}", f"d{d}") for t, d in barred_pairs(request)} & set(pairs)
+
+
+def test_pruning_keeps_of_each_task_the_nearest_who_may_take_it(name: str) -> None:
+    """At least `candidates` of them, as `domain.waiting` counts on."""
+    request = large_problem()
+    graph = SOLVERS[name].prepare(request)
+    barred = barred_pairs(request)
+    metres = distance_m(
+        request.tasks.pickup_lat[:, None],
+        request.tasks.pickup_lng[:, None],
+        request.drivers.lat,
+        request.drivers.lng,
+    )
+    metres[tuple(np.array(sorted(barred)).T)] = np.inf
+    kept = set(zip(graph.task.tolist(), graph.driver.tolist(), strict=True))
+    assert not kept & barred
+    for t, order in enumerate(np.argsort(metres, axis=1)[:, : request.candidates].tolist()):
+        assert kept.issuperset((t, d) for d in order)
 
 
 def test_drivers_who_declined_do_not_crowd_out_the_next_nearest(name: str) -> None:

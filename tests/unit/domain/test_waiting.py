@@ -120,15 +120,13 @@ def test_others_were_served_first() -> None:
     assert story.offer_to("cyd")
 
 
-def test_only_the_nearest_are_candidates() -> None:
+def test_a_crowd_at_one_store_is_not_held_to_its_nearest_candidates() -> None:
     story = Story(candidates=2)
     for n in range(5):
         story.drive(f"d{n}", at(n))
     for _ in range(4):
         story.order()
     story.look()
-    assert reasons(story) == {Waiting.OUTNUMBERED: 2}
-    story.wait(3)
     assert reasons(story) == {}
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from domain.geo import distance_m
-from solver.candidates import candidate_pairs
+from solver.candidates import all_pairs, candidate_pairs
+from solver.fast import PRUNED_FROM
 from solver.objective import acceptance, pair_costs
+from solver.registry import SOLVERS, solve
 from tests.support.build import NOW, Point, at, problem
 
 
@@ -37,6 +41,67 @@ def test_far_out_everybody_is_a_candidate() -> None:
 @pytest.mark.parametrize(("tasks", "drivers"), [(0, 2), (2, 0), (0, 0)])
 def test_no_tasks_or_no_drivers_make_no_pairs(tasks: int, drivers: int) -> None:
     assert pairs([at(i) for i in range(tasks)], [at(i) for i in range(drivers)], 4) == []
+
+
+def scatter(n: int, seed: int, km: float = 20.0) -> list[Point]:
+    rng = np.random.default_rng(seed)
+    return [at(float(north), float(east)) for north, east in rng.uniform(-km, km, (n, 2))]
+
+
+@given(st.integers(0, 99), st.integers(1, 12), st.integers(1, 40), st.integers(1, 9))
+@settings(max_examples=60)
+def test_nobody_nearer_is_left_out(seed: int, tasks: int, drivers: int, wanted: int) -> None:
+    request = problem(scatter(tasks, seed), scatter(drivers, seed + 100))
+    task, driver, metres = candidate_pairs(request.tasks, request.drivers, np.full(tasks, wanted))
+    everyone = all_pairs(request.tasks, request.drivers)[2].reshape(tasks, drivers)
+    assert task.tolist() == np.repeat(np.arange(tasks), min(wanted, drivers)).tolist()
+    assert everyone[task, driver] == pytest.approx(metres)
+    nearest = np.sort(everyone, axis=1)[:, :wanted].ravel()
+    assert metres == pytest.approx(nearest), "nearest first, and none but the nearest"
+
+
+def test_tasks_of_one_store_may_want_different_numbers_of_drivers() -> None:
+    request = problem([at(0), at(5), at(0)], scatter(30, 1))
+    task, driver, _ = candidate_pairs(request.tasks, request.drivers, np.array([2, 3, 5]))
+    assert np.bincount(task).tolist() == [2, 3, 5]
+    assert driver[task == 0].tolist() == driver[task == 2].tolist()[:2]
+
+
+def test_the_nearest_are_found_across_the_date_line_and_at_the_pole() -> None:
+    request = problem(
+        [(10.0, 179.99), (89.99, 0.0)], [(10.0, -179.99), (10.0, 179.0), (89.99, 180.0), (89.0, 0.0)]
+    )
+    _, driver, _ = candidate_pairs(request.tasks, request.drivers, np.array([1, 1]))
+    assert driver.tolist() == [0, 2]
+
+
+def test_a_crowd_at_one_store_looks_further_than_a_single_task() -> None:
+    """Thirty tasks at a store whose nearest 16 drivers would do for 16; and one alone, which has what it wants."""
+    tasks = [*[at(0)] * 30, at(18)]
+    request = problem(tasks, scatter(400, 5))
+    task, driver, _ = candidate_pairs(request.tasks, request.drivers, np.full(31, 16), crowds=True)
+    assert np.bincount(task)[30] == 16
+    assert len(set(driver[task < 30].tolist())) >= 30
+    narrow = candidate_pairs(request.tasks, request.drivers, np.full(31, 16))
+    assert len(set(narrow[1][narrow[0] < 30].tolist())) == 16
+
+
+def test_while_drivers_are_to_be_had_no_task_of_a_crowd_is_left() -> None:
+    request = problem([at(0)] * 200, scatter(210, 6), candidates=16)
+    assert PRUNED_FROM < 200 * 210
+    assert len(solve(request).assignments) == 200
+
+
+def test_where_drivers_are_short_none_is_idle_for_being_near_no_store() -> None:
+    """All stores in the middle, one driver far out: no task has him among its nearest."""
+    request = problem(scatter(300, 7, km=2.0), [*scatter(99, 8, km=2.0), at(19, 19)], candidates=8)
+    assert PRUNED_FROM < 300 * 100
+    plan = solve(request)
+    assert len(plan.assignments) == 100
+    assert "d99" in {one.driver_id for one in plan.assignments}
+    graph = SOLVERS["fast"].prepare(request)
+    keys = graph.task * 100 + graph.driver
+    assert (np.diff(keys) > 0).all(), "ordered by task, each pair once"
 
 
 def test_distances_are_those_of_the_sphere() -> None:
