@@ -14,6 +14,7 @@ from msgspec import Struct, field
 
 from actors.clock import ServerClock
 from domain.policy import RegionPolicy
+from integrations.routing.options import RoadOptions
 
 CONFIG_FILE_ENV = "DOORSTEP_CONFIG_FILE"
 
@@ -37,6 +38,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     append_batch_limit: int = 512  # commands in one transaction
     append_queue_limit: int = 20_000  # commands waiting for a transaction
     idempotency_ttl_s: float = 86_400.0
+    explain_keep_s: float = 604_800.0
     outbox_batch: int = 200
     outbox_retry_s: float = 1.0
     ops_frame_s: float = 0.25
@@ -68,6 +70,7 @@ class Config(Struct, frozen=True, kw_only=True):
     ops_open: bool = False  # mission control without signing in: local trials only
     record_dir: str | None = None  # absolute; each region writes its log into a folder of its name
     policy: RegionPolicy = field(default_factory=RegionPolicy)
+    roads: RoadOptions = field(default_factory=RoadOptions)
     limits: Limits = field(default_factory=Limits)
 
     def save(self, path: Path) -> None:

@@ -40,17 +40,24 @@ class PersistenceShell:
         self._sweeping = asyncio.ensure_future(self._sweep())
 
     async def _sweep(self) -> None:
-        """Forget answers older than `idempotency_ttl_s` (server clock) and events long handed on, in bites."""
+        """Forget answers older than `idempotency_ttl_s`, explanations older than `explain_keep_s` (server clock) and
+        events long handed on, in bites."""
         while True:
             await asyncio.sleep(SWEEP_EVERY_S)
-            before_ms = self._clock.now_ms() - round(self._limits.idempotency_ttl_s * 1000)
             try:
-                swept = await self._store.sweep(before_ms, SWEEP_LIMIT)
+                swept = await self._store.sweep(
+                    self._ago_ms(self._limits.idempotency_ttl_s),
+                    self._ago_ms(self._limits.explain_keep_s),
+                    SWEEP_LIMIT,
+                )
             except Exception as error:
                 log.warning("persistence.sweep_failed", error=f"{type(error).__name__}: {error}")
             else:
                 if swept:
                     log.info("persistence.swept", rows=swept)
+
+    def _ago_ms(self, seconds: float) -> int:
+        return self._clock.now_ms() - round(seconds * 1000)
 
     async def append(self, commands: Sequence[Command]) -> list[Outcome]:
         """Durable when it returns; one outcome per command.

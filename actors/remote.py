@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 import ray
 from ray.actor import ActorHandle
 from ray.util.metrics import Gauge
@@ -23,9 +22,11 @@ from domain.messages import DriversSeen, Kick, Message, Push, TaskOpened
 from domain.ops import OpsFrame
 from domain.ports import Command
 from domain.records import Outcome, RegionImage
-from domain.solve import DriverColumns, Plan, SolveRequest, TaskColumns, Weights
+from domain.solve import Plan, SolveRequest
 from integrations.event_bus.redis_streams import RedisStreams
 from integrations.registry import PAYMENT
+
+R = TypeVar("R")
 
 if TYPE_CHECKING:
     from persistence.postgres import PostgresStore
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 # Solvers and the database's libraries are imported where they are used: each actor's process loads what it needs and
 # no more, which brings a killed one back the better part of a second sooner.
 
-# Pairs beyond which the parts of a candidate graph are matched in tasks of their own.
-FAN_OUT_PAIRS = 50_000
 # Solver work yields to the region and the gateways on a busy machine.
 SOLVER_NICENESS = 5
 METRICS_EVERY_S = 5.0
@@ -110,56 +109,38 @@ class RemoteStore:
 
 @ray.remote(num_cpus=1, max_retries=0)
 def solve_task(request: SolveRequest) -> Plan:
-    """One solve; the parts of a large problem are spread over further tasks."""
-    from solver.registry import SOLVERS
+    """One solve; the large parts of a large problem are spread over further tasks."""
+    from solver.registry import SOLVERS, here
 
     os.setpriority(os.PRIO_PROCESS, 0, SOLVER_NICENESS)
-    solver = SOLVERS[request.solver]
-    graph = solver.prepare(request)
-    if len(graph.task) <= FAN_OUT_PAIRS or len(graph.parts) < 2:
-        chosen = [pair for part in graph.parts for pair in solver.match(part)]
-    else:
-        refs = [match_task.remote(request.solver, part) for part in graph.parts]
-        chosen = [pair for pairs in ray.get(refs) for pair in pairs]
-    return solver.plan(request, graph, chosen)
+
+    def spread(work: Callable[..., R], pieces: Sequence[tuple[Any, ...]]) -> list[R]:
+        if len(pieces) < 2:
+            return here(work, pieces)
+        done: list[R] = ray.get([piece_task.remote(work, piece) for piece in pieces])
+        return done
+
+    return SOLVERS[request.solver](request, request.travel, spread)
 
 
 @ray.remote(num_cpus=1, max_retries=0)
-def match_task(solver: str, part: Any) -> list[int]:
-    """One connected part of a candidate graph."""
+def piece_task(work: Callable[..., R], piece: tuple[Any, ...]) -> R:
+    """One independent piece of a solver's work."""
+    os.setpriority(os.PRIO_PROCESS, 0, SOLVER_NICENESS)
+    return work(*piece)
+
+
+@ray.remote(num_cpus=1, max_retries=0)
+def load_solvers() -> None:
+    """Import what a solve needs."""
     from solver.registry import SOLVERS
 
-    os.setpriority(os.PRIO_PROCESS, 0, SOLVER_NICENESS)
-    return SOLVERS[solver].match(part)
+    assert SOLVERS
 
 
 async def warm_up(solver: str) -> None:
     """Let a worker process load the solvers now instead of under the first order."""
-    nothing, ids = np.empty(0), np.empty(0, np.int64)
-    tasks = TaskColumns(
-        ids=[],
-        pickup_lat=nothing,
-        pickup_lng=nothing,
-        dropoff_lat=nothing,
-        dropoff_lng=nothing,
-        opened_ms=ids,
-        ready_ms=ids,
-        due_ms=ids,
-    )
-    drivers = DriverColumns(ids=[], lat=nothing, lng=nothing, accept_rate=nothing)
-    request = SolveRequest(
-        request_id=0,
-        solver=solver,
-        now_ms=0,
-        tasks=tasks,
-        drivers=drivers,
-        declined_task=ids,
-        declined_driver=ids,
-        declined_penalty_s=nothing,
-        weights=Weights(),
-        candidates=1,
-    )
-    await solve_task.remote(request)
+    await load_solvers.remote()
 
 
 async def _solve_remotely(request: SolveRequest) -> Plan:

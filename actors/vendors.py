@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from actors.config import Config
-from domain.ports import IdentityVendor, PaymentVendor
-from integrations.registry import IDENTITY, PAYMENT
+from domain.ports import IdentityVendor, PaymentVendor, RoadRouter
+from domain.travel import Haversine, TravelModel, TravelTimes
+from integrations.registry import IDENTITY, PAYMENT, ROUTING
+from integrations.routing.breaker import Breaker, FallbackRouter
+from integrations.routing.haversine import HaversineRouter
+from integrations.routing.options import RoadOptions
+from integrations.routing.road_travel import Roads, RoadTravel
 
 
 def identity_vendor(config: Config) -> IdentityVendor:
@@ -15,3 +22,28 @@ def identity_vendor(config: Config) -> IdentityVendor:
 def payment_vendor(config: Config) -> PaymentVendor:
     """`KeyError` for a name that is not in the registry."""
     return PAYMENT[config.payment_vendor]()
+
+
+def road_router(config: Config) -> RoadRouter:
+    """The road engine of the settings, and straight lines while it fails. `KeyError` for a name not in the registry."""
+    model = config.policy.travel
+    straight = HaversineRouter(model if isinstance(model, Haversine) else None)
+    if config.roads.router_mode == "HAVERSINE":
+        return straight
+    engine = ROUTING[config.roads.router_mode](config.roads)
+    return FallbackRouter(engine, straight, Breaker(config.roads.router_retry_s))
+
+
+def travel_times(options: RoadOptions, model: TravelModel) -> TravelTimes:
+    """Travel times of a solve: the request's own model, or the road engine with that model to fall back on.
+
+    What is known of the roads is kept for the life of the process, so calling this for each solve costs nothing.
+    """
+    if options.router_mode == "HAVERSINE" or not isinstance(model, Haversine):
+        return model
+    return RoadTravel(_roads(options), model, options)
+
+
+@lru_cache(maxsize=1)
+def _roads(options: RoadOptions) -> Roads:
+    return Roads(ROUTING[options.router_mode](options), options)

@@ -95,7 +95,7 @@ class IdempotencyKeyReused(Refusal):
 
 
 class VersionMismatch(Refusal):
-    """The order has changed since you read it."""
+    """What you want to change has changed since you read it."""
 
     code, status, hint = "VERSION_MISMATCH", 412, "Read it again and repeat with the new version in If-Match."
 
@@ -104,6 +104,18 @@ class OutsideServiceArea(Refusal):
     """The place is not inside a market that is served."""
 
     code, status = "OUTSIDE_SERVICE_AREA", 422
+
+
+class StoreClosed(Refusal):
+    """The store is closed."""
+
+    code, status, hint = "STORE_CLOSED", 409, "GET /v1/stores/{id}/hours says when it opens."
+
+
+class TooLateToday(Refusal):
+    """The store closes before goods that are refused at the door could be back."""
+
+    code, status, hint = "TOO_LATE_TODAY", 409, "Order earlier in the day, or from a store that is nearer."
 
 
 class PayloadTooLarge(Refusal):
@@ -164,6 +176,12 @@ class OfferExpired(Refusal):
     """The offer is no longer open."""
 
     code, status = "OFFER_EXPIRED", 409
+
+
+class ExplanationExpired(Refusal):
+    """It is no longer kept, or was not kept, why this offer was made."""
+
+    code, status, hint = "EXPLANATION_EXPIRED", 410, "EXPLAIN_KEEP_S says how long it can be asked."
 
 
 # -- the server's condition -------------------------------------------------------------------------------------------

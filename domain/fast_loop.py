@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from domain.jobs import Job
 from domain.policy import RegionPolicy
 from domain.solve import DriverColumns, Plan, SolveRequest
-from domain.solving import solve_request
+from domain.solving import Foreseen, View, solve_request
 from domain.times import in_ms
 from domain.waiting import Asked, Waiting, left_open
 
@@ -21,6 +21,8 @@ class FastLoop:
 
     def __init__(self, policy: RegionPolicy, now_ms: int) -> None:
         self.left: dict[str, Waiting] = {}
+        self.foreseen: dict[str, Foreseen] = {}  # by the last plan
+        self.pressure = 0.0
         self._policy = policy
         self._asked = 0
         self._under_way: Asked | None = None
@@ -60,14 +62,16 @@ class FastLoop:
             self._end(None)
         return self._under_way is None and now_ms >= self.due_ms()
 
-    def ask(self, now_ms: int, jobs: Sequence[Job], drivers: DriverColumns) -> SolveRequest | None:
-        """Look now: the problem to solve, None when nobody is free."""
+    def ask(
+        self, now_ms: int, jobs: Sequence[Job], drivers: DriverColumns, view: View
+    ) -> SolveRequest | None:
+        """Look now: the problem to solve, None when there is nobody to plan with."""
         self._window_ms, self._looked_ms = None, now_ms
         if not drivers.ids:
             self.left = {}
             return None
         self._asked += 1
-        request = solve_request(self._asked, now_ms, jobs, drivers, self._policy)
+        request = solve_request(self._asked, now_ms, jobs, drivers, self._policy, view)
         self._under_way = Asked.by(request)
         return request
 
@@ -85,4 +89,16 @@ class FastLoop:
 
     def _end(self, plan: Plan | None) -> None:
         assert self._under_way is not None
+        if plan is not None:
+            self.pressure = plan.pressure
+            self.foreseen = foreseen(plan)
         self.left, self._under_way = left_open(self._under_way, plan), None
+
+
+def foreseen(plan: Plan) -> dict[str, Foreseen]:
+    """What the plan has for each of its tasks."""
+    forecast = plan.forecast
+    if forecast is None:
+        return {}
+    columns = forecast.pickup_ms.tolist(), forecast.behind.tolist(), forecast.until_ms.tolist()
+    return {task: Foreseen(*row) for task, *row in zip(forecast.ids, *columns, strict=True)}

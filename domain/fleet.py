@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from domain.messages import DriversSeen, Kick
-from domain.solve import DriverColumns
+from domain.solve import NEVER_MS, DriverColumns
 
 Rows = npt.NDArray[np.int64]
 
@@ -39,9 +39,18 @@ _COLUMNS: dict[str, type] = {
     "on_duty": np.bool_,
     "state": np.int8,
     "rest_until_ms": np.int64,
+    "on_since_ms": np.int64,  # beginning of the duty
+    "until_ms": np.int64,  # end of the shift, NEVER_MS: not known
+    "free_ms": np.int64,  # when what is held will be done
+    "free_lat": np.float64,  # ... and where
+    "free_lng": np.float64,
+    "done": np.int64,  # orders brought in this duty
     "offers": np.int64,
     "taken": np.int64,
 }
+
+
+_FILL = {"gateway": -1, "until_ms": NEVER_MS}
 
 
 class Seen(NamedTuple):
@@ -67,6 +76,8 @@ class Fleet:
         self.seen_ms = self.heard_ms = self.session = self.seq = self.gateway = np.empty(0, np.int64)
         self.rest_seq = np.empty(0, np.int64)
         self.rest_until_ms = self.offers = self.taken = np.empty(0, np.int64)
+        self.on_since_ms = self.until_ms = self.free_ms = self.done = np.empty(0, np.int64)
+        self.free_lat = self.free_lng = np.empty(0)
         self.on_duty = np.empty(0, np.bool_)
         self.state = np.empty(0, np.int8)
 
@@ -87,7 +98,7 @@ class Fleet:
     def _grow(self) -> None:
         more = max(64, self._room)
         for name, dtype in _COLUMNS.items():
-            fill: npt.NDArray[Any] = np.full(more, -1 if name == "gateway" else 0, dtype)
+            fill: npt.NDArray[Any] = np.full(more, _FILL.get(name, 0), dtype)
             setattr(self, name, np.concatenate([getattr(self, name), fill]))
         self._room += more
 
@@ -112,8 +123,13 @@ class Fleet:
         came_on = bool(np.any(~self.on_duty[rows] & batch.on_duty[source]))
         has_socket = batch.session[source] > 0
         appeared = rows[has_socket & (self.gateway[rows] != gateway)]
+        begun = rows[~self.on_duty[rows] & batch.on_duty[source]]
+        self.on_since_ms[begun], self.done[begun] = now_ms, 0
         for name in ("lat", "lng", "on_duty"):
             getattr(self, name)[rows] = getattr(batch, name)[source]
+        if batch.until_ms is not None:
+            until_ms = batch.until_ms[source]
+            self.until_ms[rows] = np.where(until_ms > 0, until_ms, NEVER_MS)
         on_socket, heard = rows[has_socket], source[has_socket]
         self.session[on_socket], self.seq[on_socket] = batch.session[heard], batch.seq[heard]
         self.gateway[on_socket] = gateway
@@ -147,13 +163,37 @@ class Fleet:
         n = len(self.ids)
         mask = self.on_duty[:n] & (self.state[:n] == DriverState.FREE)
         mask &= (now_ms - self.seen_ms[:n] < stale_ms) & (self.rest_until_ms[:n] <= now_ms)
+        mask &= (self.free_ms[:n] <= now_ms) & (self.until_ms[:n] > now_ms)
         return np.flatnonzero(mask)
 
-    def columns(self, rows: Rows) -> DriverColumns:
-        """The given rows as a solver sees them. The accept rate is smoothed by 3 of 4 offers taken."""
+    def rows_to_plan(self, now_ms: int, stale_ms: int, ahead_ms: int) -> Rows:
+        """Rows of the drivers who can be planned with: free now, or done within `ahead_ms` with what they hold or are
+        asked to take. Who has a return to do is not among them."""
+        n = len(self.ids)
+        state = self.state[:n]
+        busy = (state > DriverState.FREE) & (state < DriverState.RETURNING)
+        mask = self.on_duty[:n] & (now_ms - self.seen_ms[:n] < stale_ms)
+        mask &= (self.until_ms[:n] > now_ms) & (self.free_ms[:n] <= now_ms + ahead_ms)
+        idle = (self.state[:n] == DriverState.FREE) & (self.rest_until_ms[:n] <= now_ms)
+        return np.flatnonzero(mask & (idle | busy))
+
+    def columns(self, now_ms: int, rows: Rows, guaranteed_per_h: float) -> DriverColumns:
+        """The given rows as a solver sees them.
+
+        The accept rate is smoothed towards that of the whole region, which begins at 3 of 4 offers taken: what is known
+        of all is the best guess for who is new (empirical Bayes).
+        """
+        of_all = (self.taken.sum() + 3) / (self.offers.sum() + 4)
+        free_ms = np.maximum(self.free_ms[rows], now_ms)
+        waiting = (self.state[rows] == DriverState.FREE) & (self.free_ms[rows] <= now_ms)
+        hours = np.maximum(now_ms - self.on_since_ms[rows], 0) / 3_600_000
         return DriverColumns(
             ids=[self.ids[row] for row in rows.tolist()],
-            lat=self.lat[rows],
-            lng=self.lng[rows],
-            accept_rate=(self.taken[rows] + 3) / (self.offers[rows] + 4),
+            lat=np.where(waiting, self.lat[rows], self.free_lat[rows]),
+            lng=np.where(waiting, self.lng[rows], self.free_lng[rows]),
+            free_ms=free_ms,
+            until_ms=self.until_ms[rows],
+            idle=waiting,
+            accept_rate=(self.taken[rows] + 4 * of_all) / (self.offers[rows] + 4),
+            ahead=self.done[rows] - guaranteed_per_h * hours,
         )

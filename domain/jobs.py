@@ -49,12 +49,13 @@ class Lately(Generic[K, V]):
 class Job:
     """A task that has not ended, its order, and who declined it: driver -> (times, last at ms)."""
 
-    __slots__ = ("declined", "order", "task")
+    __slots__ = ("declined", "order", "task", "tries")
 
     def __init__(self, task: TaskRow, order: OrderBrief) -> None:
         self.task = task
         self.order = order
         self.declined: dict[str, tuple[int, int]] = {}
+        self.tries = 0  # offers of it that came to nothing
 
     @property
     def held_by(self) -> str | None:

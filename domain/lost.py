@@ -76,6 +76,7 @@ def release(region: Region, now_ms: int, driver_id: str) -> None:
             f"Driver {short(driver_id)} is lost, not heard of for {silent_min:.3g} min: "
             f"looking for another for task {short(task_id)}",
         )
+    region.foresee(driver_id, now_ms)
     region.record(Record(record_id=region.new_id(), tasks=tuple(tasks), orders=tuple(facts)))
     for task in tasks:
         region.push(driver_id, TaskCancelled(task_id=task.task_id, reason=REASON))

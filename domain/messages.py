@@ -150,6 +150,7 @@ class DriversSeen(Struct, frozen=True, kw_only=True, tag=True):
     lat: npt.NDArray[np.float64]
     lng: npt.NDArray[np.float64]
     on_duty: npt.NDArray[np.bool_]
+    until_ms: npt.NDArray[np.int64] | None = None  # end of the shift, 0 where it is not known
 
 
 class OfferSeenBy(Struct, frozen=True, tag=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from domain.compliance import RULEBOOKS
@@ -23,6 +23,7 @@ from domain.errors import (
     Refusal,
     VersionMismatch,
 )
+from domain.hours import Hours, back_ms, return_by_ms
 from domain.lifecycle import (
     REGION_DECIDES,
     OrderEvent,
@@ -34,6 +35,8 @@ from domain.lifecycle import (
 )
 from domain.markets import MARKETS, serves
 from domain.records import Answer, OrderBrief, OrderFact, TaskRow
+from domain.solve import Services
+from domain.travel import Haversine, TravelModel
 
 # -- actions ----------------------------------------------------------------------------------------------------------
 
@@ -49,6 +52,8 @@ class CreateOrder(Struct, frozen=True, kw_only=True, tag=True):
     dropoff_lat: float
     dropoff_lng: float
     dropoff_address: str
+    travel: TravelModel = field(default_factory=Haversine)
+    services: Services = field(default_factory=Services)
 
 
 class RecordAgeCheck(Struct, frozen=True, tag=True):
@@ -73,6 +78,8 @@ class MerchantAccept(Struct, frozen=True, tag=True):
     prep_s: float | None
     default_prep_s: float
     promise_s: float
+    travel: TravelModel = field(default_factory=Haversine)
+    services: Services = field(default_factory=Services)
 
 
 class MerchantReject(Struct, frozen=True, tag=True):
@@ -119,6 +126,7 @@ class Store(Struct, frozen=True, kw_only=True):
     region_id: str
     lat: float
     lng: float
+    hours: Hours = None
 
 
 class Product(Struct, frozen=True, kw_only=True):
@@ -172,8 +180,8 @@ _Facts: TypeAlias = dict[str, Any]
 
 
 def decide_create(command: OrderCommand, store: Store | None, products: dict[str, Product]) -> Decision:
-    """A new order from fresh store and product rows. Unknown store or product, another store's product, or a place
-    outside the market are refused."""
+    """A new order from fresh store and product rows. Unknown store or product, another store's product, a place outside
+    the market, and a store that is closed or will be when refused goods come back are refused."""
     action = command.action
     assert isinstance(action, CreateOrder)
     try:
@@ -194,6 +202,9 @@ def decide_create(command: OrderCommand, store: Store | None, products: dict[str
         market = MARKETS[store.region_id]
         if not serves(market, action.dropoff_lat, action.dropoff_lng):
             raise OutsideServiceArea()
+        # How long packing takes, the merchant says later.
+        door = action.dropoff_lat, action.dropoff_lng
+        _return_by_ms(action, store, command.at_ms, command.at_ms, door)
     except Refusal as error:
         return Decision(answer=refused(error))
     order = OrderState(
@@ -224,8 +235,9 @@ def decide_create(command: OrderCommand, store: Store | None, products: dict[str
     return Decision(answer=_answer(order), order=order, facts=(fact,))
 
 
-def decide(command: OrderCommand, order: OrderState | None) -> Decision:
-    """Decide on an existing order. A refusal is an answer, without facts unless the failure must be on record."""
+def decide(command: OrderCommand, order: OrderState | None, store: Store | None = None) -> Decision:
+    """Decide on an existing order. A refusal is an answer, without facts unless the failure must be on record. `store`:
+    the order's, which only `MerchantAccept` needs."""
     try:
         if order is None or not _may_see(command, order):
             raise NotFound("There is no such order.")
@@ -233,6 +245,8 @@ def decide(command: OrderCommand, order: OrderState | None) -> Decision:
             raise VersionMismatch(f"The order is at version {order.version}.")
         if order.status in REGION_DECIDES and isinstance(command.action, CancelOrder):
             return Decision(answer=DECIDER_MOVED)
+        if isinstance(command.action, MerchantAccept):
+            return _merchant_accept(command, command.action, order, store)
         return _HANDLERS[type(command.action)](command, order)
     except Refusal as error:
         return Decision(answer=refused(error))
@@ -259,13 +273,18 @@ def _payment(command: OrderCommand, order: OrderState) -> Decision:
     return _but(_advance(command, order, OrderEvent.PAYMENT_DECLINED, payload), PaymentDeclined())
 
 
-def _merchant_accept(command: OrderCommand, order: OrderState) -> Decision:
-    action = command.action
-    assert isinstance(action, MerchantAccept)
+def _merchant_accept(
+    command: OrderCommand, action: MerchantAccept, order: OrderState, store: Store | None
+) -> Decision:
     prep_s = action.default_prep_s if action.prep_s is None else action.prep_s
     ready_ms = command.at_ms + round(prep_s * 1000)
     due_ms = max(command.at_ms + round(action.promise_s * 1000), ready_ms)
-    payload = {"ready_ms": ready_ms, "due_ms": due_ms, "task_id": action.task_id}
+    # The step first: what is wrong with it comes before what is wrong with the hour.
+    advance_order(order.status, OrderEvent.MERCHANT_ACCEPTED, command.role)
+    if store is None:
+        raise NotFound("There is no such store.")
+    closes_ms = _return_by_ms(action, store, command.at_ms, ready_ms, (order.dropoff_lat, order.dropoff_lng))
+    payload = {"ready_ms": ready_ms, "due_ms": due_ms, "closes_ms": closes_ms, "task_id": action.task_id}
     decision = _advance(
         command, order, OrderEvent.MERCHANT_ACCEPTED, payload, ready_ms=ready_ms, due_ms=due_ms
     )
@@ -286,6 +305,7 @@ def _merchant_accept(command: OrderCommand, order: OrderState) -> Decision:
         opened_ms=command.at_ms,
         ready_ms=ready_ms,
         due_ms=due_ms,
+        closes_ms=closes_ms,
     )
     brief = OrderBrief(
         order_id=order.order_id,
@@ -294,6 +314,18 @@ def _merchant_accept(command: OrderCommand, order: OrderState) -> Decision:
         merchant_id=order.merchant_id,
     )
     return Decision(answer=decision.answer, order=decision.order, facts=decision.facts, opened=(task, brief))
+
+
+def _return_by_ms(
+    action: CreateOrder | MerchantAccept, store: Store, at_ms: int, ready_ms: int, door: tuple[float, float]
+) -> int | None:
+    timezone, shop = MARKETS[store.region_id].timezone, (store.lat, store.lng)
+    return return_by_ms(
+        store.hours,
+        timezone,
+        at_ms,
+        lambda: back_ms(ready_ms, shop, door, action.travel, action.services),
+    )
 
 
 def _merchant_reject(command: OrderCommand, order: OrderState) -> Decision:
@@ -314,7 +346,6 @@ def _close(command: OrderCommand, order: OrderState) -> Decision:
 _HANDLERS: dict[type[OrderAction], Callable[[OrderCommand, OrderState], Decision]] = {
     RecordAgeCheck: _age_check,
     RecordPayment: _payment,
-    MerchantAccept: _merchant_accept,
     MerchantReject: _merchant_reject,
     CancelOrder: _cancel,
     CloseOrder: _close,

@@ -4,13 +4,33 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
-from domain.solve import Weights
+from domain.solve import Planning, Services, Weights
+from domain.travel import Haversine, TravelModel
+
+
+class Escalation(Struct, frozen=True, kw_only=True):
+    """What is done for a task once so many offers of it came to nothing. `bump_cents`: more pay, shown with the offer
+    for whoever settles it; `alert`: operators are told."""
+
+    after: int
+    parallel: int = 1  # drivers asked at once: the first to accept gets it, the others' offers are revoked
+    wider: int = 1  # times as many drivers are looked at
+    bump_cents: int = 0
+    alert: bool = False
+
+
+ESCALATION = (
+    Escalation(after=0),
+    Escalation(after=2, parallel=2),
+    Escalation(after=4, parallel=3, wider=2, bump_cents=100),
+    Escalation(after=6, parallel=3, wider=4, bump_cents=200, alert=True),
+)
 
 
 class RegionPolicy(Struct, frozen=True, kw_only=True):
     """Durations in seconds on the server's clock; every buffer has its limit here."""
 
-    offer_ttl_s: float = 30.0
+    offer_ttl_s: float = 30.0  # from an offer's making to its display, and from there to its end
     fast_window_s: float = 0.2  # how long a new task or freed driver waits for company
     fast_max_wait_s: float = 3.0  # open tasks are looked at again at least this often
     solve_timeout_s: float = 60.0  # a solve that is not back by then is given up
@@ -20,6 +40,7 @@ class RegionPolicy(Struct, frozen=True, kw_only=True):
         60.0  # who declined a task is not asked again so soon; who ignored one gets none
     )
     decline_penalty_s: float = 3600.0  # after that, a task goes to those who did not decline it first
+    escalation: tuple[Escalation, ...] = ESCALATION  # rising; the first after 0
     promise_s: float = 45 * 60.0  # merchant's acceptance until the door
     prep_s: float = (
         10 * 60.0
@@ -38,8 +59,29 @@ class RegionPolicy(Struct, frozen=True, kw_only=True):
     demand_limit: int = 20_000
     hex_resolution: int = 7  # H3, about 5 km2 a cell
     weights: Weights = field(default_factory=Weights)
+    services: Services = field(default_factory=Services)
+    planning: Planning = field(default_factory=Planning)
+    travel: TravelModel = field(default_factory=Haversine)
+    # An offer is made so long before its driver must set off, which leaves time to answer and to ask others; until then
+    # a better assignment may come up. At least the time between two looks.
+    offer_lead_s: float = 300.0
+    refusal_prior: float = 0.1  # share of goods that go back, until the region has seen enough doors
+    give_up_s: float | None = (
+        None  # an order is not brought so long after it was opened, where a market wants that
+    )
+    guaranteed_orders_per_h: float = 1.5  # orders whose pay the hourly guarantee covers
+    explain: bool = True  # offers come with an explanation
+    expected_limit: int = 2_000  # lately opened tasks remembered for what is expected
+    zone_resolution: int = 7  # H3 cells that lack drivers or have too many
 
     def __post_init__(self) -> None:
         # Else a driver could lose a task for silence and be offered another in the same breath.
         if self.driver_lost_s < self.driver_stale_s:
             raise ValueError("driver_lost_s must not be less than driver_stale_s")
+        steps = [step.after for step in self.escalation]
+        if steps[:1] != [0] or steps != sorted(set(steps)):
+            raise ValueError("escalation steps rise, the first after 0 offers")
+
+    def escalated(self, tries: int) -> Escalation:
+        """The step for a task of which so many offers came to nothing."""
+        return next(step for step in reversed(self.escalation) if tries >= step.after)

@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
+from domain.arrays import F64
 from domain.order import OrderCommand
 from domain.records import OutboxEvent, Outcome, RegionImage, RegionRecords
 
@@ -48,8 +49,9 @@ class Store(RegionStore, Protocol):
         """Mark events as published or worked off."""
         ...
 
-    async def sweep(self, before_ms: int, limit: int) -> int:
-        """Forget at most `limit` answers older than `before_ms`, and as many events done long ago; returns how many."""
+    async def sweep(self, before_ms: int, explained_before_ms: int, limit: int) -> int:
+        """Forget at most `limit` answers older than `before_ms`, as many explanations of offers made before
+        `explained_before_ms`, and as many events done long ago; returns how many."""
         ...
 
 
@@ -108,4 +110,32 @@ class PaymentVendor(Protocol):
 class EventBus(Protocol):
     async def publish(self, events: Sequence[OutboxEvent]) -> None:
         """At least once; raises when it is not known that all are out."""
+        ...
+
+
+class RoadMatrix(Struct, frozen=True):
+    """Driving times and road distances from n sources to m targets, both n x m; NaN where no road leads."""
+
+    seconds: F64
+    metres: F64
+
+
+class RoadRoute(Struct, frozen=True):
+    """A drive along `line`, a list of latitude and longitude in degrees; `engine` names who worked it out."""
+
+    engine: str
+    duration_s: float
+    distance_m: float
+    line: tuple[tuple[float, float], ...]
+
+
+class RoadRouter(Protocol):
+    """A road engine. Its methods block, and may be called from any thread."""
+
+    def matrix(self, sources: F64, targets: F64) -> RoadMatrix:
+        """From each of n sources (n x 2: latitude, longitude) to each of m targets. `VendorError` on failure."""
+        ...
+
+    def route(self, points: Sequence[tuple[float, float]]) -> RoadRoute | None:
+        """The drive through at least two points in their order; None when no road leads. `VendorError` on failure."""
         ...

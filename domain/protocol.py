@@ -47,11 +47,16 @@ class Hello(Client, frozen=True, tag="hello"):
 
 
 class Duty(Client, frozen=True, tag="duty"):
-    """Go on duty at a place, or off duty. Off duty no offer is made; a task that is held stays held."""
+    """Go on duty at a place, or off duty. Off duty no offer is made; a task that is held stays held.
+
+    `until` is when the shift ends, at most 24 h ahead: nothing is offered that is to be picked up after it. It holds
+    until the next `duty`; without it the end is not known.
+    """
 
     on: bool
     lat: Lat | None = None
     lng: Lng | None = None
+    until: Instant | None = None
 
 
 class Location(Client, frozen=True, tag="location"):
@@ -66,7 +71,8 @@ class Location(Client, frozen=True, tag="location"):
 
 
 class OfferSeen(Client, frozen=True, tag="offer.seen"):
-    """The offer is on the driver's screen."""
+    """The offer is on the driver's screen: the time to answer begins, and the offer is sent again with its new end. An
+    offer that was never shown does not count against its driver."""
 
     offer_id: Id
 

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from msgspec import Struct, field
 
 from domain.lifecycle import OfferStatus, OrderEvent, OrderStatus, Role, TaskKind, TaskStatus
+from domain.solve import Explanation
 
 Json: TypeAlias = Any  # a JSON value; dossier payloads hold no floats (see domain.dossier)
 
@@ -36,6 +37,7 @@ class TaskRow(Struct, frozen=True, kw_only=True):
     driver_id: str | None = None
     offer_id: str | None = None
     ended_ms: int | None = None
+    closes_ms: int | None = None  # the store takes refused goods back until then
 
 
 class OfferRow(Struct, frozen=True, kw_only=True):
@@ -52,6 +54,7 @@ class OfferRow(Struct, frozen=True, kw_only=True):
     seen_ms: int | None = None
     closed_ms: int | None = None
     reason: str | None = None
+    explanation: Explanation | None = None  # written with the offer, kept for a while, never loaded into a region
 
 
 class OrderFact(Struct, frozen=True, kw_only=True):

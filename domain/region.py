@@ -25,6 +25,7 @@ from domain import offers, requests
 from domain.errors import IdempotencyKeyReused, NotFound, Refusal
 from domain.fast_loop import FastLoop
 from domain.fleet import DriverState, Fleet
+from domain.foresight import when_done
 from domain.jobs import Job, Lately, offer_view, task_view
 from domain.lifecycle import TASK_RELEASABLE, OfferStatus, Role, TaskKind, TaskStatus
 from domain.lost import Watch, release
@@ -58,6 +59,8 @@ from domain.protocol import (
     TaskUpdated,
 )
 from domain.records import Answer, OfferRow, Record, RegionImage, StoredAnswer, TaskRow
+from domain.solve import DriverColumns
+from domain.solving import View, zones_of
 from domain.times import in_ms
 
 _STATE_OF_TASK = {
@@ -80,12 +83,15 @@ class Region:
         self.offers: dict[str, OfferRow] = {}  # live
         self.held: dict[str, set[str]] = {}  # driver -> tasks held
         self.offered: dict[str, str] = {}  # driver -> live offer, one at a time
+        self.asked: dict[tuple[str, ...], list[str]] = {}  # tasks -> their live offers, several where it came to that
         self.closed: Lately[str, OfferStatus] = Lately(policy.closed_offers_limit)
         self.ended: Lately[str, TaskStatus] = Lately(policy.ended_tasks_limit)
         self.answers: Lately[tuple[str, str], tuple[str, Answer]] = Lately(policy.answers_limit)
         self.mail = Mailboxes(self.epoch, policy.push_ring)
         self.counters = {name: image.counters.get(name, 0) for name in COUNTERS}
         self.decisions: deque[tuple[int, str]] = deque(maxlen=policy.decisions_limit)
+        self.lately: deque[TaskRow] = deque(maxlen=policy.expected_limit)  # opened, newest last
+        self.sequence: dict[str, tuple[str, ...]] = {}  # driver -> tasks of the offers taken, in their order
         self.demand: deque[tuple[int, str]] = deque(
             maxlen=policy.demand_limit
         )  # (ms, H3 cell) of opened tasks
@@ -124,6 +130,8 @@ class Region:
             offers.add(self, offer)
             if offer.expires_ms > now_ms:
                 offers.push_made(self, now_ms, offer)
+        for driver_id in self.held:
+            self.foresee(driver_id, now_ms)
         for task in image.tasks:
             if task.driver_id is not None:
                 self.push(task.driver_id, TaskUpdated(task=task_view(task)))
@@ -232,9 +240,7 @@ class Region:
         offer = self.offers.get(self.offered.get(driver_id, ""))
         return Snapshot(
             offers=(offer_view(offer, offers.tasks_of(self, offer), now_ms),) if offer else (),
-            tasks=tuple(
-                task_view(self.jobs[task_id].task) for task_id in sorted(self.held.get(driver_id, ()))
-            ),
+            tasks=tuple(task_view(self.jobs[task_id].task) for task_id in self.in_order(driver_id)),
             last_seq=self.mail.last_seq(driver_id),
         )
 
@@ -272,6 +278,7 @@ class Region:
             return
         self.add_job(Job(opened.task, opened.order), now_ms)
         self.counters["orders"] += 1
+        self.lately.append(opened.task)
         task, resolution = opened.task, self.policy.hex_resolution
         self.demand.append((now_ms, h3.latlng_to_cell(task.dropoff_lat, task.dropoff_lng, resolution)))
 
@@ -298,6 +305,26 @@ class Region:
         self.set_state(driver_id)
         if (lost_ms := self.lost_ms(driver_id)) is not None:
             self._watch.add(driver_id, lost_ms)
+
+    def foresee(self, driver_id: str, now_ms: int, tail_s: float = 0.0) -> None:
+        """Work out when and where the driver, who took a step just now, will be done with what is held and offered.
+        `tail_s`: seconds of service left at this place."""
+        fleet, row = self.fleet, self.fleet.row(driver_id)
+        tasks = [self.jobs[task_id].task for task_id in self.in_order(driver_id)]
+        if offer := self.offers.get(self.offered.get(driver_id, "")):
+            tasks += offers.tasks_of(self, offer)  # as if it were taken
+        lat, lng = float(fleet.lat[row]), float(fleet.lng[row])
+        travel, services = self.policy.travel, self.policy.services
+        done = when_done(now_ms, lat, lng, tasks, travel, services, tail_s)
+        fleet.free_ms[row], fleet.free_lat[row], fleet.free_lng[row] = done
+        if not tasks:
+            self.sequence.pop(driver_id, None)
+
+    def in_order(self, driver_id: str) -> list[str]:
+        """Tasks that the driver holds, in the order of their doors as far as it is known."""
+        held = self.held.get(driver_id, set())
+        order = [task_id for task_id in self.sequence.get(driver_id, ()) if task_id in held]
+        return order + sorted(held.difference(order))
 
     def let_go(self, job: Job) -> None:
         """Note that the job's driver holds its task no longer and is free unless something else is held."""
@@ -345,19 +372,34 @@ class Region:
     def _maybe_look(self, now_ms: int) -> None:
         if not self.loop.is_due(now_ms) or not self.open:
             return
-        rows = self.fleet.free_rows(now_ms, in_ms(self.policy.driver_stale_s))
-        jobs = [self.jobs[task_id] for task_id in islice(self.open, self.policy.solve_tasks_limit)]
-        self._ready.solve = self.loop.ask(now_ms, jobs, self.fleet.columns(rows))
+        policy, fleet = self.policy, self.fleet
+        stale_ms, ahead_ms = in_ms(policy.driver_stale_s), in_ms(policy.planning.ahead_s)
+        rows = fleet.rows_to_plan(now_ms, stale_ms, ahead_ms)
+        jobs = [self.jobs[task_id] for task_id in islice(self.open, policy.solve_tasks_limit)]
+        drivers = fleet.columns(now_ms, rows, policy.guaranteed_orders_per_h)
+        self._ready.solve = self.loop.ask(now_ms, jobs, drivers, self._view(now_ms, drivers))
+
+    def _view(self, now_ms: int, drivers: DriverColumns) -> View:
+        counters = self.counters
+        doors = counters["refused"] + counters["delivered"]
+        refusal = (counters["refused"] + 20 * self.policy.refusal_prior) / (doors + 20)
+        zones = None
+        if self.policy.weights.zone:
+            zones = zones_of(self.lately, drivers, self.policy.zone_resolution)
+        return View(self.loop.foreseen, self.loop.pressure, self.lately, refusal, zones)
 
     def _plan_ready(self, now_ms: int, message: PlanReady) -> None:
         if not self.loop.solved(message.plan):
             return
         free = set(self.fleet.free_rows(now_ms, in_ms(self.policy.driver_stale_s)).tolist())
+        planned = {assignment.driver_id for assignment in message.plan.assignments}
         for assignment in message.plan.assignments:
+            if not assignment.now:
+                continue  # it may come out better yet
             row = self.fleet.index.get(assignment.driver_id)
             if row in free and all(task_id in self.open for task_id in assignment.task_ids):
                 free.discard(row)
-                offers.make(self, now_ms, assignment)
+                offers.make(self, now_ms, assignment, planned)
             else:
                 self.wake(now_ms)  # the plan was overtaken: look again
 

@@ -43,7 +43,7 @@ from domain.messages import (
     Reject,
     SubmitIdCheck,
 )
-from domain.protocol import OfferAccepted, OfferRejected, OfferRevoked, TaskCancelled, TaskUpdated
+from domain.protocol import OfferAccepted, OfferRejected, TaskCancelled, TaskUpdated
 from domain.records import Answer, DoorCheck, Json, OfferRow, OrderFact, Record, StoredAnswer, TaskRow
 
 if TYPE_CHECKING:
@@ -86,12 +86,17 @@ def _accept(region: Region, now_ms: int, ask: Ask) -> Draft:
     for job in jobs:
         advance_order(job.order_status, OrderEvent.ASSIGNED, ask.role)
     closed = offers.end(region, now_ms, offer, OfferStatus.ACCEPTED, None)
+    if renamed := offers.point_to(region, offer):
+        region.record(Record(record_id=region.new_id(), tasks=renamed))
+    others = offers.revoke(region, now_ms, offer.task_ids, "TAKEN")
     facts = []
     for job in jobs:
         job.move_task(TaskEvent.ACCEPT, driver_id=driver_id)
         payload = {"driver_id": driver_id, "offer_id": offer.offer_id, "task_id": job.task.task_id}
         facts.append(job.move_order(OrderEvent.ASSIGNED, ask.role, driver_id, now_ms, payload))
         region.hold(job)
+    region.sequence[driver_id] = (*region.sequence.get(driver_id, ()), *offer.task_ids)
+    region.foresee(driver_id, now_ms)
     views = tuple(task_view(job.task) for job in jobs)
     if not _by_socket(ask):
         region.push(driver_id, OfferAccepted(offer_id=offer.offer_id, tasks=views))
@@ -100,7 +105,7 @@ def _accept(region: Region, now_ms: int, ask: Ask) -> Draft:
         f"Driver {short(driver_id)} took task {short(offer.task_ids[0])} after {_seconds(now_ms, offer)} s",
     )
     body = {"offer_id": offer.offer_id, "tasks": msgspec.to_builtins(views)}
-    return Draft(Answer(body=body), tuple(job.task for job in jobs), (closed,), tuple(facts))
+    return Draft(Answer(body=body), tuple(job.task for job in jobs), (closed, *others), tuple(facts))
 
 
 def _reject(region: Region, now_ms: int, ask: Ask) -> Draft:
@@ -111,6 +116,7 @@ def _reject(region: Region, now_ms: int, ask: Ask) -> Draft:
     closed = offers.end(region, now_ms, offer, OfferStatus.REJECTED, action.reason or None)
     tasks = offers.reopen(region, now_ms, offer)
     region.set_state(offer.driver_id)
+    region.foresee(offer.driver_id, now_ms)
     if not _by_socket(ask):
         region.push(offer.driver_id, OfferRejected(offer_id=offer.offer_id))
     region.say(
@@ -123,8 +129,10 @@ def _reject(region: Region, now_ms: int, ask: Ask) -> Draft:
 def _live_offer(region: Region, now_ms: int, ask: Ask, offer_id: str | None, task_id: str | None) -> OfferRow:
     """The live offer to the asking driver, by its id or by one of its tasks."""
     if offer_id is None and task_id is not None:
-        job = region.jobs.get(task_id)
+        job, own = region.jobs.get(task_id), region.offered.get(ask.principal_id, "")
         offer_id = job.task.offer_id if job else None
+        if own and task_id in region.offers[own].task_ids:
+            offer_id = own
         if offer_id is None:
             raise OfferExpired("No offer of this task is open.")
     offer = region.offers.get(offer_id or "")
@@ -157,7 +165,9 @@ def _arrive(region: Region, now_ms: int, ask: Ask) -> Draft:
     event = _ARRIVALS.get((job.task.kind, job.task.status))
     if event is None:
         raise WrongState(f"There is nowhere to arrive while the task is {job.task.status}.")
-    return _move(region, now_ms, ask, job, TaskEvent.ARRIVE, event)
+    draft = _move(region, now_ms, ask, job, TaskEvent.ARRIVE, event)
+    region.foresee(ask.principal_id, now_ms)
+    return draft
 
 
 def _pickup(region: Region, now_ms: int, ask: Ask) -> Draft:
@@ -165,6 +175,7 @@ def _pickup(region: Region, now_ms: int, ask: Ask) -> Draft:
     job = _held(region, ask, ask.action.task_id)
     draft = _move(region, now_ms, ask, job, TaskEvent.PICKUP, OrderEvent.PICKED_UP)
     region.set_state(ask.principal_id)
+    region.foresee(ask.principal_id, now_ms, region.policy.services.pickup_after_s)
     return draft
 
 
@@ -233,6 +244,8 @@ def _deliver(region: Region, now_ms: int, ask: Ask) -> Draft:
     fact = job.move_order(OrderEvent.DELIVERED, ask.role, ask.principal_id, now_ms, payload)
     task = job.move_task(TaskEvent.COMPLETE, ended_ms=now_ms)
     region.end_job(now_ms, job)
+    region.foresee(ask.principal_id, now_ms, region.policy.services.door_after_s)
+    region.fleet.done[region.fleet.row(ask.principal_id)] += 1
     region.counters["delivered"] += 1
     minutes = (now_ms - task.opened_ms) / 60_000
     region.say(
@@ -269,6 +282,7 @@ def _send_back(
     region.end_job(now_ms, job)
     returning = Job(back, job.order)
     region.add_job(returning, now_ms)
+    region.foresee(driver_id, now_ms)
     region.counters["refused"] += 1
     region.push(driver_id, TaskUpdated(task=task_view(back)))
     region.say(
@@ -289,6 +303,7 @@ def _confirm_return(region: Region, now_ms: int, ask: Ask) -> Draft:
     )
     task = job.move_task(TaskEvent.COMPLETE, ended_ms=now_ms)
     region.end_job(now_ms, job)
+    region.foresee(ask.principal_id, now_ms)
     region.counters["returned"] += 1
     region.say(now_ms, f"Order {short(task.order_id)} is back in the store")
     if not _by_socket(ask):
@@ -307,21 +322,20 @@ def _cancel(region: Region, now_ms: int, ask: Ask) -> Draft:
     payload = {"reason": ask.action.reason}
     advance_task(job.task.status, TaskEvent.CANCEL)
     fact = job.move_order(OrderEvent.CANCELLED, ask.role, ask.principal_id, now_ms, payload)
-    revoked: tuple[OfferRow, ...] = ()
     offer = region.offers.get(job.task.offer_id or "")
-    if offer is not None:
-        revoked = (offers.end(region, now_ms, offer, OfferStatus.REVOKED, "ORDER_CANCELLED"),)
+    revoked = () if offer is None else offers.revoke(region, now_ms, offer.task_ids, "ORDER_CANCELLED")
+    # The others of a bundle are open again.
+    reopened = () if offer is None else offers.reopen(region, now_ms, offer)
+    others = tuple(row for row in reopened if row.task_id != job.task.task_id)
     holder = job.held_by
     task = job.move_task(TaskEvent.CANCEL, ended_ms=now_ms)
     region.end_job(now_ms, job)
-    if offer is not None:
-        region.set_state(offer.driver_id)
-        region.push(offer.driver_id, OfferRevoked(offer_id=offer.offer_id, reason="ORDER_CANCELLED"))
     if holder is not None:
+        region.foresee(holder, now_ms)
         region.push(holder, TaskCancelled(task_id=task.task_id, reason="ORDER_CANCELLED"))
     region.counters["cancelled"] += 1
     region.say(now_ms, f"Order {short(task.order_id)} was called off")
-    return Draft(_task_answer(job), (task,), revoked, (fact,))
+    return Draft(_task_answer(job), (task, *others), tuple(revoked), (fact,))
 
 
 def _goods_ready(region: Region, now_ms: int, ask: Ask) -> Draft:

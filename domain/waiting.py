@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from enum import StrEnum
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -29,8 +28,12 @@ class Waiting(StrEnum):
     ALL_DECLINED = "ALL_DECLINED"
     """Whoever is free declined this task so lately that they are not asked again yet."""
 
+    PLANNED = "PLANNED"
+    """A driver is planned for it who need not set off yet, or is still busy: a better one may turn up."""
+
     OUTNUMBERED = "OUTNUMBERED"
-    """The last look gave every driver who came into question to another task, or did not get as far as this one."""
+    """The last look has nobody for it: whoever could take it serves others or cannot be there in time; or there were
+    too many tasks for one look."""
 
     UNSOLVED = "UNSOLVED"
     """The last look came to no plan, because the solver failed or took too long. The next one is due."""
@@ -43,49 +46,42 @@ class Waiting(StrEnum):
 
 
 class Asked(Struct, frozen=True, kw_only=True):
-    """What has to be kept of a solve request until its plan is there. `barred`: (task, driver) by their positions."""
+    """What has to be kept of a solve request until its plan is there."""
 
     request_id: int
     at_ms: int
     task_ids: tuple[str, ...]
-    driver_ids: tuple[str, ...]
-    barred: tuple[tuple[int, int], ...]
-    candidates: int
+    nobody: frozenset[str]  # tasks that none of the drivers may be asked for now
 
     @classmethod
     def by(cls, request: SolveRequest) -> Asked:
-        never = np.isinf(request.declined_penalty_s)
-        tasks, drivers = request.declined_task[never].tolist(), request.declined_driver[never].tolist()
+        ids = request.tasks.ids
+        barred = np.bincount(
+            request.declined_task[np.isinf(request.declined_penalty_s)], minlength=len(ids)
+        )
+        nobody = np.flatnonzero(barred == len(request.drivers.ids)).tolist()
         return cls(
             request_id=request.request_id,
             at_ms=request.now_ms,
-            task_ids=tuple(request.tasks.ids),
-            driver_ids=tuple(request.drivers.ids),
-            barred=tuple(zip(tasks, drivers, strict=True)),
-            candidates=request.candidates,
+            task_ids=tuple(ids),
+            nobody=frozenset(ids[i] for i in nobody),
         )
 
 
 def left_open(asked: Asked, plan: Plan | None) -> dict[str, Waiting]:
     """Why each task that a look left open was left, as far as the look itself tells. Plan None: there was none.
 
-    A largest matching leaves a task out only when all its candidates went to other tasks, and these are at least
-    `candidates` of the drivers who are not barred from it, or all of them (see `solver/candidates.py`).
+    A solver accounts for every task: it is given away now, planned for later, or left out.
     """
     if plan is None:
         return dict.fromkeys(asked.task_ids, Waiting.UNSOLVED)
-    given = {task_id for assignment in plan.assignments for task_id in assignment.task_ids}
-    busy = {assignment.driver_id for assignment in plan.assignments}.intersection(asked.driver_ids)
-    barred = Counter(t for t, _ in asked.barred)
-    barred_busy = Counter(t for t, d in asked.barred if asked.driver_ids[d] in busy)
-    left = {}
-    for t, task_id in enumerate(asked.task_ids):
-        in_question = len(asked.driver_ids) - barred[t]
-        # What was given away and is open again waits for a new look, and so does what nobody could be asked for.
-        if in_question and task_id not in given:
-            outnumbered = len(busy) - barred_busy[t] >= min(asked.candidates, in_question)
-            left[task_id] = Waiting.OUTNUMBERED if outnumbered else Waiting.UNEXPLAINED
-    return left
+    given = {task_id for assignment in plan.assignments if assignment.now for task_id in assignment.task_ids}
+    left = dict.fromkeys(asked.task_ids, Waiting.UNEXPLAINED)
+    left.update(dict.fromkeys(plan.left_out, Waiting.OUTNUMBERED))
+    if plan.forecast is not None:
+        left.update(dict.fromkeys(plan.forecast.ids, Waiting.PLANNED))
+    # What was given away and is open again waits for a new look, and so does what nobody could be asked for.
+    return {task_id: why for task_id, why in left.items() if task_id not in given | asked.nobody}
 
 
 class Outlook:

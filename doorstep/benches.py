@@ -11,6 +11,7 @@ from pathlib import Path
 from bench.accept import AcceptOptions, run_accept
 from bench.ingest import IngestOptions, run_ingest
 from bench.match import MatchOptions, run_match
+from bench.mdrp import MdrpOptions, run_mdrp, table, violations_of
 from doorstep.embedded import EmbeddedError
 from doorstep.server import StartError, running
 from doorstep.settings import Settings
@@ -66,3 +67,14 @@ def match(options: MatchOptions, out: Path | None, say: Say) -> int:
     """The FAST plan beside its bare parts and the dense optimum; needs no server."""
     print(run_match(options, out=out, progress=say).table())
     return 0
+
+
+def mdrp(options: MdrpOptions, out: Path, say: Say) -> int:
+    """Dispatch quality on recorded days; needs no server. 1: bad arguments, or the checker found a violation."""
+    try:
+        report = run_mdrp(options, out=out, progress=say)
+    except ValueError as error:
+        say(str(error))
+        return 1
+    print(table(report))
+    return int(violations_of(report) > 0)

@@ -20,6 +20,12 @@ app = typer.Typer(
 )
 bench_app = typer.Typer(no_args_is_help=True, help="Measured comparisons; see docs/bench.md.")
 app.add_typer(bench_app, name="bench")
+roads_app = typer.Typer(
+    no_args_is_help=True, help="Road tiles, and speeds learnt from roads; see docs/roads.md."
+)
+app.add_typer(roads_app, name="roads")
+offers_app = typer.Typer(no_args_is_help=True, help="The log of all offers.")
+app.add_typer(offers_app, name="offers")
 
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="Folder of databases and secrets (DATA_DIR).")
@@ -38,9 +44,9 @@ def _settings(**overrides: Any) -> Settings:
         _fail(str(error))
 
 
-def _fail(message: str) -> NoReturn:
+def _fail(message: str, status: int = 1) -> NoReturn:
     say(message)
-    raise typer.Exit(1)
+    raise typer.Exit(status)
 
 
 def _run(coroutine: Coroutine[Any, Any, int]) -> None:
@@ -111,14 +117,61 @@ def demo(
 
 @app.command()
 def replay(
-    log: Annotated[Path, typer.Argument(help="A segment of a region's log, or the folder with all of them.")],
+    log: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A segment of a region's log, or the folder with all of them. With --set also a benchmark day."
+        ),
+    ] = None,
     solve: Annotated[
         bool, typer.Option("--solve", help="Solve every matching problem again and compare the plans.")
     ] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="What if: NAME=VALUE, such as beta=2 or fleet=0.8; `help` lists the names."
+        ),
+    ] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option(help="What if: NAME=VALUE that holds in both runs, such as answer_s=15."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="What if: runs of each.", min=1, max=100)] = 1,
+    seed: Annotated[int, typer.Option(help="What if: seed of the first run.")] = 1,
+    pay_per_order: Annotated[
+        float, typer.Option(help="What if: a courier's dollars per order.", min=0)
+    ] = 10.0,
+    pay_per_hour: Annotated[
+        float, typer.Option(help="What if: ... and at least so many per hour on duty.", min=0)
+    ] = 15.0,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="What if: folder for whatif.json and whatif.png.")
+    ] = None,
 ) -> None:
-    """Step a recorded log again and compare every decision. Exit 0: all agree, 1: one differs, 2: no usable log."""
+    """Step a recorded log again and compare every decision. Exit 0: all agree, 1: one differs, 2: no usable log.
+
+    With --set: run the day twice on the virtual market, as it was and changed, and print what changes (docs/replay.md).
+    """
+    if settings or given:
+        from doorstep.whatif import WhatIfOptions, what_if_command
+        from sim.whatif import Pay
+
+        if solve:
+            _fail("--solve compares a log's plans, and goes without --set.", status=2)
+        options = WhatIfOptions(
+            log=log,
+            settings=tuple(settings or ()),
+            given=tuple(given or ()),
+            seed=seed,
+            seeds=seeds,
+            pay=Pay(per_order_usd=pay_per_order, per_hour_usd=pay_per_hour),
+            out=out,
+        )
+        raise typer.Exit(what_if_command(options, say))
     from doorstep.replay import replay_command
 
+    if log is None:
+        _fail("Name the log that is to be replayed.", status=2)
     raise typer.Exit(replay_command(log, solve, say))
 
 
@@ -168,6 +221,23 @@ def expire_offers(
     _run(expire_command(_settings(data_dir=data_dir), server, limit, say))
 
 
+@offers_app.command("export")
+def export_offers(
+    out: Annotated[Path, typer.Option(help="File to write: .csv or .jsonl.")],
+    start: Annotated[
+        str | None, typer.Option("--from", help="Made at or after this time, such as 2026-01-31T18:00:00Z.")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Made before this time.")] = None,
+    region: Annotated[str | None, typer.Option(help="Of this market alone.")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Write the offer log with features, outcomes and latencies, newest first, to train on."""
+    from doorstep.offers import export_command
+
+    settings = _settings(data_dir=data_dir)
+    _run(export_command(settings, say, out=out, start=start, end=end, region_id=region))
+
+
 @app.command("create-user")
 def create_user(
     email: str,
@@ -182,6 +252,68 @@ def create_user(
         typer.prompt("Password", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
     )
     _run(create_user_command(_settings(data_dir=data_dir), email, role, name, password.strip(), say))
+
+
+@roads_app.command("build")
+def roads_build(
+    file: Annotated[Path, typer.Argument(help="OpenStreetMap extract: .osm.pbf, or .osm / .osm.gz.")],
+    tiles: Annotated[
+        Path | None, typer.Option(help="Folder of the tiles, which are replaced (VALHALLA_TILES).")
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Make road tiles for ROUTER_MODE=VALHALLA."""
+    from doorstep.roads import build_command
+
+    raise typer.Exit(build_command(_settings(valhalla_tiles=tiles, data_dir=data_dir), file, say))
+
+
+@roads_app.command("calibrate")
+def roads_calibrate(
+    samples: Annotated[
+        int, typer.Option(help="Drives to ask the road engine for.", min=100, max=1_000_000)
+    ] = 5_000,
+    region: Annotated[str | None, typer.Option(help="Market; the first of REGIONS unless given.")] = None,
+    centre: Annotated[
+        str | None, typer.Option(help="LAT,LNG to sample round, unless it is the market's centre.")
+    ] = None,
+    radius_km: Annotated[
+        float | None, typer.Option(help="How far round, unless it is the market's radius.", min=1, max=200)
+    ] = None,
+    trips: Annotated[
+        Path | None,
+        typer.Option(
+            help="Learn from this CSV of real drives instead, hours of the day included:"
+            " from_lat, from_lng, to_lat, to_lng, start_ms, seconds."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the places.", min=0)] = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; TRAVEL_TABLE or travel.json in DATA_DIR.")
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Learn detour, speed and their zones from the road engine, and write the table for TRAVEL_TABLE."""
+    from doorstep.roads import calibrate_command, place_of
+
+    try:
+        at = place_of(centre) if centre is not None else None
+    except ValueError as error:
+        _fail(f"--centre {error}")
+    settings = _settings(data_dir=data_dir)
+    raise typer.Exit(
+        calibrate_command(
+            settings,
+            say,
+            samples=samples,
+            region=region,
+            centre=at,
+            radius_km=radius_km,
+            trips=trips,
+            seed=seed,
+            out=out,
+        )
+    )
 
 
 ServerOption = Annotated[
@@ -245,6 +377,29 @@ def bench_match(
     raise typer.Exit(
         match(MatchOptions(sizes=sizes or SIZES, market=market, rounds=rounds, seed=seed), out, say)
     )
+
+
+@bench_app.command("mdrp")
+def bench_mdrp(
+    instances: Annotated[Path, typer.Option(help="Folder of mdrplib instances.")],
+    out: Annotated[Path, typer.Option(help="Folder for solutions, instances.csv and summary.json.")],
+    accept: Annotated[str, typer.Option(help="always, or uniform: a rate of 0.4 to 1 a courier.")] = "always",
+    only: Annotated[str, typer.Option(help="Only instances whose name matches this pattern.")] = "*",
+    jobs: Annotated[int | None, typer.Option(help="Processes; one a core if not given.", min=1)] = None,
+    horizon_min: Annotated[int, typer.Option(help="Minutes between two looks: 1 or 5.")] = 1,
+    rows: Annotated[
+        str, typer.Option(help="Of main, horizon5, greedy, uniform; comma separated.")
+    ] = "main,horizon5,greedy,uniform",
+    seed: Annotated[int, typer.Option(help="Seed of the couriers' answers.")] = 1,
+) -> None:
+    """Dispatch the public Grubhub days on a virtual clock, beside published algorithms. Exit 1: a rule was broken."""
+    from bench.mdrp import MdrpOptions
+    from doorstep.benches import mdrp
+
+    options = MdrpOptions(
+        instances=instances, accept=accept, only=only, jobs=jobs, horizon_min=horizon_min, rows=rows, seed=seed
+    )
+    raise typer.Exit(mdrp(options, out, say))
 
 
 def main() -> None:

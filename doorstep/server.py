@@ -17,6 +17,7 @@ from domain.markets import MARKETS
 from domain.policy import RegionPolicy
 from doorstep.cluster import Cluster
 from doorstep.embedded import Embedded, EmbeddedError
+from doorstep.roads import RoadsError, require_roads, road_options, travel_model
 from doorstep.settings import Settings
 from persistence.migrate import current_revision, head_revision, migrate
 from persistence.reads import last_event_ms
@@ -54,6 +55,10 @@ async def running(settings: Settings, progress: Progress, *, ops_open: bool = Fa
         )
     _require_free_port(settings.host, settings.port)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        require_roads(settings)
+    except RoadsError as error:
+        raise StartError(str(error)) from None
     if settings.record_dir is not None:
         _require_writable(settings.record_dir)
         progress(f"recording what regions decide in {settings.record_dir}")
@@ -101,9 +106,6 @@ async def _configure(settings: Settings, database_url: str, redis_url: str, ops_
     # A server that ran fast yesterday is ahead of the wall; going back would put new events before old ones.
     anchor_ms = max(wall_ms, (await last_event_ms(database_url) or 0) + 1)
     limits = {name: getattr(settings, name) for name in Limits.__struct_fields__ if hasattr(settings, name)}
-    policy = {
-        name: getattr(settings, name) for name in RegionPolicy.__struct_fields__ if hasattr(settings, name)
-    }
     return Config(
         environment=settings.environment,
         namespace=NAMESPACE,
@@ -123,9 +125,18 @@ async def _configure(settings: Settings, database_url: str, redis_url: str, ops_
         payment_vendor=settings.payment_vendor,
         ops_open=ops_open or settings.ops_open,
         record_dir=str(settings.record_dir.absolute()) if settings.record_dir is not None else None,
-        policy=RegionPolicy(**policy),
+        policy=policy_of(settings),
+        roads=road_options(settings),
         limits=Limits(**limits),
     )
+
+
+def policy_of(settings: Settings) -> RegionPolicy:
+    """What regions live by: the settings of the same names; offers are explained where explanations are kept."""
+    names = (name for name in RegionPolicy.__struct_fields__ if hasattr(settings, name))
+    given = {name: getattr(settings, name) for name in names}
+    given["travel"] = travel_model(settings.travel_table)
+    return RegionPolicy(**given | {"explain": settings.explain_keep_s > 0})
 
 
 async def _keep_running(embedded: Embedded | None, progress: Progress) -> None:

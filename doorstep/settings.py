@@ -103,9 +103,15 @@ class Settings(BaseSettings):
     idempotency_ttl_s: float = Field(
         86_400.0, ge=60, le=2_592_000, description="seconds an Idempotency-Key is remembered; 60 to 30 days"
     )
+    explain_keep_s: float = Field(
+        604_800.0,
+        ge=0,
+        le=31_536_000,
+        description="server seconds it can be asked why an offer was made; 0, which keeps nothing, to 365 days",
+    )
 
     # --- dispatch (the server's clock: wall seconds times SPEED)
-    offer_ttl_s: float = Field(30.0, ge=1, le=600, description="server seconds an offer stands; 1 to 600")
+    offer_ttl_s: float = Field(30.0, ge=1, le=600, description="server seconds for an offer to be shown, and once more from then on to be answered; 1 to 600")
     fast_window_s: float = Field(
         0.2, ge=0, le=10, description="server seconds a new task or freed driver waits for company; 0 to 10"
     )
@@ -121,6 +127,61 @@ class Settings(BaseSettings):
         le=86_400,
         description="a driver silent for so many server seconds loses what is not picked up yet;"
         " 60 to 86400, at least DRIVER_STALE_S",
+    )
+
+    # --- travel times (docs/roads.md)
+    router_mode: Literal["HAVERSINE", "OSRM", "VALHALLA"] = Field(
+        "HAVERSINE",
+        description="who knows how long a drive takes: HAVERSINE (arithmetic), OSRM (a server at OSRM_URL)"
+        " or VALHALLA (in this process, on VALHALLA_TILES)",
+    )
+    osrm_url: str | None = Field(
+        None, description="OSRM-compatible server, as http://host:5000; needed by ROUTER_MODE=OSRM"
+    )
+    valhalla_tiles: Path | None = Field(
+        None,
+        description="folder of road tiles made by `doorstep roads build`; empty is `roads` in DATA_DIR",
+    )
+    valhalla_builder: Path | None = Field(
+        None, description="the program valhalla_build_tiles; empty looks in pyvalhalla and on the PATH"
+    )
+    travel_table: Path | None = Field(
+        None,
+        description="speeds by zone and hour, written by `doorstep roads calibrate`; empty is 10 m/s and"
+        " a detour of 1.35 everywhere",
+    )
+    router_timeout_s: float = Field(
+        2.0, gt=0, le=60, description="seconds for one request to the OSRM server; up to 60"
+    )
+    router_budget_s: float = Field(
+        4.0,
+        gt=0,
+        le=60,
+        description="seconds after which one look-up of a solver asks no more and estimates; up to 60",
+    )
+    router_retry_s: float = Field(
+        30.0, ge=0, le=3600, description="seconds without a request after the road engine failed; 0 to 3600"
+    )
+    router_table_limit: int = Field(
+        100,
+        ge=2,
+        le=10_000,
+        description="places in one matrix request, the --max-table-size of the OSRM server; 2 to 10000",
+    )
+    router_pairs_limit: int = Field(
+        20_000,
+        ge=1,
+        le=10_000_000,
+        description="pairs of places that one call takes to the road engine, the nearest; 1 to 10^7",
+    )
+    router_cache_entries: int = Field(
+        200_000,
+        ge=2,
+        le=50_000_000,
+        description="driving times remembered by each solver process, about 250 bytes each; 2 to 5*10^7",
+    )
+    router_cache_ttl_s: float = Field(
+        900.0, gt=0, le=86_400, description="seconds a driving time is remembered; up to 86400"
     )
 
     # --- driver sockets
@@ -233,6 +294,13 @@ class Settings(BaseSettings):
             raise ValueError("must start with postgresql://")
         return f"postgresql://{rest}"
 
+    @field_validator("osrm_url")
+    @classmethod
+    def _http_url(cls, value: str | None) -> str | None:
+        if value is not None and not re.match(r"https?://[^/]", value):
+            raise ValueError("must start with http:// or https://")
+        return value
+
     @field_validator("redis_url")
     @classmethod
     def _redis_url(cls, value: str | None) -> str | None:
@@ -254,6 +322,12 @@ class Settings(BaseSettings):
                 f"DRIVER_LOST_S must be at least DRIVER_STALE_S, and is {self.driver_lost_s:g}"
                 f" against {self.driver_stale_s:g}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _router_has_an_address(self) -> Self:
+        if self.router_mode == "OSRM" and self.osrm_url is None:
+            raise ValueError("OSRM_URL is required by ROUTER_MODE=OSRM")
         return self
 
     @model_validator(mode="after")
@@ -292,6 +366,11 @@ class Settings(BaseSettings):
     def region_ids(self) -> tuple[str, ...]:
         """The markets to run, in the order given."""
         return tuple(self.regions.split(","))
+
+    @property
+    def tiles_dir(self) -> Path:
+        """The folder of road tiles."""
+        return self.valhalla_tiles or self.data_dir / "roads"
 
     def jwt_key(self) -> str:
         """The key that signs tokens. Outside production it is generated once and kept in `data_dir`.

@@ -80,7 +80,7 @@ async def demo_command(options: DemoOptions, out: Path | None, say: Say) -> int:
 
 
 @asynccontextmanager
-async def _database(settings: Settings, say: Say) -> AsyncIterator[str]:
+async def database(settings: Settings, say: Say) -> AsyncIterator[str]:
     """The database of the settings: as given, of the server that runs here, or started for this command."""
     if settings.database_url is not None:
         yield settings.database_url
@@ -101,7 +101,7 @@ async def _database(settings: Settings, say: Say) -> AsyncIterator[str]:
 async def migrate_command(settings: Settings, say: Say) -> int:
     """Bring the schema up to date."""
     try:
-        async with _database(settings, say) as url:
+        async with database(settings, say) as url:
             say(f"The schema is at revision {await migrate(url)}.")
     except EmbeddedError as error:
         say(str(error))
@@ -133,7 +133,7 @@ async def create_user_command(
         say("The role is dispatcher or admin, and the password has at least 8 characters.")
         return 1
     try:
-        async with _database(settings, say) as url:
+        async with database(settings, say) as url:
             reads = Reads.connect(url)
             hashed = await Passwords().hash(password)
             user = await reads.create_user(email=email, password_hash=hashed, role=Role(role), name=name)

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from gateway import apidocs, problem, ws
 from gateway.middleware import Requests
-from gateway.routes import accounts, drivers, internal, merchants, ops, orders
+from gateway.routes import accounts, drivers, internal, merchants, offers, ops, orders, routing
 from gateway.services import Services
 
 BODY_LIMIT_BYTES = 256 * 1024
@@ -34,7 +34,7 @@ def build_app(services: Services) -> FastAPI:
         redoc_url=None,
     )
     app.state.services = services
-    for module in (accounts, merchants, orders, drivers, ops, internal):
+    for module in (accounts, merchants, orders, drivers, offers, routing, ops, internal):
         app.include_router(module.router)
     app.include_router(ops.app_router)
     app.include_router(apidocs.router)

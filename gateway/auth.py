@@ -102,10 +102,10 @@ class Passwords:
             self._waiting -= 1
 
 
-_bearer = OAuth2PasswordBearer(tokenUrl="/v1/auth/token", auto_error=False)
+bearer = OAuth2PasswordBearer(tokenUrl="/v1/auth/token", auto_error=False)
 
 
-async def authenticated(request: Request, token: Annotated[str | None, Depends(_bearer)]) -> Principal:
+async def authenticated(request: Request, token: Annotated[str | None, Depends(bearer)]) -> Principal:
     """The principal of the request's bearer token."""
     if token is None:
         raise Unauthenticated()

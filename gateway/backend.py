@@ -6,12 +6,24 @@ from collections.abc import Collection
 from typing import Protocol, TypeAlias
 
 from domain.dossier import Entry
-from domain.lifecycle import OrderStatus
+from domain.hours import Hours
+from domain.lifecycle import OfferStatus, OrderStatus
 from domain.messages import Acked, Ask, Attach, Attached, Detach, DriversSeen, OfferSeenBy
 from domain.ops import OpsFrame
 from domain.order import OrderCommand
-from domain.records import Answer, Json, StoredAnswer, TaskRow
-from persistence.views import Cursor, DriverWork, OrderPage, OrderRow, Product, Store, User
+from domain.records import Answer, Json, OfferRow, StoredAnswer, TaskRow
+from domain.solve import Explanation
+from persistence.views import (
+    Cursor,
+    DriverWork,
+    OfferCursor,
+    OfferPage,
+    OrderPage,
+    OrderRow,
+    Product,
+    Store,
+    User,
+)
 
 Notice: TypeAlias = Detach | Acked | OfferSeenBy
 
@@ -69,6 +81,11 @@ class ReadSide(Protocol):
         """Does nothing when its id is there; `NotFound` when the merchant is not."""
         ...
 
+    async def set_hours(self, store_id: str, hours: Hours, if_match: int | None) -> Store:
+        """The store with these hours. `NotFound`; `VersionMismatch` when it is not at version `if_match` (None: any),
+        unless its hours are these already."""
+        ...
+
     async def products(self, store_id: str) -> list[Product]: ...
 
     async def add_products(self, products: Collection[Product]) -> None:
@@ -105,6 +122,25 @@ class ReadSide(Protocol):
 
     async def holder_of(self, order_id: str) -> str | None:
         """Who holds the order's delivery now."""
+        ...
+
+    async def offer(self, offer_id: str) -> OfferRow | None: ...
+
+    async def offers(
+        self,
+        *,
+        region_id: str | None = None,
+        status: Collection[OfferStatus] = (),
+        from_ms: int | None = None,
+        before_ms: int | None = None,
+        cursor: OfferCursor | None = None,
+        limit: int = 50,
+    ) -> OfferPage:
+        """Newest first; `from_ms` <= made < `before_ms`."""
+        ...
+
+    async def explanation(self, offer_id: str) -> Explanation | None:
+        """Why the offer was made as it was, while that is kept."""
         ...
 
     async def driver_snapshot(self, driver_id: str) -> DriverWork: ...

@@ -82,6 +82,7 @@ class Sighting(Struct, frozen=True):
     lat: float | None
     lng: float | None
     on_duty: bool | None
+    until: datetime | None = None  # end of the shift, with a word on duty; None: not known
 
 
 class Shown(Struct, frozen=True):
@@ -174,7 +175,7 @@ class Connection:
             if (frame.lat is None) != (frame.lng is None):
                 self.refuse(None, InvalidRequest("Give lat and lng together."))
                 return None
-            return self.sighting(frame.lat, frame.lng, frame.on)
+            return self.sighting(frame.lat, frame.lng, frame.on, frame.until)
         if isinstance(frame, OfferSeen):
             return Shown(frame.offer_id)
         if isinstance(frame, Ack):
@@ -188,10 +189,12 @@ class Connection:
         assert isinstance(frame, TaskPickup)
         return Question(frame.id, TaskPickup, Pickup(frame.task_id))
 
-    def sighting(self, lat: float | None, lng: float | None, on_duty: bool | None) -> Sighting:
+    def sighting(
+        self, lat: float | None, lng: float | None, on_duty: bool | None, until: datetime | None = None
+    ) -> Sighting:
         """The next sighting of this socket's session, from the socket or from REST."""
         self._sightings += 1
-        return Sighting(self._sightings, lat, lng, on_duty)
+        return Sighting(self._sightings, lat, lng, on_duty, until)
 
     def _bad(self, detail: str, raw: bytes) -> None:
         self._bad_frames += 1

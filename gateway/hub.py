@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Protocol
 
 from domain.messages import Kick, Push
@@ -21,8 +22,8 @@ class Socket(Protocol):
 
     def close(self, code: int, reason: str) -> None: ...
 
-    def sighted(self, lat: float | None, lng: float | None, on_duty: bool | None) -> None:
-        """The driver said over REST where they are."""
+    def sighted(self, lat: float, lng: float, on_duty: bool, until: datetime | None) -> None:
+        """The driver said over REST where they are, and until when if they are on duty."""
         ...
 
     def reattach(self) -> None:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
-from domain.lifecycle import OrderStatus
+from domain.hours import DAY_MIN, OPENINGS_LIMIT
+from domain.lifecycle import OfferStatus, OrderStatus
 
 
 def _no_nul(text: str) -> str:
@@ -93,8 +102,40 @@ class NewStore(Body):
     address: Address
 
 
+class OpeningBody(Body):
+    """One opening: `weekday` from 0 (Monday); both ends in minutes from that day's midnight, on the market's clock.
+    A `closes_min` above 1440 is on the next day."""
+
+    weekday: Annotated[int, Field(ge=0, le=6)]
+    opens_min: Annotated[int, Field(ge=0, lt=DAY_MIN)]
+    closes_min: Annotated[int, Field(ge=1, lt=2 * DAY_MIN)]
+
+    @model_validator(mode="after")
+    def _lasts(self) -> Self:
+        if not 0 < self.closes_min - self.opens_min <= DAY_MIN:
+            raise ValueError(f"closes_min must be after opens_min, by at most {DAY_MIN}")
+        return self
+
+
+class HoursBody(Body):
+    """A store's whole week; null: always open. Openings may touch and overlap."""
+
+    hours: Annotated[tuple[OpeningBody, ...], Field(max_length=OPENINGS_LIMIT)] | None
+
+
+class HoursView(BaseModel):
+    """A store's week on the clock of `timezone` (IANA); `closes_at` is the end of the present opening."""
+
+    store_id: str
+    version: int
+    timezone: str
+    hours: list[OpeningBody] | None
+    open: bool
+    closes_at: datetime | None
+
+
 class StoreView(BaseModel):
-    """A store."""
+    """A store. `hours`: its week on the market's clock, null where it is always open; `open`: whether it is now."""
 
     id: str
     merchant_id: str
@@ -103,6 +144,8 @@ class StoreView(BaseModel):
     lat: float
     lng: float
     address: str
+    hours: list[OpeningBody] | None
+    open: bool
 
 
 class NewProduct(Body):
@@ -234,14 +277,73 @@ class DoorCheck(Body):
 
 
 class Duty(Body):
-    """On duty at a place, or off duty. The place may be left out where one was said lately."""
+    """On duty at a place, or off duty. The place may be left out where one was said lately. `until`: when the shift
+    ends, on the server's clock, at most 24 h ahead; not known where it is left out."""
 
     on: bool
     lat: Lat | None = None
     lng: Lng | None = None
+    until: AwareDatetime | None = None
 
 
 class Decline(Body):
     """Why, if you like."""
 
     reason: Annotated[str, StringConstraints(max_length=200), Clean] = ""
+
+
+# -- offers -----------------------------------------------------------------------------------------------------------
+
+
+class OfferLogRow(BaseModel):
+    """An offer with its outcome and the features it was made on. Times are RFC 3339 on the server's clock.
+
+    `latency_s` is the time from `made_at` to `closed_at`, `seen_latency_s` to `seen_at`, in server seconds; `seen_at`
+    is null where no client said that it showed the offer.
+    """
+
+    id: str
+    region_id: str
+    driver_id: str
+    task_ids: list[str]
+    status: OfferStatus
+    reason: str | None
+    made_at: datetime
+    expires_at: datetime
+    seen_at: datetime | None
+    closed_at: datetime | None
+    latency_s: float | None
+    seen_latency_s: float | None
+    features: dict[str, float]
+
+
+class OfferLogPage(BaseModel):
+    """One page; ask again with `cursor=next_cursor` for the next one, until it is null."""
+
+    offers: list[OfferLogRow]
+    next_cursor: str | None
+
+
+class CandidateView(BaseModel):
+    """A driver who came into question. Each of `terms` is in seconds of one order's delay, weighted; their sum over
+    `p_accept`, which is among them, plus what earlier declines cost (`declined`) is the cost."""
+
+    rank: int
+    driver_id: str | None
+    cost: float | None
+    terms: dict[str, float | None]
+
+
+class ExplanationView(BaseModel):
+    """Why an offer went to its driver: the candidates, cheapest first, and how many others were pruned for what.
+
+    `chosen` and `runner_up` are ranks of candidates; `gap` is the runner-up's cost less the chosen one's, in seconds of
+    one order's delay, negative where the plan as a whole was cheaper this way.
+    """
+
+    offer: OfferLogRow
+    candidates: list[CandidateView]
+    chosen: int | None
+    runner_up: int | None
+    gap: float | None
+    pruned: dict[str, int]

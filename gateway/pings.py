@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 import numpy as np
 import structlog
 from msgspec import Struct
 
-from domain.errors import Refusal
+from domain.errors import InvalidRequest, Refusal
 from domain.messages import DriversSeen
+from domain.times import in_ms, instant, millis
 
 _log = structlog.stdlib.get_logger(__name__)
 
+SHIFT_LIMIT_S = 24 * 3600.0  # server time that a shift may end ahead
 BATCH_LIMIT = 20_000  # drivers in one message
 KNOCK_S = 0.5  # a region that nobody has pinged for so long is asked for its epoch all the same
 # Where a region's message goes; returns the region's epoch.
@@ -31,6 +34,17 @@ class State(Struct, frozen=True):
     lng: float
     on_duty: bool
     at_s: float  # seconds of the gateway's event loop
+    until_ms: int = 0  # end of the shift, 0 where it is not known
+
+
+def shift_end_ms(until: datetime | None, now_ms: int) -> int:
+    """The end of a shift as a driver said it, 0 for None. `InvalidRequest` when it does not lie ahead, or too far."""
+    if until is None:
+        return 0
+    # Compared as datetimes: milliseconds are far within the range of int64 then.
+    if not instant(now_ms) < until <= instant(now_ms + in_ms(SHIFT_LIMIT_S)):
+        raise InvalidRequest(f"until must lie ahead, by at most {SHIFT_LIMIT_S / 3600:g} h.")
+    return millis(until)
 
 
 def columns(gateway_id: str, states: list[State]) -> DriversSeen:
@@ -43,6 +57,7 @@ def columns(gateway_id: str, states: list[State]) -> DriversSeen:
         lat=np.array([state.lat for state in states], np.float64),
         lng=np.array([state.lng for state in states], np.float64),
         on_duty=np.array([state.on_duty for state in states], np.bool_),
+        until_ms=np.array([state.until_ms for state in states], np.int64),
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from actors.config import Config
+from actors.vendors import road_router
 from domain.errors import NotFound
 from domain.markets import MARKETS
 from domain.ports import IdentityVendor, PaymentVendor
@@ -18,6 +19,7 @@ from gateway.hub import Hub, wall_us
 from gateway.metrics import Metrics
 from gateway.opsfeed import Feeds
 from gateway.pings import Pings
+from gateway.roads import RoadDesk
 
 if TYPE_CHECKING:
     from gateway.ws import DriverSocket
@@ -38,6 +40,7 @@ class Services:
     feeds: Feeds
     tokens: Tokens
     passwords: Passwords
+    roads: RoadDesk
     metrics: Metrics
     open_sockets: set[DriverSocket] = field(default_factory=set)
     now_us: Callable[[], int] = wall_us
@@ -112,6 +115,7 @@ def assemble(
         feeds=Feeds(backend.frame, frame_s=config.limits.ops_frame_s),
         tokens=Tokens(config.jwt_secret, config.jwt_ttl_s),
         passwords=Passwords(),
+        roads=RoadDesk(road_router(config)),
         metrics=metrics,
         now_us=now_us,
         chance=chance or random.SystemRandom(),

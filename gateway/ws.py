@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, MutableMapping
+from datetime import datetime
 from typing import Any, Protocol
 
 import msgspec
@@ -29,7 +30,7 @@ from gateway.connection import (
     Sighting,
 )
 from gateway.idempotency import fingerprint
-from gateway.pings import State
+from gateway.pings import State, shift_end_ms
 from gateway.places import nearest_region
 from gateway.services import Services
 
@@ -278,8 +279,16 @@ class DriverSocket:
     def _sighted(self, event: Sighting) -> None:
         pings = self._services.pings
         before = pings.last(self.driver_id)
-        on_duty = event.on_duty if event.on_duty is not None else before.on_duty if before else None
-        if on_duty is None:
+        if event.on_duty is not None:
+            on_duty = event.on_duty
+            try:
+                until_ms = shift_end_ms(event.until, self._services.config.clock.now_ms())
+            except InvalidRequest as error:
+                self._connection.refuse(None, error)
+                return
+        elif before is not None:
+            on_duty, until_ms = before.on_duty, before.until_ms
+        else:
             return  # a position before any word on duty says nothing about it: wait for the word
         lat, lng = event.lat, event.lng
         if lat is None or lng is None:
@@ -292,7 +301,8 @@ class DriverSocket:
             self._spawn(self._move_to(region_id))
         self._services.metrics.pings.inc()
         at_s = asyncio.get_running_loop().time()
-        pings.put(State(self.driver_id, region_id, self.session, event.seq, lat, lng, on_duty, at_s))
+        state = State(self.driver_id, region_id, self.session, event.seq, lat, lng, on_duty, at_s, until_ms)
+        pings.put(state)
 
     async def _move_to(self, region_id: str) -> None:
         """The driver has driven into another market. A task that is still held keeps its region."""
@@ -327,9 +337,9 @@ class DriverSocket:
         finally:
             self._mending = False
 
-    def sighted(self, lat: float | None, lng: float | None, on_duty: bool | None) -> None:
+    def sighted(self, lat: float, lng: float, on_duty: bool, until: datetime | None) -> None:
         """See `gateway.hub.Socket`."""
-        self._sighted(self._connection.sighting(lat, lng, on_duty))
+        self._sighted(self._connection.sighting(lat, lng, on_duty, until))
 
     def reattach(self) -> None:
         """See `gateway.hub.Socket`."""

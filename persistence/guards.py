@@ -134,8 +134,8 @@ def _held(task: TaskRow | None, order_id: str, driver_id: str) -> bool:
     )
 
 
-def _identity(task: TaskRow) -> tuple[str, str, TaskKind]:
-    return task.order_id, task.region_id, task.kind
+def _identity(task: TaskRow) -> tuple[str, str, TaskKind, int | None]:
+    return task.order_id, task.region_id, task.kind, task.closes_ms
 
 
 def _live_delivery(task: TaskRow) -> bool:

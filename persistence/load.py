@@ -6,6 +6,7 @@ These run on the asyncpg connection below SQLAlchemy's pool: the append is the h
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from typing import Any, TypeAlias
@@ -13,9 +14,11 @@ from typing import Any, TypeAlias
 import asyncpg
 import msgspec
 
+from domain.hours import Hours
 from domain.lifecycle import OfferStatus, OrderStatus, TaskKind, TaskStatus
 from domain.order import OrderItem, OrderState, Product, Store
 from domain.records import Answer, Json, OfferRow, StoredAnswer, TaskRow
+from domain.solve import Explanation
 from persistence.plan import Head, Needs, Rows
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -51,7 +54,11 @@ SELECT i.scope, i.key, i.fingerprint, i.code, i.detail, i.body::text AS body, i.
 FROM idempotency i JOIN unnest($1::text[], $2::text[]) AS k(scope, key) USING (scope, key)
 """
 
-_STORES = "SELECT store_id, merchant_id, region_id, lat, lng FROM stores WHERE store_id = ANY($1::uuid[])"
+# FOR SHARE: who changes a store's hours waits for the decisions that were made by them.
+_STORES = """
+SELECT store_id, merchant_id, region_id, lat, lng, hours::text AS hours FROM stores
+WHERE store_id = ANY($1::uuid[]) ORDER BY store_id FOR SHARE
+"""
 
 _PRODUCTS = """
 SELECT product_id, store_id, category, price_cents FROM products WHERE product_id = ANY($1::uuid[])
@@ -72,7 +79,7 @@ async def load(connection: Connection, need: Needs) -> Rows:
         scopes, keys = zip(*sorted(need.keys), strict=True)
         for row in await connection.fetch(_ANSWERS, scopes, keys):
             rows.answers[(row["scope"], row["key"])] = stored_answer_of(row)
-    if stores := ids(need.stores):
+    if stores := ids(need.all_stores(rows.orders)):
         for row in await connection.fetch(_STORES, stores):
             rows.stores[str(row["store_id"])] = Store(
                 store_id=str(row["store_id"]),
@@ -80,6 +87,7 @@ async def load(connection: Connection, need: Needs) -> Rows:
                 region_id=row["region_id"],
                 lat=row["lat"],
                 lng=row["lng"],
+                hours=hours_of(row["hours"]),
             )
     if products := ids(need.products):
         for row in await connection.fetch(_PRODUCTS, products):
@@ -142,6 +150,7 @@ def task_of(row: Row) -> TaskRow:
         driver_id=_maybe(row["driver_id"]),
         offer_id=_maybe(row["offer_id"]),
         ended_ms=row["ended_ms"],
+        closes_ms=row["closes_ms"],
     )
 
 
@@ -163,6 +172,15 @@ def offer_of(row: Row) -> OfferRow:
     )
 
 
+def explanation_of(value: Json) -> Explanation:
+    """An offer's explanation from its column. What was not finite has no place in JSON and was written as null."""
+    explanation = json_of(value)
+    for one in explanation["candidates"]:
+        one["cost"] = math.inf if one["cost"] is None else one["cost"]
+        one["terms"] = {name: math.inf if term is None else term for name, term in one["terms"].items()}
+    return msgspec.convert(explanation, Explanation)
+
+
 def stored_answer_of(row: Row) -> StoredAnswer:
     return StoredAnswer(
         scope=row["scope"],
@@ -171,6 +189,12 @@ def stored_answer_of(row: Row) -> StoredAnswer:
         answer=Answer(row["code"], row["detail"], json_of(row["body"])),
         at_ms=row["at_ms"],
     )
+
+
+def hours_of(value: Json) -> Hours:
+    """A store's hours from their column."""
+    hours: Hours = msgspec.convert(json_of(value), Hours)
+    return hours
 
 
 def json_of(value: Json) -> Json:

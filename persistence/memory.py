@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Generic, TypeAlias, TypeVar
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from domain.dossier import Entry
 from domain.errors import InternalConflict
@@ -32,6 +33,7 @@ from domain.records import (
     StoredAnswer,
     TaskRow,
 )
+from domain.solve import Explanation
 from persistence.guards import guard_check, guard_event, guard_offer, guard_order, guard_task
 from persistence.image import ANSWERS_LIMIT, RECENT_LIMIT, RECENT_MS, counters
 from persistence.plan import ConstraintBroken, Head, Key, Plan, Rows, Unit, is_fenced, needs, plan
@@ -59,7 +61,11 @@ class _Draft(Generic[K, V]):
 
 
 _Drafts: TypeAlias = tuple[
-    _Draft[str, Head], _Draft[str, TaskRow], _Draft[str, OfferRow], _Draft[str, DoorCheck]
+    _Draft[str, Head],
+    _Draft[str, TaskRow],
+    _Draft[str, OfferRow],
+    _Draft[str, DoorCheck],
+    _Draft[str, Explanation],
 ]
 
 
@@ -68,6 +74,7 @@ class _Tables(Struct):
     tasks: dict[str, TaskRow] = field(default_factory=dict)
     offers: dict[str, OfferRow] = field(default_factory=dict)
     checks: dict[str, DoorCheck] = field(default_factory=dict)
+    explanations: dict[str, Explanation] = field(default_factory=dict)  # by offer
 
 
 class Transaction(Struct, frozen=True):
@@ -131,6 +138,10 @@ class MemoryStore:
     def checks(self) -> dict[str, DoorCheck]:
         return self._tables.checks
 
+    @property
+    def explanations(self) -> dict[str, Explanation]:
+        return self._tables.explanations
+
     def dossier(self, order_id: str) -> list[Entry]:
         """An order's dossier, oldest first."""
         return list(self.dossiers.get(order_id, ()))
@@ -155,14 +166,18 @@ class MemoryStore:
             for event_id in event_ids:
                 waiting.pop(event_id, None)
 
-    async def sweep(self, before_ms: int, limit: int) -> int:
+    async def sweep(self, before_ms: int, explained_before_ms: int, limit: int) -> int:
         """See `domain.ports.Store.sweep`. Events are forgotten when they are done with."""
         old = sorted(
             (stored.at_ms, key) for key, (stored, _) in self.answers.items() if stored.at_ms < before_ms
         )
         for _, key in old[:limit]:
             del self.answers[key]
-        return len(old[:limit])
+        made = sorted((self.offers[offer_id].made_ms, offer_id) for offer_id in self.explanations)
+        told = [offer_id for made_ms, offer_id in made if made_ms < explained_before_ms][:limit]
+        for offer_id in told:
+            del self.explanations[offer_id]
+        return len(old[:limit]) + len(told)
 
     def begin(self, commands: Sequence[Command]) -> Transaction:
         """Decide the commands on the rows of now."""
@@ -221,10 +236,11 @@ class MemoryStore:
 
     def _rows(self, commands: Sequence[Command]) -> Rows:
         need = needs(commands)
+        orders = _pick(self._tables.orders, need.orders)
         return Rows(
             epochs=_pick(self.epochs, need.regions),
-            orders=_pick(self._tables.orders, need.orders),
-            stores=_pick(self.stores, need.stores),
+            orders=orders,
+            stores=_pick(self.stores, need.all_stores(orders)),
             products=_pick(self.products, need.products),
             answers={key: self.answers[key][0] for key in need.keys if key in self.answers},
         )
@@ -235,7 +251,7 @@ class MemoryStore:
         drafts = self._try(planned)
         for draft in drafts:
             draft.commit()
-        _, tasks, offers, checks = drafts
+        _, tasks, offers, checks, _ = drafts
         for task in tasks.changes.values():
             self._tasks_of.setdefault(task.order_id, set()).add(task.task_id)
             _keep(self._live_tasks, task.region_id, task.task_id, task.status not in TASK_ENDED)
@@ -281,6 +297,7 @@ class MemoryStore:
         tables = self._tables
         orders, tasks = _Draft(tables.orders), _Draft(tables.tasks)
         offers, checks = _Draft(tables.offers), _Draft(tables.checks)
+        explanations = _Draft(tables.explanations)
 
         def tasks_of(order_id: str) -> dict[str, TaskRow]:
             found = {task_id: tables.tasks[task_id] for task_id in self._tasks_of.get(order_id, ())}
@@ -297,8 +314,11 @@ class MemoryStore:
                 guard_check(check, checks.get(check.check_id) is not None, at, there)
                 checks[check.check_id] = check
             for offer in unit.offers:
-                guard_offer(offers.get(offer.offer_id), offer)
-                offers[offer.offer_id] = offer
+                known = offers.get(offer.offer_id)
+                guard_offer(known, offer)
+                if offer.explanation is not None and known is None:
+                    explanations[offer.offer_id] = offer.explanation
+                offers[offer.offer_id] = replace(offer, explanation=None)
             for task in unit.tasks:
                 others = [row for row in tasks_of(task.order_id).values() if row.task_id != task.task_id]
                 named = offers.get(task.offer_id) if task.offer_id else None
@@ -312,7 +332,7 @@ class MemoryStore:
                 status = before.order.status if before else None
                 guard_order(status, after.status, after.order_id, passed, tasks_of(after.order_id))
                 orders[after.order_id] = write.head
-        return orders, tasks, offers, checks
+        return orders, tasks, offers, checks, explanations
 
     # -- regions ------------------------------------------------------------------------------------------------------
 

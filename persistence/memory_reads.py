@@ -8,12 +8,25 @@ from msgspec.structs import asdict
 
 from domain.dossier import GENESIS, Entry
 from domain.errors import EmailTaken, NotFound
+from domain.hours import Hours
 from domain.lifecycle import TASK_ENDED, TASK_HELD, OfferStatus, OrderStatus, TaskKind
 from domain.order import Product as OrderProduct
 from domain.order import Store as OrderStore
-from domain.records import StoredAnswer, TaskRow
+from domain.records import OfferRow, StoredAnswer, TaskRow
+from domain.solve import Explanation
 from persistence.memory import MemoryStore
-from persistence.views import Cursor, DriverWork, OrderPage, OrderRow, Product, Store, User
+from persistence.views import (
+    Cursor,
+    DriverWork,
+    OfferCursor,
+    OfferPage,
+    OrderPage,
+    OrderRow,
+    Product,
+    Store,
+    User,
+    with_hours,
+)
 
 
 class MemoryReads:
@@ -49,7 +62,16 @@ class MemoryReads:
     async def add_store(self, store: Store) -> None:
         if store.merchant_id not in self.users:
             raise NotFound()
-        self.shops.setdefault(store.store_id, store)
+        self._put(self.shops.setdefault(store.store_id, store))
+
+    async def set_hours(self, store_id: str, hours: Hours, if_match: int | None) -> Store:
+        if store_id not in self.shops:
+            raise NotFound()
+        after = self.shops[store_id] = with_hours(self.shops[store_id], hours, if_match)
+        self._put(after)
+        return after
+
+    def _put(self, store: Store) -> None:
         fields = {name: getattr(store, name) for name in OrderStore.__struct_fields__}
         self.memory.add_store(OrderStore(**fields))
 
@@ -121,6 +143,36 @@ class MemoryReads:
             t for t in await self._tasks_of(order_id) if t.kind is TaskKind.DELIVERY and t.status in TASK_HELD
         ]
         return held[0].driver_id if held else None
+
+    async def offer(self, offer_id: str) -> OfferRow | None:
+        return self.memory.offers.get(offer_id)
+
+    async def offers(
+        self,
+        *,
+        region_id: str | None = None,
+        status: Collection[OfferStatus] = (),
+        from_ms: int | None = None,
+        before_ms: int | None = None,
+        cursor: OfferCursor | None = None,
+        limit: int = 50,
+    ) -> OfferPage:
+        found = [
+            offer
+            for offer in self.memory.offers.values()
+            if region_id in (None, offer.region_id)
+            and (not status or offer.status in status)
+            and (from_ms is None or offer.made_ms >= from_ms)
+            and (before_ms is None or offer.made_ms < before_ms)
+            and (cursor is None or (offer.made_ms, offer.offer_id) < (cursor.made_ms, cursor.offer_id))
+        ]
+        found.sort(key=lambda offer: (offer.made_ms, offer.offer_id), reverse=True)
+        page = found[:limit]
+        last = OfferCursor(page[-1].made_ms, page[-1].offer_id) if len(found) > limit else None
+        return OfferPage(page, last)
+
+    async def explanation(self, offer_id: str) -> Explanation | None:
+        return self.memory.explanations.get(offer_id)
 
     async def driver_snapshot(self, driver_id: str) -> DriverWork:
         offers = [

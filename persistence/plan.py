@@ -20,6 +20,7 @@ from domain.order import (
     DECIDER_MOVED,
     CreateOrder,
     Decision,
+    MerchantAccept,
     OrderCommand,
     OrderState,
     Product,
@@ -126,8 +127,14 @@ class Needs(Struct):
     orders: set[str] = field(default_factory=set)
     decided: set[str] = field(default_factory=set)  # orders that are decided here, with their items
     stores: set[str] = field(default_factory=set)
+    accepted: set[str] = field(default_factory=set)  # orders whose stores are needed
     products: set[str] = field(default_factory=set)
     keys: set[Key] = field(default_factory=set)
+
+    def all_stores(self, orders: Mapping[str, Head]) -> set[str]:
+        """The ids of the stores, once the orders are loaded."""
+        of_orders = {orders[order_id].order.store_id for order_id in self.accepted if order_id in orders}
+        return self.stores | of_orders
 
 
 def needs(commands: Iterable[Command]) -> Needs:
@@ -145,6 +152,8 @@ def needs(commands: Iterable[Command]) -> Needs:
             need.products.update(item.product_id for item in command.action.items)
         else:
             need.decided.add(command.order_id)
+            if isinstance(command.action, MerchantAccept):
+                need.accepted.add(command.order_id)
     return need
 
 
@@ -215,7 +224,8 @@ def _order(command: OrderCommand, rows: Rows, result: Plan) -> Outcome:
     head = rows.orders.get(command.order_id)
     try:
         if not isinstance(command.action, CreateOrder):
-            decision = decide(command, head.order if head else None)
+            order = head.order if head else None
+            decision = decide(command, order, rows.stores.get(order.store_id) if order else None)
         elif head is None:
             decision = decide_create(command, rows.stores.get(command.action.store_id), rows.products)
         else:

@@ -127,12 +127,18 @@ class PostgresStore:
 
     # -- sweeping -----------------------------------------------------------------------------------------------------
 
-    async def sweep(self, before_ms: int, limit: int) -> int:
-        """Forget at most `limit` answers older than `before_ms`, and as many events done with for `OUTBOX_KEEP_S`."""
-        async with self._transaction() as connection:
-            answers = _count(await connection.execute(_SWEEP_ANSWERS, before_ms, limit))
-        async with self._transaction() as connection:
-            return answers + _count(await connection.execute(_SWEEP_OUTBOX, OUTBOX_KEEP_S, limit))
+    async def sweep(self, before_ms: int, explained_before_ms: int, limit: int) -> int:
+        """Forget at most `limit` answers older than `before_ms`, as many explanations of offers made before
+        `explained_before_ms`, and as many events done with for `OUTBOX_KEEP_S`."""
+        swept = 0
+        for statement, cutoff in (
+            (_SWEEP_ANSWERS, before_ms),
+            (_SWEEP_EXPLANATIONS, explained_before_ms),
+            (_SWEEP_OUTBOX, OUTBOX_KEEP_S),
+        ):
+            async with self._transaction() as connection:
+                swept += _count(await connection.execute(statement, cutoff, limit))
+        return swept
 
 
 async def _carry_out(connection: Connection, commands: Sequence[Command]) -> list[Outcome]:
@@ -197,6 +203,10 @@ _DONE = "UPDATE outbox SET done_at = now() WHERE event_id = ANY($1::bigint[]) AN
 _SWEEP_ANSWERS = """
 DELETE FROM idempotency WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM idempotency WHERE at_ms < $1 ORDER BY at_ms LIMIT $2 FOR UPDATE SKIP LOCKED))
+"""
+_SWEEP_EXPLANATIONS = """
+DELETE FROM offer_explanations WHERE offer_id = ANY(ARRAY(
+    SELECT offer_id FROM offer_explanations WHERE made_ms < $1 ORDER BY made_ms LIMIT $2 FOR UPDATE SKIP LOCKED))
 """
 _SWEEP_OUTBOX = """
 DELETE FROM outbox WHERE event_id = ANY(ARRAY(

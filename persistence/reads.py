@@ -4,28 +4,54 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Executable, Select, Table, Text, func, insert, literal, select, tuple_, union_all
+import msgspec
+from sqlalchemy import (
+    Select,
+    Text,
+    func,
+    insert,
+    literal,
+    select,
+    tuple_,
+    union_all,
+    update,
+)
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.dossier import Entry
 from domain.errors import EmailTaken, NotFound
+from domain.hours import Hours
 from domain.lifecycle import TASK_ENDED, TASK_HELD, OfferStatus, OrderStatus, Role, TaskKind
-from domain.records import OfferRow, StoredAnswer, TaskRow
+from domain.records import StoredAnswer, TaskRow
 from persistence import tables
 from persistence.engine import create_engine, create_plain_engine
-from persistence.load import head_of, is_id, offer_of, stored_answer_of, task_of
-from persistence.views import Cursor, DriverWork, OrderPage, OrderRow, Product, Store, User
+from persistence.load import head_of, hours_of, is_id, offer_of, stored_answer_of, task_of
+from persistence.offer_reads import OFFERS, OfferReads
+from persistence.queries import table_of
+from persistence.views import (
+    Cursor,
+    DriverWork,
+    OfferCursor,
+    OfferPage,
+    OrderPage,
+    OrderRow,
+    Product,
+    Store,
+    User,
+    with_hours,
+)
 
 __all__ = [
     "Cursor",
     "DriverWork",
+    "OfferCursor",
+    "OfferPage",
     "OrderPage",
     "OrderRow",
     "Product",
@@ -36,26 +62,17 @@ __all__ = [
 ]
 
 
-def _table(model: type[tables.Base]) -> Table:
-    table = model.__table__
-    assert isinstance(table, Table)
-    return table
-
-
-USERS, STORES, PRODUCTS = _table(tables.User), _table(tables.Store), _table(tables.Product)
-ORDERS, ITEMS, EVENTS = _table(tables.Order), _table(tables.OrderItem), _table(tables.DossierEvent)
-TASKS, OFFERS, REGIONS = _table(tables.Task), _table(tables.Offer), _table(tables.Region)
-ANSWERS = _table(tables.Idempotency)
+USERS, STORES, PRODUCTS = table_of(tables.User), table_of(tables.Store), table_of(tables.Product)
+ORDERS, ITEMS, EVENTS = table_of(tables.Order), table_of(tables.OrderItem), table_of(tables.DossierEvent)
+TASKS, REGIONS = table_of(tables.Task), table_of(tables.Region)
+ANSWERS = table_of(tables.Idempotency)
 
 LIVE = TASKS.c.status.not_in([str(status) for status in sorted(TASK_ENDED)])
 HELD = TASKS.c.status.in_([str(status) for status in sorted(TASK_HELD)])
 
 
-class Reads:
+class Reads(OfferReads):
     """Each method is one short query on its own connection. An id that is none is not found, it raises nothing."""
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self.engine = engine
 
     @classmethod
     def connect(
@@ -79,14 +96,6 @@ class Reads:
     async def close(self) -> None:
         """Close all connections."""
         await self.engine.dispose()
-
-    async def _all(self, query: Executable) -> Sequence[RowMapping]:
-        async with self.engine.connect() as connection:
-            return (await connection.execute(query)).mappings().all()
-
-    async def _one(self, query: Executable) -> RowMapping | None:
-        async with self.engine.connect() as connection:
-            return (await connection.execute(query)).mappings().first()
 
     # -- accounts -----------------------------------------------------------------------------------------------------
 
@@ -133,7 +142,7 @@ class Reads:
         row = (
             await self._one(select(STORES).where(STORES.c.store_id == store_id)) if is_id(store_id) else None
         )
-        return Store(**row) if row else None
+        return _store(row) if row else None
 
     async def stores(self, *, merchant_id: str | None = None, region_id: str | None = None) -> list[Store]:
         """Stores by name, of a merchant and in a region where given."""
@@ -144,15 +153,32 @@ class Reads:
             query = query.where(STORES.c.merchant_id == merchant_id)
         if region_id is not None:
             query = query.where(STORES.c.region_id == region_id)
-        return [Store(**row) for row in await self._all(query)]
+        return [_store(row) for row in await self._all(query)]
 
     async def add_store(self, store: Store) -> None:
         """Make a store, or do nothing when its id is there. `NotFound` when there is no such merchant."""
         try:
             async with self.engine.begin() as connection:
-                await connection.execute(upsert(STORES).values(_columns(store)).on_conflict_do_nothing())
+                await connection.execute(
+                    upsert(STORES).values(msgspec.to_builtins(store)).on_conflict_do_nothing()
+                )
         except IntegrityError as error:
             raise _missing_parent(error, "There is no such merchant.") from error
+
+    async def set_hours(self, store_id: str, hours: Hours, if_match: int | None) -> Store:
+        """Set a store's hours and return the store. `NotFound`; `VersionMismatch` when it is not at version `if_match`
+        (None: any), unless its hours are these already."""
+        if not is_id(store_id):
+            raise NotFound("There is no such store.")
+        this = STORES.c.store_id == store_id
+        async with self.engine.begin() as connection:
+            row = (await connection.execute(select(STORES).where(this).with_for_update())).mappings().first()
+            if row is None:
+                raise NotFound("There is no such store.")
+            after = with_hours(_store(row), hours, if_match)
+            change = {"hours": msgspec.to_builtins(hours), "version": after.version}
+            await connection.execute(update(STORES).where(this).values(change))
+        return after
 
     async def product(self, product_id: str) -> Product | None:
         """A product by its id."""
@@ -271,13 +297,6 @@ class Reads:
         held = [task for task in tasks if task.kind is TaskKind.DELIVERY and task.status in TASK_HELD]
         return held[0].driver_id if held else None
 
-    async def offer(self, offer_id: str) -> OfferRow | None:
-        """An offer by its id."""
-        row = (
-            await self._one(select(OFFERS).where(OFFERS.c.offer_id == offer_id)) if is_id(offer_id) else None
-        )
-        return offer_of(row) if row else None
-
     async def driver_snapshot(self, driver_id: str) -> DriverWork:
         """What a driver has to do now, as committed."""
         if not is_id(driver_id):
@@ -359,7 +378,11 @@ def _user(row: RowMapping) -> User:
     return User(**{**row, "role": Role(row["role"])})
 
 
-def _columns(struct: User | Store | Product) -> dict[str, Any]:
+def _store(row: RowMapping) -> Store:
+    return Store(**{**row, "hours": hours_of(row["hours"])})
+
+
+def _columns(struct: User | Product) -> dict[str, Any]:
     return {name: getattr(struct, name) for name in struct.__struct_fields__}
 
 

@@ -1,8 +1,8 @@
 """The tables, as SQLAlchemy models. Ids are native `uuid` (strings in Python), times `*_ms` are BIGINT milliseconds on
 the server's clock, money is integer cents, coordinates are WGS84 degrees.
 
-Triggers (the lifecycle's second lock) are not part of the models: see `migrations/versions/0002_locks.py` and
-`0003_gates.py`.
+Triggers (the lifecycle's second lock) are not part of the models: see `migrations/versions/0002_locks.py`,
+`0003_gates.py` and `0004_store_hours.py`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from domain.hours import OPENINGS_LIMIT
 from domain.lifecycle import TASK_ENDED, OfferStatus, OrderEvent, OrderStatus, Role, TaskKind, TaskStatus
 from domain.ports import Channel
 
@@ -79,6 +80,15 @@ class User(Base):
     __table_args__ = (_one_of("role", Role), Index("uq_users_email", text("lower(email)"), unique=True))
 
 
+# A `domain.hours.Opening`. What has not its form at all is not known to be one, and so is none.
+_OPENING = (
+    "strict $[*] ? (@.weekday == @.weekday.floor() && @.weekday >= 0 && @.weekday <= 6"
+    " && @.opens_min == @.opens_min.floor() && @.opens_min >= 0 && @.opens_min <= 1439"
+    " && @.closes_min == @.closes_min.floor() && @.closes_min - @.opens_min >= 1"
+    " && @.closes_min - @.opens_min <= 1440)"
+)
+
+
 class Store(Base):
     __tablename__ = "stores"
     store_id: Mapped[str] = mapped_column(Uid, primary_key=True)
@@ -88,7 +98,17 @@ class Store(Base):
     lat: Mapped[float]
     lng: Mapped[float]
     address: Mapped[str]
-    __table_args__ = _on_earth("")
+    hours: Mapped[list[dict[str, int]] | None] = mapped_column(JSONB(none_as_null=True))
+    version: Mapped[int] = mapped_column(Integer, server_default="1")
+    __table_args__ = (
+        *_on_earth(""),
+        CheckConstraint(
+            f"hours IS NULL OR jsonb_array_length(hours) <= {OPENINGS_LIMIT} AND jsonb_array_length(hours) ="
+            f" jsonb_array_length(jsonb_path_query_array(hours, '{_OPENING}'))",
+            name="hours",
+        ),
+        CheckConstraint("version > 0", name="version"),
+    )
 
 
 class Product(Base):
@@ -176,6 +196,7 @@ class Task(Base):
     driver_id: Mapped[str | None] = mapped_column(Uid)
     offer_id: Mapped[str | None] = mapped_column(Uid)
     ended_ms: Mapped[int | None]
+    closes_ms: Mapped[int | None]
     __table_args__ = (
         _one_of("kind", TaskKind),
         _one_of("status", TaskStatus),
@@ -224,7 +245,19 @@ class Offer(Base):
         Index("ix_offers_driver_live", "driver_id", postgresql_where=text("status = 'OFFERED'")),
         Index("ix_offers_region_status", "region_id", "status"),
         Index("ix_offers_closed", "region_id", "closed_ms", postgresql_where=text("closed_ms IS NOT NULL")),
+        Index("ix_offers_made", "made_ms", "offer_id"),
     )
+
+
+class OfferExplanation(Base):
+    """`domain.solve.Explanation` of an offer, as it was when the offer was made. Swept after a while."""
+
+    __tablename__ = "offer_explanations"
+    offer_id: Mapped[str] = mapped_column(Uid, ForeignKey("offers.offer_id"), primary_key=True)
+    region_id: Mapped[str]
+    made_ms: Mapped[int]
+    explanation: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    __table_args__ = (Index("ix_offer_explanations_made", "made_ms"),)
 
 
 class DossierEvent(Base):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from domain.errors import VersionMismatch
+from domain.hours import Hours
 from domain.lifecycle import Role
 from domain.order import OrderState
 from domain.records import OfferRow, TaskRow
@@ -21,7 +24,7 @@ class User(Struct, frozen=True, kw_only=True):
 
 
 class Store(Struct, frozen=True, kw_only=True):
-    """A merchant's store."""
+    """A merchant's store. `version` rises with each change of its hours."""
 
     store_id: str
     merchant_id: str
@@ -30,6 +33,18 @@ class Store(Struct, frozen=True, kw_only=True):
     lat: float
     lng: float
     address: str
+    hours: Hours = None
+    version: int = 1
+
+
+def with_hours(store: Store, hours: Hours, if_match: int | None) -> Store:
+    """The store with these hours at its next version, or as it is when it has them already (a repeat then finds it
+    done). `VersionMismatch` when the client has seen another version than this one."""
+    if store.hours == hours:
+        return store
+    if if_match not in (None, store.version):
+        raise VersionMismatch(f"The store is at version {store.version}.")
+    return replace(store, hours=hours, version=store.version + 1)
 
 
 class Product(Struct, frozen=True, kw_only=True):
@@ -62,6 +77,20 @@ class OrderPage(Struct, frozen=True):
 
     orders: list[OrderRow]
     next: Cursor | None
+
+
+class OfferCursor(Struct, frozen=True):
+    """The last offer of a page: the next page starts after it."""
+
+    made_ms: int
+    offer_id: str
+
+
+class OfferPage(Struct, frozen=True):
+    """Offers newest first; `next` is None on the last page."""
+
+    offers: list[OfferRow]
+    next: OfferCursor | None
 
 
 class DriverWork(Struct, frozen=True):

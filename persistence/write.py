@@ -52,16 +52,26 @@ _OFFER_FIELDS = (
 )  # fmt: skip
 
 # An open offer is new as a rule. What identifies an offer is set as well, so that a trigger refuses to change it.
+# An explanation is of the moment in which the offer was made: xmax is 0 on a row that was inserted, not updated.
 _NEW_OFFERS = """
-INSERT INTO offers AS o (offer_id, region_id, driver_id, status, made_ms, expires_ms, seen_ms, closed_ms, reason,
-                         task_ids, features)
-SELECT r.offer_id, r.region_id, r.driver_id, r.status, r.made_ms, r.expires_ms, r.seen_ms, r.closed_ms, r.reason,
-       string_to_array(r.task_ids, ',')::uuid[], r.features::jsonb
-FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
-            $9::text[], $10::text[], $11::text[])
-     AS r(offer_id, region_id, driver_id, status, made_ms, expires_ms, seen_ms, closed_ms, reason, task_ids, features)
-ON CONFLICT (offer_id) DO UPDATE SET region_id = EXCLUDED.region_id, driver_id = EXCLUDED.driver_id,
-                                     task_ids = EXCLUDED.task_ids, status = EXCLUDED.status, seen_ms = EXCLUDED.seen_ms
+WITH made AS (
+    INSERT INTO offers AS o (offer_id, region_id, driver_id, status, made_ms, expires_ms, seen_ms, closed_ms, reason,
+                             task_ids, features)
+    SELECT r.offer_id, r.region_id, r.driver_id, r.status, r.made_ms, r.expires_ms, r.seen_ms, r.closed_ms, r.reason,
+           string_to_array(r.task_ids, ',')::uuid[], r.features::jsonb
+    FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
+                $9::text[], $10::text[], $11::text[])
+         AS r(offer_id, region_id, driver_id, status, made_ms, expires_ms, seen_ms, closed_ms, reason, task_ids,
+              features)
+    ON CONFLICT (offer_id) DO UPDATE SET region_id = EXCLUDED.region_id, driver_id = EXCLUDED.driver_id,
+                                         task_ids = EXCLUDED.task_ids, status = EXCLUDED.status,
+                                         expires_ms = EXCLUDED.expires_ms, seen_ms = EXCLUDED.seen_ms
+    RETURNING o.offer_id, o.region_id, o.made_ms, o.xmax = 0 AS is_new
+)
+INSERT INTO offer_explanations (offer_id, region_id, made_ms, explanation)
+SELECT m.offer_id, m.region_id, m.made_ms, e.explanation::jsonb
+FROM made m JOIN unnest($1::uuid[], $12::text[]) AS e(offer_id, explanation) USING (offer_id)
+WHERE m.is_new AND e.explanation IS NOT NULL
 """
 
 _CLOSE_OFFERS = """
@@ -79,7 +89,8 @@ async def _offers(connection: Connection, offers: list[OfferRow]) -> None:
     if made := [offer for offer in offers if offer.status is OfferStatus.OFFERED]:
         task_ids = [",".join(offer.task_ids) for offer in made]
         features = [_json(offer.features) for offer in made]
-        await connection.execute(_NEW_OFFERS, *_columns(made, _OFFER_FIELDS), task_ids, features)
+        explained = [_json(offer.explanation) if offer.explanation else None for offer in made]
+        await connection.execute(_NEW_OFFERS, *_columns(made, _OFFER_FIELDS), task_ids, features, explained)
     if closed := [offer for offer in offers if offer.status is not OfferStatus.OFFERED]:
         done = await connection.execute(_CLOSE_OFFERS, *_columns(closed, _CLOSE_FIELDS))
         if _count(done) != len(closed):
@@ -91,6 +102,7 @@ async def _offers(connection: Connection, offers: list[OfferRow]) -> None:
 _TASK_FIELDS = (
     "task_id", "order_id", "region_id", "kind", "status", "store_id", "pickup_lat", "pickup_lng", "dropoff_lat",
     "dropoff_lng", "dropoff_address", "min_age", "opened_ms", "ready_ms", "due_ms", "driver_id", "offer_id", "ended_ms",
+    "closes_ms",
 )  # fmt: skip
 
 # What identifies a task is compared in a form that no index serves: the planner must come by the primary key.
@@ -98,22 +110,25 @@ _MOVE_TASKS = """
 UPDATE tasks t SET status = r.status, driver_id = r.driver_id, offer_id = r.offer_id, ready_ms = r.ready_ms,
                    due_ms = r.due_ms, ended_ms = r.ended_ms
 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::uuid[], $8::bigint[],
-            $9::bigint[], $10::bigint[])
-     AS r(task_id, order_id, region_id, kind, status, driver_id, offer_id, ready_ms, due_ms, ended_ms)
+            $9::bigint[], $10::bigint[], $11::bigint[])
+     AS r(task_id, order_id, region_id, kind, status, driver_id, offer_id, ready_ms, due_ms, ended_ms, closes_ms)
 WHERE t.task_id = r.task_id
-  AND (t.order_id, t.region_id, t.kind) IS NOT DISTINCT FROM (r.order_id, r.region_id, r.kind)
+  AND (t.order_id, t.region_id, t.kind, t.closes_ms)
+      IS NOT DISTINCT FROM (r.order_id, r.region_id, r.kind, r.closes_ms)
 RETURNING t.task_id::text
 """
 _MOVE_FIELDS = (
     "task_id", "order_id", "region_id", "kind", "status", "driver_id", "offer_id", "ready_ms", "due_ms", "ended_ms",
+    "closes_ms",
 )  # fmt: skip
 
 _NEW_TASKS = """
 INSERT INTO tasks (task_id, order_id, region_id, kind, status, store_id, pickup_lat, pickup_lng, dropoff_lat,
-                   dropoff_lng, dropoff_address, min_age, opened_ms, ready_ms, due_ms, driver_id, offer_id, ended_ms)
+                   dropoff_lng, dropoff_address, min_age, opened_ms, ready_ms, due_ms, driver_id, offer_id, ended_ms,
+                   closes_ms)
 SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::float8[], $8::float8[],
                      $9::float8[], $10::float8[], $11::text[], $12::int[], $13::bigint[], $14::bigint[], $15::bigint[],
-                     $16::uuid[], $17::uuid[], $18::bigint[])
+                     $16::uuid[], $17::uuid[], $18::bigint[], $19::bigint[])
 """
 
 

@@ -96,7 +96,7 @@ sequenceDiagram
     participant S as Server
     D->>S: hello {token, resume_from?}
     S->>D: welcome {driver_id, heartbeat_s, resumed, snapshot}
-    D->>S: duty {on: true, lat, lng}
+    D->>S: duty {on: true, lat, lng, until?}
     loop every few seconds
         D->>S: location {lat, lng, at, seq}
     end

@@ -69,6 +69,7 @@ class Checker:
         self._held: dict[str, dict[str, TaskKind]] = {}
         self._holder: dict[str, str] = {}
         self._open: dict[str, str] = {}
+        self._asked: dict[str, set[str]] = {}  # task -> its open offers
         self._first_ms: dict[int, int] = {}  # region life -> its first step
         self._published: dict[int, tuple[str, int]] = {}
         self._outbox: dict[int, tuple[str, int]] = {}  # committed events: id -> order, seq
@@ -99,6 +100,12 @@ class Checker:
                 self._offer_row(offer)
             for task in unit.tasks:
                 self._task_row(task)
+            for offer in unit.offers:
+                self._whole(offer)
+            for task in unit.tasks:
+                asked = self._asked.get(task.task_id)
+                fits = bool(asked) == (task.status is TaskStatus.OFFERED)
+                self.must(fits, "whole offer", lambda: f"{task.task_id} is {task.status}, offered by {asked}")
             for write in unit.orders:
                 if write.head.order.status is OrderStatus.DELIVERED:
                     self._delivered(write.head.order.order_id)
@@ -117,19 +124,40 @@ class Checker:
         self.saw[f"offer {offer.status}"] += 1
         name = f"offer {offer.offer_id} to {offer.driver_id}"
         if offer.status is OfferStatus.OFFERED:
-            standing = offer.expires_ms - offer.made_ms
+            standing = offer.expires_ms - (offer.made_ms if offer.seen_ms is None else offer.seen_ms)
             self.must(standing == self._offer_ttl_ms, "ttl", f"{name} stands for {standing} ms")
             for task_id, kind in self._held.get(offer.driver_id, {}).items():
                 rule = "return first" if kind is TaskKind.RETURN else "one at a time"
                 self.broken(rule, f"{name}, who holds the {kind} {task_id}")
             other = self._open.setdefault(offer.driver_id, offer.offer_id)
             self.must(other == offer.offer_id, "one at a time", f"{name}, who has {other} open")
+            for task_id in offer.task_ids:
+                self._asked.setdefault(task_id, set()).add(offer.offer_id)
             return
         if self._open.get(offer.driver_id) == offer.offer_id:
             del self._open[offer.driver_id]
+        for task_id in offer.task_ids:
+            self._asked.get(task_id, set()).discard(offer.offer_id)
         if offer.status is OfferStatus.ACCEPTED:
             in_time = offer.closed_ms is not None and offer.closed_ms < offer.expires_ms
             self.must(in_time, "ttl", f"{name} was accepted after its end")
+
+    def _whole(self, offer: OfferRow) -> None:
+        """An offer's tasks go together: they are its driver's from its acceptance on, and of one store."""
+        if offer.status is OfferStatus.OFFERED:
+            beside = offer.seen_ms is None and len(self._asked[offer.task_ids[0]]) > 1
+            self.saw["asked beside another"] += beside
+            stores = {self.memory.tasks[task_id].store_id for task_id in offer.task_ids}
+            self.must(len(stores) == 1, "whole offer", f"{offer.offer_id} is of {len(stores)} stores")
+        if offer.status is OfferStatus.ACCEPTED:
+            self.saw["bundle"] += len(offer.task_ids) > 1
+            for task_id in offer.task_ids:
+                holder = self._holder.get(task_id)
+                self.must(
+                    holder == offer.driver_id,
+                    "whole offer",
+                    f"{offer.offer_id} was given to {offer.driver_id}, and {task_id} of it to {holder}",
+                )
 
     def _task_row(self, task: TaskRow) -> None:
         state = task.task_id, task.status, task.driver_id
@@ -171,9 +199,10 @@ class Checker:
         self._first_ms.setdefault(region.epoch, now_ms)
         for offer_id, offer in offers.items():
             self.must(region.offered.get(offer.driver_id) == offer_id, "memory", f"{offer_id} is half there")
+            beside = region.asked.get(offer.task_ids, ())
             for task_id in offer.task_ids:
                 job = jobs.get(task_id)
-                fits = job is not None and job.task.offer_id == offer_id
+                fits = job is not None and offer_id in beside and job.task.offer_id in beside
                 self.must(fits, "memory", f"{offer_id} offers {task_id}, which does not know of it")
         self.must(len(region.offered) == len(offers), "memory", "a driver has an offer that is not there")
         for task_id, job in jobs.items():

@@ -7,7 +7,7 @@ from random import Random
 
 from msgspec import Struct
 
-from domain.protocol import Offer, OfferView, Stop
+from domain.protocol import Offer, OfferView
 from sim.personas import DriverPersona
 
 THINK_SHARE = 0.3  # of an offer's time: on a fast clock the way to the server takes whole server seconds
@@ -24,7 +24,6 @@ class OpenOffer(Struct):
     """An offer and the driver's mind about it; instants in server seconds."""
 
     offer_id: str
-    stops: tuple[Stop, ...]
     choice: Choice
     decide_s: float
     forget_s: float
@@ -38,8 +37,11 @@ class OfferBook:
         self._persona, self._rng = persona, rng
 
     def add(self, now_s: float, offer: Offer | OfferView, *, off_shift: bool) -> bool:
-        """Take an offer in; False when it is known already. After the shift every offer is rejected."""
-        if offer.offer_id in self.open:
+        """Take an offer in; False when it is known already, with more time perhaps. After the shift every offer is
+        rejected."""
+        expires_s = offer.expires_at.timestamp()
+        if (known := self.open.get(offer.offer_id)) is not None:
+            known.forget_s = expires_s + FORGET_S
             return False
         persona, draw = self._persona, self._rng.random()
         choice = Choice.ACCEPT
@@ -49,14 +51,11 @@ class OfferBook:
             choice = Choice.LAPSE
         elif draw < persona.lapse + persona.reject:
             choice = Choice.REJECT
-        expires_s = offer.expires_at.timestamp()
         think_s = self._rng.uniform(persona.think_min_s, persona.think_max_s)
         decide_s = now_s + max(0.0, min(think_s, THINK_SHARE * (expires_s - now_s)))
         if choice is Choice.LAPSE:
             decide_s = float("inf")
-        self.open[offer.offer_id] = OpenOffer(
-            offer.offer_id, offer.stops, choice, decide_s, expires_s + FORGET_S
-        )
+        self.open[offer.offer_id] = OpenOffer(offer.offer_id, choice, decide_s, expires_s + FORGET_S)
         return True
 
     def close(self, offer_id: str) -> None:

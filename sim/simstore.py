@@ -67,10 +67,10 @@ class SimStore:
         await self._connect()
         await self._memory.outbox_done(event_ids)
 
-    async def sweep(self, before_ms: int, limit: int) -> int:
+    async def sweep(self, before_ms: int, explained_before_ms: int, limit: int) -> int:
         """See `domain.ports.Store.sweep`."""
         await self._connect()
-        return await self._memory.sweep(before_ms, limit)
+        return await self._memory.sweep(before_ms, explained_before_ms, limit)
 
     async def _connect(self) -> None:
         if self._turmoil.strikes("store", 0.002):

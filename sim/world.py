@@ -25,6 +25,7 @@ from domain.order import Product, Store
 from domain.outline import message_line, ready_lines
 from domain.policy import RegionPolicy
 from domain.region import Region
+from domain.solve import Planning
 from gateway.actor_backend import PERSISTENCE
 from gateway.auth import Principal, Tokens
 from gateway.collector import Unavailable
@@ -87,6 +88,8 @@ class World:
             fast_max_wait_s=chance.choice((10.0, 30.0)),
             driver_lost_s=300.0,
             push_ring=chance.choice((4, 64)),
+            offer_lead_s=chance.choice((60.0, 300.0, 3600.0)),
+            planning=chance.choice((Planning(), Planning(), Planning(bundle_tries=0))),
         )
         self.limits = Limits(
             # A region that lost sight of a socket finds it again with the next ping, well within an offer's time.

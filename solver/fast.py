@@ -1,78 +1,203 @@
-"""FAST: one task to one driver, at least total cost, over pruned candidates.
+"""FAST: the plan of the moment.
 
-Every task should be brought if it can be, so the matching is the cheapest among the largest ones
-(`solver/matching.py`).
-
-Where drivers are short, the choice is also which tasks to leave. Lateness that every driver would incur is no reason to
-leave a task, so it is taken off each of the task's pairs, and so is a bonus for its waiting: see `urgency_s`.
+A problem that is not too large is planned with chains, bundles and a local search (`solver/rolling.py`). A larger one is
+pruned to the nearest drivers of each task; its unconnected parts are planned each for itself, and a part that is still
+too large is matched one task to one driver, at least cost among the largest matchings (`solver/matching.py`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
 import numpy as np
+from msgspec.structs import replace
 
-from domain.solve import Assignment, Plan, SolveRequest
-from solver.candidates import all_pairs, candidate_pairs
-from solver.graph import Graph, Part, split
+from domain.arrays import F64, I64
+from domain.solve import DriverColumns, Forecast, Plan, SolveRequest, Spread, TaskColumns
+from domain.travel import TravelTimes
+from solver import bundles, proposals, rolling, search
+from solver.candidates import candidate_pairs
+from solver.graph import Graph, split
 from solver.matching import cheapest_matching
-from solver.objective import pair_costs, urgency_s
+from solver.objective import cost_s
+from solver.scene import LONG_S, Scene
+from solver.terms import Leg
+from solver.units import Units
 
-# Up to this many tasks times drivers nothing is pruned.
-PRUNED_FROM = 2**14
+C = TypeVar("C", TaskColumns, DriverColumns)
+
+# Tasks x (tasks + drivers) up to which everything is planned in one go.
+ROLLING_CELLS = 2**16
 # Drivers costed for each one asked for. The cheapest driver is often not among the nearest, since drivers differ in how
 # likely they are to accept: see docs/bench.md for what 1 to 4 lose against all pairs.
 LOOK = 4
-DIGITS = 3  # of what a plan says
 
 
-class Fast:
-    """See the module. Stateless: one instance serves all."""
+def fast(request: SolveRequest, travel: TravelTimes, spread: Spread) -> Plan:
+    """See the module."""
+    n, m = len(request.tasks.ids), len(request.drivers.ids)
+    if not n or not m:
+        return Plan(request_id=request.request_id, assignments=())
+    if n * (n + m) <= ROLLING_CELLS:
+        return plan_rolling(request, travel)
+    return _plan_wide(request, travel, spread)
 
-    def prepare(self, request: SolveRequest) -> Graph:
-        """Candidate pairs, their costs and features, and the connected parts. Barred pairs are left out."""
-        tasks, drivers = request.tasks, request.drivers
-        if len(tasks.ids) * len(drivers.ids) <= PRUNED_FROM:
-            task, driver, away_m = all_pairs(tasks, drivers)
-        else:
-            # Who declined a task is no loss to the number of those who may take it.
-            declined = np.bincount(request.declined_task, minlength=len(tasks.ids))
-            wanted = LOOK * request.candidates + declined
-            task, driver, away_m = candidate_pairs(tasks, drivers, wanted, crowds=True)
-        cost_s, features = pair_costs(request, task, driver, away_m)
-        allowed = np.isfinite(cost_s)
-        if not allowed.all():
-            task, driver, cost_s = task[allowed], driver[allowed], cost_s[allowed]
-            features = {name: column[allowed] for name, column in features.items()}
-        urgency = urgency_s(request, task, features)
-        # All pairs by the same amount, so that the least is 0: a matching of a given size costs that much more.
-        match_s = cost_s - urgency[task] + urgency.max(initial=0.0)
-        parts = split(task, driver, match_s, len(tasks.ids), len(drivers.ids))
-        return Graph(task=task, driver=driver, cost_s=cost_s, match_s=match_s, features=features, parts=parts)
 
-    def match(self, part: Part) -> list[int]:
-        """Pairs of the cheapest largest matching of one part."""
-        chosen: list[int] = part.pairs[cheapest_matching(part.task, part.driver, part.match_s)].tolist()
-        return chosen
+def plan_rolling(request: SolveRequest, travel: TravelTimes) -> Plan:
+    """Chains, bundles and a local search over all tasks and drivers."""
+    scene = Scene(request, travel)
+    units = Units(scene)
+    matrix = rolling.costs(scene, units)
+    chosen = np.arange(units.count)
+    if request.planning.bundle_tries and scene.n > 1:
+        units, matrix, chosen = bundles.choose(scene, units, matrix)
+    _, before = rolling.match(matrix, units, chosen, scene.m)
+    chains = rolling.exact(scene, units, chosen, before)
+    if chains.cost > request.planning.rounds_from_s:
+        chains = rolling.repeat(scene, units, chains)
+    chains = search.improved(scene, units, chains)
+    first = (chains.before >= 0) & (chains.before < scene.m) & (chains.chosen < units.real)
+    foreseen, pressure = rolling.forecast(scene, units, chains)
+    return Plan(
+        request_id=request.request_id,
+        assignments=proposals.assignments(scene, units, chains.chosen[first], chains.before[first]),
+        forecast=foreseen,
+        left_out=_without(request.tasks.ids, foreseen.ids),
+        pressure=pressure,
+        components=1,
+        pairs=scene.n * scene.m,
+    )
 
-    def plan(self, request: SolveRequest, graph: Graph, chosen: list[int]) -> Plan:
-        """The plan with the cost and the features of each chosen pair."""
-        pairs = np.array(sorted(chosen), np.int64)
-        task_ids, driver_ids = request.tasks.ids, request.drivers.ids
-        names = (*graph.features, "cost_s")
-        columns = [column[pairs] for column in (*graph.features.values(), graph.cost_s)]
-        rows = np.round(np.column_stack(columns), DIGITS).tolist()
-        ends = zip(graph.task[pairs].tolist(), graph.driver[pairs].tolist(), rows, strict=True)
-        return Plan(
-            request_id=request.request_id,
-            assignments=tuple(
-                Assignment(
-                    task_ids=(task_ids[t],),
-                    driver_id=driver_ids[d],
-                    cost=row[-1],
-                    features=dict(zip(names, row, strict=True)),
-                )
-                for t, d, row in ends
-            ),
-            components=len(graph.parts),
-            pairs=len(graph.task),
-        )
+
+def _without(ids: Sequence[str], planned: Sequence[str]) -> tuple[str, ...]:
+    known = set(planned)
+    return tuple(task for task in ids if task not in known)
+
+
+# -- large problems ---------------------------------------------------------------------------------------------------
+
+
+def _plan_wide(request: SolveRequest, travel: TravelTimes, spread: Spread) -> Plan:
+    request = replace(request, expected=None)
+    scene = Scene(request, travel)
+    units = Units(scene)
+    graph = pruned(scene, units)
+    small = [part for part in graph.parts if _cells(part.task, part.driver) <= ROLLING_CELLS]
+    large = [part for part in graph.parts if _cells(part.task, part.driver) > ROLLING_CELLS]
+    plans = [
+        plan_rolling(part_of(request, np.unique(part.task), np.unique(part.driver)), travel) for part in small
+    ]
+    matched = spread(cheapest_matching, [(part.task, part.driver, part.match_s) for part in large])
+    chosen = [part.pairs[pairs] for part, pairs in zip(large, matched, strict=True)]
+    pairs = np.sort(np.concatenate([np.empty(0, np.int64), *chosen]))
+    task, driver = graph.task[pairs], graph.driver[pairs]
+    pickup = graph.pickup[pairs]
+    ids = request.tasks.ids
+    foreseen = Forecast(
+        ids=tuple(ids[t] for t in task.tolist()),
+        pickup_ms=request.now_ms + (pickup * 1000).astype(np.int64),
+        behind=np.zeros(len(pairs)),
+        until_ms=request.drivers.until_ms[driver],
+    )
+    late = float((pickup > units.ready[task]).sum()) / scene.m
+    wide = Plan(
+        request_id=request.request_id,
+        assignments=proposals.assignments(scene, units, task, driver, graph.drivers_of),
+        forecast=foreseen,
+        pressure=late,
+    )
+    return merged(request, [*plans, wide], components=len(graph.parts), pairs=len(graph.task))
+
+
+def pruned(scene: Scene, units: Units) -> Graph:
+    """Candidate pairs of single orders, their costs, and the connected parts."""
+    request = scene.request
+    tasks, drivers = request.tasks, request.drivers
+    # Who declined a task is no loss to the number of those who may take it.
+    wanted = LOOK * request.candidates * (1 if tasks.wider is None else tasks.wider)
+    wanted = wanted + np.bincount(request.declined_task, minlength=scene.n)
+    task, driver, _ = candidate_pairs(tasks, drivers, wanted, crowds=True)
+    travel = scene.travel_to(driver, scene.store[task])
+    arrival = scene.free[driver] + travel + request.services.pickup_before_s
+    pickup = np.maximum(units.ready[task], arrival)
+    cost = cost_s(Leg(scene, units, task, driver, pickup, travel)) + _declined(request, task, driver)
+    possible = np.isfinite(cost) & (pickup <= scene.until[driver]) & (pickup <= units.latest[task])
+    if not possible.all():
+        task, driver, cost, pickup = task[possible], driver[possible], cost[possible], pickup[possible]
+    least = np.full(scene.n, LONG_S)
+    np.minimum.at(least, task, cost)
+    waited = np.maximum(request.now_ms - tasks.opened_ms, 0) / 1000
+    # What even its best driver costs is no reason to leave a task, and the older of two goes first. All pairs by the
+    # same amount, so that the least is 0: a matching of a given size costs that much more.
+    urgency = np.where(least < LONG_S, least, 0.0) + request.planning.waiting * waited
+    match_s = cost - urgency[task] + urgency.max(initial=0.0)
+    parts = split(task, driver, match_s, scene.n, scene.m)
+    return Graph(task=task, driver=driver, cost_s=cost, match_s=match_s, pickup=pickup, parts=parts)
+
+
+def _declined(request: SolveRequest, task: I64, driver: I64) -> F64:
+    """Seconds added to pairs that were declined before; infinity bars a pair."""
+    penalty = np.zeros(len(task))
+    if len(request.declined_task):
+        width = len(request.drivers.ids)
+        keys = request.declined_task * width + request.declined_driver
+        order = np.argsort(keys)
+        at = np.searchsorted(keys[order], pair_keys := task * width + driver)
+        at = np.minimum(at, len(keys) - 1)
+        hit = keys[order][at] == pair_keys
+        penalty[hit] = request.weights.declined * request.declined_penalty_s[order][at][hit]
+    return penalty
+
+
+def _cells(task: I64, driver: I64) -> int:
+    n, m = len(np.unique(task)), len(np.unique(driver))
+    return n * (n + m)
+
+
+def part_of(request: SolveRequest, tasks: I64, drivers: I64) -> SolveRequest:
+    """The same problem with some of the tasks and drivers, given by ascending position."""
+    of_task = np.full(len(request.tasks.ids), -1)
+    of_task[tasks] = np.arange(len(tasks))
+    of_driver = np.full(len(request.drivers.ids), -1)
+    of_driver[drivers] = np.arange(len(drivers))
+    task, driver = of_task[request.declined_task], of_driver[request.declined_driver]
+    inside = (task >= 0) & (driver >= 0)
+    return replace(
+        request,
+        tasks=_rows(request.tasks, tasks),
+        drivers=_rows(request.drivers, drivers),
+        declined_task=task[inside],
+        declined_driver=driver[inside],
+        declined_penalty_s=request.declined_penalty_s[inside],
+        expected=None,
+    )
+
+
+def _rows(columns: C, rows: I64) -> C:
+    """The given rows of every column."""
+    picked: dict[str, Any] = {}
+    for name in columns.__struct_fields__:
+        column = getattr(columns, name)
+        picked[name] = [column[row] for row in rows.tolist()] if isinstance(column, list) else column[rows]
+    return type(columns)(**picked)
+
+
+def merged(request: SolveRequest, plans: list[Plan], *, components: int, pairs: int) -> Plan:
+    """One plan of those for parts that share neither task nor driver."""
+    forecasts = [plan.forecast for plan in plans if plan.forecast is not None]
+    ids = tuple(task for forecast in forecasts for task in forecast.ids)
+    return Plan(
+        request_id=request.request_id,
+        assignments=tuple(one for plan in plans for one in plan.assignments),
+        left_out=_without(request.tasks.ids, ids),
+        forecast=Forecast(
+            ids=ids,
+            pickup_ms=np.concatenate([forecast.pickup_ms for forecast in forecasts]),
+            behind=np.concatenate([forecast.behind for forecast in forecasts]),
+            until_ms=np.concatenate([forecast.until_ms for forecast in forecasts]),
+        ),
+        pressure=max(plan.pressure for plan in plans),
+        components=components,
+        pairs=pairs,
+    )

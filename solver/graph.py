@@ -7,7 +7,7 @@ from msgspec import Struct
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from domain.solve import F64, I64
+from domain.arrays import F64, I64
 
 # A smaller graph stays whole: to look for its parts takes longer than they would save.
 WHOLE_PAIRS = 2**14
@@ -24,16 +24,20 @@ class Part(Struct, frozen=True, kw_only=True):
 
 
 class Graph(Struct, frozen=True, kw_only=True):
-    """k candidate pairs, ordered by task, with their cost in equivalent seconds and the features of each as columns.
-    A matching is the cheapest by `match_s`: the cost less the task's urgency, and the same for all pairs where
-    drivers are plenty."""
+    """k candidate pairs, ordered by task, with their cost and the pick-up in seconds from now. A matching is the
+    cheapest by `match_s`: the cost less the task's urgency, and the same for all pairs where drivers are plenty."""
 
     task: I64
     driver: I64
     cost_s: F64
     match_s: F64
-    features: dict[str, F64]
+    pickup: F64
     parts: list[Part]
+
+    def drivers_of(self, task: int) -> I64:
+        """The task's candidates."""
+        start, end = np.searchsorted(self.task, [task, task + 1])
+        return self.driver[start:end]
 
 
 def split(

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
-from domain.solve import Plan, SolveRequest
-from solver.fast import Fast
-from solver.graph import Graph, Part
+from domain.solve import Plan, Solver, SolveRequest
+from domain.travel import TravelTimes
+from solver.fast import fast
+from solver.greedy import greedy
 
-
-class Solver(Protocol):
-    """A solver works in two pure steps, so that a shell may run the parts in parallel."""
-
-    def prepare(self, request: SolveRequest) -> Graph:
-        """Prune to candidate pairs, cost them, split them into independent parts."""
-        ...
-
-    def match(self, part: Part) -> list[int]:
-        """The chosen pairs of one part, as indices into the graph's pairs."""
-        ...
-
-    def plan(self, request: SolveRequest, graph: Graph, chosen: list[int]) -> Plan:
-        """The plan that the chosen pairs make."""
-        ...
-
+R = TypeVar("R")
 
 SOLVERS: dict[str, Solver] = {
-    "fast": Fast(),
+    "fast": fast,
+    "greedy": greedy,
 }
 
 
-def solve(request: SolveRequest) -> Plan:
-    """The whole work in one call, in this process."""
-    solver = SOLVERS[request.solver]
-    graph = solver.prepare(request)
-    return solver.plan(request, graph, [pair for part in graph.parts for pair in solver.match(part)])
+def here(work: Callable[..., R], pieces: Sequence[tuple[Any, ...]]) -> list[R]:
+    """Do the pieces one after the other in this process (see `domain.solve.Spread`)."""
+    return [work(*piece) for piece in pieces]
+
+
+def solve(request: SolveRequest, travel: TravelTimes | None = None) -> Plan:
+    """The whole work in one call, in this process, by the request's own travel model unless another is given."""
+    return SOLVERS[request.solver](request, travel or request.travel, here)

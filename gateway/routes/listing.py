@@ -1,4 +1,4 @@
-"""Pages of orders, by keyset: a page is as quick on the thousandth as on the first."""
+"""Pages of orders, and the cursors of every list, by keyset: a page is as quick on the thousandth as on the first."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from gateway.services import Services
 from persistence.views import Cursor
 
 PAGE_LIMIT = 200
+CursorText = Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before.")]
 _CURSOR = re.compile(r"(\d{1,16}):([0-9a-f-]{36})")
 
 # Whose orders each role sees.
@@ -41,16 +42,14 @@ class Asked(Struct, frozen=True):
 
 async def _page(
     limit: Annotated[int, Query(ge=1, le=PAGE_LIMIT)] = 50,
-    cursor: Annotated[
-        str | None, Query(max_length=200, description="`next_cursor` of the page before.")
-    ] = None,
+    cursor: CursorText = None,
     status: Annotated[list[OrderStatus] | None, Query(description="Any of these.")] = None,
     created_from: Annotated[AwareDatetime | None, Query(description="Inclusive, RFC 3339.")] = None,
     created_to: Annotated[AwareDatetime | None, Query(description="Exclusive, RFC 3339.")] = None,
 ) -> Asked:
     return Asked(
         limit,
-        _read_cursor(cursor) if cursor else None,
+        Cursor(*read_cursor(cursor)) if cursor else None,
         tuple(status or ()),
         _ms(created_from),
         _ms(created_to),
@@ -75,7 +74,7 @@ async def order_page(services: Services, principal: Principal, page: Asked) -> d
     )
     return {
         "orders": [order_view(order) for order in found.orders],
-        "next_cursor": _write_cursor(found.next) if found.next else None,
+        "next_cursor": write_cursor(found.next.created_ms, found.next.order_id) if found.next else None,
     }
 
 
@@ -103,15 +102,17 @@ def _ms(at: datetime | None) -> int | None:
     return None if at is None else millis(at)
 
 
-def _write_cursor(cursor: Cursor) -> str:
-    return base64.urlsafe_b64encode(f"{cursor.created_ms}:{cursor.order_id}".encode()).decode().rstrip("=")
+def write_cursor(at_ms: int, row_id: str) -> str:
+    """The place of a row in a list by time and id, as clients see it."""
+    return base64.urlsafe_b64encode(f"{at_ms}:{row_id}".encode()).decode().rstrip("=")
 
 
-def _read_cursor(text: str) -> Cursor:
+def read_cursor(text: str) -> tuple[int, str]:
+    """What `write_cursor` was given; `InvalidRequest` for anything else."""
     try:
         match = _CURSOR.fullmatch(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode())
         if match is None:
             raise ValueError
-        return Cursor(int(match[1]), str(UUID(match[2])))
+        return int(match[1]), str(UUID(match[2]))
     except (ValueError, binascii.Error):
         raise InvalidRequest("The cursor is not one of ours.") from None

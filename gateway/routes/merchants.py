@@ -6,20 +6,34 @@ from typing import Annotated
 from uuid import uuid4
 
 from fastapi import APIRouter, Body, Query
+from msgspec.structs import replace
 from starlette.responses import Response
 
 from domain.errors import IdempotencyKeyReused, InvalidRequest, NotFound, OutsideServiceArea
+from domain.hours import Hours, Opening, closes_ms
 from domain.markets import MARKETS, serves
 from domain.messages import GoodsReady
 from domain.order import MerchantAccept, MerchantReject, OrderAction
 from domain.records import Answer
+from domain.times import instant
 from gateway.auth import Anyone, Merchant
 from gateway.deciding import decide, order_for
 from gateway.idempotency import Mutation
-from gateway.models import Action, NewProduct, NewStore, OrderPage, OrderRef, ProductView, StoreView
+from gateway.models import (
+    Action,
+    HoursBody,
+    HoursView,
+    NewProduct,
+    NewStore,
+    OrderPage,
+    OrderRef,
+    ProductView,
+    StoreView,
+)
 from gateway.problem import refusals
-from gateway.routes.common import Parts, Uid, json_response, once, own
+from gateway.routes.common import Parts, Uid, etag, json_response, once, own
 from gateway.routes.listing import Page, order_page
+from gateway.services import Services
 from persistence.views import Product, Store
 
 router = APIRouter(tags=["merchants"])
@@ -53,11 +67,11 @@ async def add_store(
         address=body.address,
     )
     known = await services.reads.store(store.store_id) if call.given else None
-    if known is not None and known != store:
+    if known is not None and replace(known, hours=None, version=1) != store:
         raise IdempotencyKeyReused()
     if known is None:
         await services.reads.add_store(store)
-    return json_response(_store(store), 201, REPLAYED if known else None)
+    return json_response(_store(store, services), 201, REPLAYED if known else None)
 
 
 @router.get(
@@ -68,7 +82,7 @@ async def add_store(
 async def own_stores(merchant_id: Uid, merchant: Merchant, services: Parts) -> Response:
     """Your stores."""
     stores = await services.reads.stores(merchant_id=own(merchant_id, merchant.id))
-    return json_response([_store(store) for store in stores])
+    return json_response([_store(store, services) for store in stores])
 
 
 @router.post(
@@ -123,7 +137,34 @@ async def stores(
 ) -> Response:
     """The stores of a region."""
     found = await services.reads.stores(region_id=services.region(region_id))
-    return json_response([_store(store) for store in found])
+    return json_response([_store(store, services) for store in found])
+
+
+@router.get("/v1/stores/{store_id}/hours", response_model=HoursView, responses=refusals("NOT_FOUND"))
+async def hours(store_id: Uid, _: Anyone, services: Parts) -> Response:
+    """When a store is open. The ETag is the store's version, for If-Match."""
+    store = await services.reads.store(str(store_id))
+    if store is None:
+        raise NotFound("There is no such store.")
+    return _hours(store, services)
+
+
+@router.put(
+    "/v1/stores/{store_id}/hours",
+    response_model=HoursView,
+    responses=refusals("FORBIDDEN", "NOT_FOUND", "VERSION_MISMATCH", mutation=True),
+)
+async def set_hours(
+    store_id: Uid, body: HoursBody, merchant: Merchant, call: Mutation, services: Parts
+) -> Response:
+    """Set your store's week. Orders that you have accepted keep the closing time that they were accepted by."""
+    store = await services.reads.store(str(store_id))
+    if store is None or store.merchant_id != merchant.id:
+        raise NotFound("There is no such store.")
+    week: Hours = None
+    if body.hours is not None:
+        week = tuple(Opening(one.weekday, one.opens_min, one.closes_min) for one in body.hours)
+    return _hours(await services.reads.set_hours(store.store_id, week, call.if_match), services)
 
 
 @router.get(
@@ -150,7 +191,15 @@ async def merchant_orders(merchant_id: Uid, merchant: Merchant, page: Page, serv
 @router.post(
     "/v1/merchants/{merchant_id}/stores/{store_id}/orders/{order_id}/action",
     response_model=OrderRef,
-    responses=refusals("FORBIDDEN", "NOT_FOUND", "WRONG_STATE", "VERSION_MISMATCH", mutation=True),
+    responses=refusals(
+        "FORBIDDEN",
+        "NOT_FOUND",
+        "WRONG_STATE",
+        "VERSION_MISMATCH",
+        "STORE_CLOSED",
+        "TOO_LATE_TODAY",
+        mutation=True,
+    ),
 )
 async def act(
     merchant_id: Uid,
@@ -179,6 +228,8 @@ async def act(
                 prep_s=None if body.prep_minutes is None else body.prep_minutes * 60,
                 default_prep_s=policy.prep_s,
                 promise_s=policy.promise_s,
+                travel=policy.travel,
+                services=policy.services,
             )
         at_ms = services.config.clock.now_ms()
         return await services.backend.decide(call.command(order.order_id, at_ms, step))
@@ -186,7 +237,27 @@ async def act(
     return await once(services, call, now)
 
 
-def _store(store: Store) -> dict[str, object]:
+def _closes_ms(store: Store, services: Services) -> tuple[bool, int | None]:
+    """Whether the store is open now, and until when."""
+    now_ms = services.config.clock.now_ms()
+    by_ms = closes_ms(store.hours, MARKETS[store.region_id].timezone, now_ms)
+    return by_ms != now_ms, by_ms
+
+
+def _hours(store: Store, services: Services) -> Response:
+    is_open, by_ms = _closes_ms(store, services)
+    view = {
+        "store_id": store.store_id,
+        "version": store.version,
+        "timezone": MARKETS[store.region_id].timezone,
+        "hours": store.hours,
+        "open": is_open,
+        "closes_at": instant(by_ms) if is_open and by_ms is not None else None,
+    }
+    return json_response(view, headers=etag(store.version))
+
+
+def _store(store: Store, services: Services) -> dict[str, object]:
     return {
         "id": store.store_id,
         "merchant_id": store.merchant_id,
@@ -195,6 +266,8 @@ def _store(store: Store) -> dict[str, object]:
         "lat": store.lat,
         "lng": store.lng,
         "address": store.address,
+        "hours": store.hours,
+        "open": _closes_ms(store, services)[0],
     }
 
 

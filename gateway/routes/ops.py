@@ -7,20 +7,17 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
-from fastapi.security import OAuth2PasswordBearer
 from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 
 from domain.errors import Forbidden, Unauthenticated
 from domain.markets import MARKETS
-from gateway.auth import OPERATORS, Anyone
+from gateway.auth import OPERATORS, Anyone, bearer
 from gateway.problem import refusals
 from gateway.routes.common import Parts, json_response
 from gateway.services import Services
 
 router = APIRouter(tags=["operations"])
 app_router = APIRouter(include_in_schema=False)
-
-_bearer = OAuth2PasswordBearer(tokenUrl="/v1/auth/token", auto_error=False)
 
 NOT_BUILT = "The browser app is not built. Run `make web`, then start the server again.\n"
 ASSET_HEADERS = {
@@ -29,7 +26,7 @@ ASSET_HEADERS = {
 PAGE_HEADERS = {"Cache-Control": "no-cache"}
 
 
-async def _viewer(services: Parts, token: Annotated[str | None, Depends(_bearer)]) -> None:
+async def _viewer(services: Parts, token: Annotated[str | None, Depends(bearer)]) -> None:
     """Lets operators through, and everybody where mission control is open."""
     if services.config.ops_open:
         return

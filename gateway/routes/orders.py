@@ -40,7 +40,9 @@ _STEP = ("FORBIDDEN", "NOT_FOUND", "WRONG_STATE", "VERSION_MISMATCH")
     "/v1/orders",
     status_code=201,
     response_model=OrderRef,
-    responses=refusals("FORBIDDEN", "NOT_FOUND", "OUTSIDE_SERVICE_AREA", mutation=True),
+    responses=refusals(
+        "FORBIDDEN", "NOT_FOUND", "OUTSIDE_SERVICE_AREA", "STORE_CLOSED", "TOO_LATE_TODAY", mutation=True
+    ),
 )
 async def create(body: NewOrder, customer: Customer, call: Mutation, services: Parts) -> Response:
     """Place an order with a store. It starts as a draft: verify age, then authorize payment."""
@@ -51,6 +53,8 @@ async def create(body: NewOrder, customer: Customer, call: Mutation, services: P
         dropoff_lat=body.dropoff.lat,
         dropoff_lng=body.dropoff.lng,
         dropoff_address=body.dropoff.address,
+        travel=services.config.policy.travel,
+        services=services.config.policy.services,
     )
     command = call.command(services.new_id(), services.config.clock.now_ms(), action)
     return await once(services, call, lambda: services.backend.decide(command), 201)

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from domain import order as orders
 from domain.dossier import Entry
+from domain.hours import Hours
 from domain.lifecycle import OfferStatus, OrderEvent, OrderStatus, Role, TaskKind, TaskStatus
 from domain.order import (
     CreateOrder,
@@ -116,6 +117,14 @@ class World:
         await reads.add_store(shop)
         await reads.add_products(products)
         return self
+
+    async def keep_hours(self, hours: Hours) -> None:
+        """The store is open at these hours from now on."""
+        if isinstance(self.store, MemoryStore):
+            self.store.add_store(replace(self.store.stores[self.store_id], hours=hours))
+        else:
+            assert self.reads is not None
+            await self.reads.set_hours(self.store_id, hours, None)
 
     def tick(self) -> int:
         self.now_ms += 1000

@@ -179,8 +179,8 @@ async def test_old_answers_are_swept(world: World) -> None:
     assert isinstance(world.store, MemoryStore | PostgresStore)
     create = world.create()
     await world.answer(create)
-    assert await world.store.sweep(create.at_ms, 10) == 0
-    assert await world.store.sweep(create.at_ms + 1, 10) == 1
+    assert await world.store.sweep(create.at_ms, create.at_ms, 10) == 0
+    assert await world.store.sweep(create.at_ms + 1, create.at_ms, 10) == 1
     assert (await world.answer(create)).code == "INTERNAL_CONFLICT"  # no longer known as a repeat
 
 
@@ -288,6 +288,38 @@ async def test_an_offer_of_several_tasks(world: World) -> None:
     taken = replace(taken, tasks=(one, two), orders=(*taken.orders, fact))
     assert await world.append(world.records(record, taken)) == [Done(Answer())]
     assert await world.status(two.order_id) == ("ASSIGNED", 5)
+
+
+@pytest.mark.parametrize("batches", ["one", "each"])
+async def test_two_drivers_are_asked_at_once_and_the_second_takes_it(world: World, batches: str) -> None:
+    task = await world.confirmed()
+    await world.open()
+    made, task, first = world.offered(task, new_id())
+    beside = replace(first, offer_id=new_id(), driver_id=world.driver_id)
+    made = replace(made, offers=(first, beside))
+    shown = replace(beside, seen_ms=world.tick(), expires_ms=beside.expires_ms + 5_000)
+    renamed = replace(task, offer_id=beside.offer_id)
+    taken, _, accepted = world.taken(renamed, shown)
+    revoked = replace(first, status=OfferStatus.REVOKED, closed_ms=accepted.closed_ms, reason="TAKEN")
+    records = [
+        made,
+        Record(record_id=new_id(), offers=(shown,)),
+        Record(record_id=new_id(), tasks=(renamed,)),
+        replace(taken, offers=(accepted, revoked)),
+    ]
+    if batches == "one":
+        assert await world.append(world.records(*records)) == [Done(Answer())]
+    else:
+        for record in records:
+            assert await world.append(world.records(record)) == [Done(Answer())]
+    held = await world.task(task.task_id)
+    assert held is not None
+    assert (held.offer_id, held.driver_id) == (beside.offer_id, world.driver_id)
+    image = await world.store.open_region(REGION, world.now_ms)
+    assert {offer.offer_id: offer for offer in image.recent_offers} == {
+        first.offer_id: revoked,
+        beside.offer_id: accepted,
+    }
 
 
 async def test_a_task_offered_again_and_again_in_one_batch(world: World) -> None:

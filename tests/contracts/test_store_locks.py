@@ -92,6 +92,7 @@ BROKEN: dict[str, tuple[Make, str]] = {
     ),
     "other region": (lambda _, task: _tasks(replace(task, region_id="tx-aus")), "other_region"),
     "second delivery": (lambda _, task: _tasks(replace(task, task_id=new_id())), "uq_tasks_delivery"),
+    "task with another closing time": (lambda _, task: _tasks(replace(task, closes_ms=1)), "pk_tasks"),
     "task of another order": (lambda _, task: _tasks(replace(task, order_id=new_id())), "pk_tasks"),
     "task that starts offered": (
         lambda _, task: _tasks(replace(task, task_id=new_id(), status=TaskStatus.OFFERED)),

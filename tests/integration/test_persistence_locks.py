@@ -214,6 +214,7 @@ async def test_a_dossier_event_must_link_to_the_one_before(world: World, sql: Sq
         ("UPDATE order_items SET quantity = 0", "ck_order_items_quantity"),
         ("UPDATE products SET price_cents = -1", "ck_products_price"),
         ("UPDATE stores SET lat = 'Infinity'", "ck_stores_on_earth"),
+        ("UPDATE stores SET version = 0", "ck_stores_version"),
         ("UPDATE users SET role = 'king'", "ck_users_role"),
     ],
 )

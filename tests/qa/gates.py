@@ -85,6 +85,16 @@ GATES = (
         ("test_table::test_goods_in_the_car_end_at_the_customers_or_in_the_store",),
     ),
     Gate(
+        "Nothing is accepted that could not be brought back, if it is refused, before its store closes",
+        "F8, A7",
+        "",
+        (
+            "test_store_hours::test_what_could_not_come_back_before_ten_is_not_accepted_and_the_merchant_may_reject_it",
+            "test_store_hours::test_what_is_accepted_in_time_keeps_its_closing_time_to_the_return",
+            "test_store_hours::test_a_closed_store_sells_nothing",
+        ),
+    ),
+    Gate(
         "Operators call off what is still in the store, and do nothing else to an order",
         "N6, C4",
         "",

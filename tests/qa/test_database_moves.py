@@ -130,6 +130,7 @@ async def test_a_task_in_hand_changes_neither_driver_nor_what_it_is(rows: Rows, 
             "kind": f"kind = '{'RETURN' if kind is TaskKind.DELIVERY else 'DELIVERY'}'",
             "order": f"order_id = '{other}'",
             "region": "region_id = 'tx-aus'",
+            "closing": "closes_ms = 1",
         }
         outcomes = await rows.attempts(set_.format(change) for change in changes.values())
         assert by_name(changes, outcomes) == dict.fromkeys(changes, "tasks_frozen"), status

@@ -13,7 +13,7 @@ from domain.lifecycle import OrderEvent, OrderStatus, Role, TaskKind, TaskStatus
 from domain.messages import Action, Ask, Attach, DriversSeen, SubmitIdCheck
 from domain.order import OrderAction, OrderCommand, OrderItem, OrderState, Product, Store
 from domain.records import OrderBrief, OrderFact, RegionImage, TaskRow
-from domain.solve import DriverColumns, SolveRequest, TaskColumns, Weights
+from domain.solve import NEVER_MS, DriverColumns, SolveRequest, TaskColumns, Weights
 
 REGION = "tx-dfw"
 NOW = 1_750_000_000_000  # server ms at which stories begin
@@ -217,6 +217,7 @@ def problem(
         request_id=7,
         solver=solver,
         now_ms=NOW,
+        offer_by_ms=NEVER_MS,
         tasks=TaskColumns(
             ids=[f"t{i}" for i in range(n)],
             pickup_lat=lat,
@@ -226,11 +227,21 @@ def problem(
             opened_ms=np.full(n, NOW, np.int64),
             ready_ms=np.full(n, NOW, np.int64),
             due_ms=due_ms.astype(np.int64),
+            latest_ms=np.full(n, NEVER_MS),
+            closes_ms=np.full(n, NEVER_MS),
+            refusal=np.zeros(n),
+            planned_ms=np.full(n, NOW, np.int64),
+            behind=np.zeros(n),
+            until_ms=np.full(n, NEVER_MS),
         ),
         drivers=DriverColumns(
             ids=[f"d{i}" for i in range(m)],
             lat=np.array([p[0] for p in drivers], np.float64),
             lng=np.array([p[1] for p in drivers], np.float64),
+            free_ms=np.full(m, NOW, np.int64),
+            until_ms=np.full(m, NEVER_MS),
+            idle=np.full(m, True),
+            ahead=np.zeros(m),
             accept_rate=np.full(m, 0.75) if rates is None else np.array(rates, np.float64),
         ),
         declined_task=np.array([pair[0] for pair in declined], np.int64),

@@ -60,8 +60,8 @@ class HeldStore:
     async def open_region(self, region_id: str, now_ms: int) -> RegionImage:
         return self.inner.open_region_now(region_id, now_ms)
 
-    async def sweep(self, before_ms: int, limit: int) -> int:
-        return await self.inner.sweep(before_ms, limit)
+    async def sweep(self, before_ms: int, explained_before_ms: int, limit: int) -> int:
+        return await self.inner.sweep(before_ms, explained_before_ms, limit)
 
     async def outbox_batch(self, channel: Channel, limit: int) -> list[OutboxEvent]:
         return await self.inner.outbox_batch(channel, limit)

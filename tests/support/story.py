@@ -35,7 +35,7 @@ from domain.policy import RegionPolicy
 from domain.protocol import ServerFrame
 from domain.records import Answer, Done, OfferRow, Record, RegionRecords, TaskRow
 from domain.region import Region
-from domain.solve import Plan, SolveRequest
+from domain.solve import Plan, Planning, SolveRequest
 from persistence.memory import MemoryStore
 from solver.registry import solve
 from tests.support import build
@@ -76,6 +76,8 @@ class Story:
     def __init__(self, *, solving: bool = True, **policy: Any) -> None:
         self.store = MemoryStore()
         self.refusing = False  # the store will refuse the next record
+        # One order an offer, and offers at once, unless the story is about something else.
+        policy = {"planning": Planning(bundle_tries=0), "offer_lead_s": 3600.0} | policy
         self.policy = RegionPolicy(**policy)
         self.now = NOW
         self.solving = solving

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from msgspec.structs import replace
 
 from domain.journal import DIGEST_BYTES, Chain, Entry, decode, digest, encode
-from domain.messages import DriversSeen, Kick, Message, Push, Ready
+from domain.messages import DriversSeen, Kick, Message, PlanReady, Push, Ready
 from domain.protocol import OfferExpired
 from domain.records import Answer, OfferRow, Record
 from domain.region import Region
@@ -45,7 +45,7 @@ class Kept:
         entry = decode(data)
         assert encode(entry) == data
         assert (entry.now_ms, type(entry.message), entry.digest) == (now_ms, type(message), digest(ready))
-        if not isinstance(message, DriversSeen):
+        if not isinstance(message, DriversSeen | PlanReady):  # arrays do not compare; their bytes did
             assert entry.message == message
         self.kinds.add(type(message).__name__)
         self.chain.add(entry.digest)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from domain.compliance import RULEBOOKS
+from domain.hours import Opening
 from domain.lifecycle import ORDER, REGION_DECIDES, OrderEvent, OrderStatus, Role, TaskKind, TaskStatus
 from domain.order import (
     DECIDER_MOVED,
@@ -21,10 +24,12 @@ from domain.order import (
     OrderState,
     RecordAgeCheck,
     RecordPayment,
+    Store,
     decide,
     decide_create,
 )
-from tests.support.build import DOOR_AT, NOW, command, order_state, products, store
+from domain.travel import Haversine
+from tests.support.build import DOOR_AT, NOW, STORE_AT, command, order_state, products, store
 
 ACCEPT = MerchantAccept(task_id="task-1", prep_s=300.0, default_prep_s=600.0, promise_s=2700.0)
 
@@ -216,7 +221,7 @@ def test_nothing_is_paid_before_the_age_is_verified() -> None:
 
 
 def merchant(action: OrderAction, order: OrderState) -> Decision:
-    return decide(command(action, Role.MERCHANT, "max"), order)
+    return decide(command(action, Role.MERCHANT, "max"), order, store())
 
 
 def test_acceptance_confirms_and_opens_the_task() -> None:
@@ -297,3 +302,71 @@ def test_an_order_closes_after_delivery_by_the_system_alone() -> None:
     assert refused_without_a_trace(decide(command(CloseOrder("pay-1")), delivered), "FORBIDDEN")
     early = decide(command(CloseOrder("pay-1"), Role.SYSTEM, "s"), order_state(OrderStatus.ID_VERIFIED))
     assert refused_without_a_trace(early, "WRONG_STATE")
+
+
+# -- hours ------------------------------------------------------------------------------------------------------------
+
+# NOW is a Sunday, 10:06:40 in Dallas. The trip takes 588 s by the default model, and two minutes pass at the door.
+TRIP_S = float(Haversine().seconds(*STORE_AT, *DOOR_AT, NOW))
+LOCAL_MIN = 10 * 60 + 6
+OPEN_MS = NOW - 400_000  # 10:00
+
+
+def open_until(minutes: float) -> Store:
+    """The store, open since ten until so many minutes after 10:06."""
+    return replace(store(), hours=(Opening(6, 10 * 60, LOCAL_MIN + round(minutes)),))
+
+
+def late_by(order_s: float) -> int:
+    """The first minute after 10:06 at which goods are back in time, that are ready so many seconds from now."""
+    return ceil((order_s + 2 * TRIP_S + 120 + 40) / 60)
+
+
+def test_an_order_is_placed_while_the_store_is_open_long_enough() -> None:
+    first = late_by(0)
+    placed = decide_create(command(create()), open_until(first), products())
+    assert placed.order is not None
+    late = decide_create(command(create()), open_until(first - 1), products())
+    assert refused_without_a_trace(late, "TOO_LATE_TODAY")
+    closed = replace(store(), hours=(Opening(6, 10 * 60 + 7, 22 * 60), Opening(5, 0, 1440)))
+    assert refused_without_a_trace(decide_create(command(create()), closed, products()), "STORE_CLOSED")
+
+
+def accept_at(
+    shop: Store, at_ms: int = NOW, status: OrderStatus = OrderStatus.PAYMENT_AUTHORIZED
+) -> Decision:
+    return decide(command(ACCEPT, Role.MERCHANT, "max", at_ms=at_ms), order_state(status), shop)
+
+
+def test_the_task_carries_the_closing_time_that_it_was_accepted_by() -> None:
+    first = late_by(300)  # packed within five minutes
+    decision = accept_at(open_until(first))
+    assert decision.opened is not None
+    closes_ms = OPEN_MS + (6 + first) * 60_000
+    assert decision.opened[0].closes_ms == decision.facts[0].payload["closes_ms"] == closes_ms
+    always = accept_at(store())
+    assert always.opened is not None
+    assert always.opened[0].closes_ms is always.facts[0].payload["closes_ms"] is None
+
+
+def test_what_could_not_be_back_is_not_accepted() -> None:
+    assert refused_without_a_trace(accept_at(open_until(late_by(300) - 1)), "TOO_LATE_TODAY")
+    assert refused_without_a_trace(accept_at(open_until(60), NOW + 3_600_000), "STORE_CLOSED")
+    # What is wrong with the step comes before what is wrong with the hour.
+    again = accept_at(open_until(60), NOW + 3_600_000, OrderStatus.CONFIRMED)
+    assert refused_without_a_trace(again, "WRONG_STATE")
+
+
+def test_the_travel_times_are_those_of_the_market() -> None:
+    fast = replace(ACCEPT, travel=Haversine(speed_mps=100.0))
+    order = order_state(OrderStatus.PAYMENT_AUTHORIZED)
+    shop = open_until(late_by(300) - 10)
+    assert refused_without_a_trace(accept_at(shop), "TOO_LATE_TODAY")
+    assert decide(command(fast, Role.MERCHANT, "max"), order, shop).opened is not None
+    slow = replace(create(), travel=Haversine(speed_mps=1.0))
+    assert refused_without_a_trace(decide_create(command(slow), shop, products()), "TOO_LATE_TODAY")
+
+
+def test_without_its_store_nothing_is_accepted() -> None:
+    decision = decide(command(ACCEPT, Role.MERCHANT, "max"), order_state(OrderStatus.PAYMENT_AUTHORIZED))
+    assert refused_without_a_trace(decision, "NOT_FOUND")

@@ -166,8 +166,8 @@ def test_the_lost_driver_is_offered_nothing_until_heard_of_and_that_task_after_t
     story.ping(["ann"])
     story.silent.clear()
     story.wait(3)
-    # The other task first: she has had her chance of task-1, and it waits for somebody else.
-    assert story.offer_to("ann").task_ids == ("task-2",)
+    # The older one first: the cool-down is long over, and there is nobody else for it.
+    assert story.offer_to("ann").task_ids == ("task-1",)
 
 
 def test_that_task_is_not_hers_again_at_once() -> None:

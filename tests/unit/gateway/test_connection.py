@@ -88,6 +88,10 @@ def test_anything_else_before_the_hello_closes() -> None:
         ({"type": "duty", "on": True, "lat": 1, "lng": 2}, Sighting(1, 1.0, 2.0, True)),
         ({"type": "duty", "on": False}, Sighting(1, None, None, False)),
         (
+            {"type": "duty", "on": True, "until": "2030-01-01T08:00:00-06:00"},
+            Sighting(1, None, None, True, datetime(2030, 1, 1, 14, tzinfo=UTC)),
+        ),
+        (
             {"type": "location", "lat": 1, "lng": 2, "at": "2030-01-01T00:00:00Z", "seq": 0},
             Sighting(1, 1.0, 2.0, None),
         ),
@@ -289,7 +293,7 @@ _FRAME = st.fixed_dictionaries(
     {"type": st.sampled_from(_TYPES)},
     optional={
         "id": _JSON, "token": _JSON, "resume_from": _JSON, "on": _JSON, "lat": _JSON, "lng": _JSON, "at": _JSON,
-        "seq": _JSON, "offer_id": _JSON, "task_id": _JSON, "reason": _JSON,
+        "seq": _JSON, "offer_id": _JSON, "task_id": _JSON, "reason": _JSON, "until": _JSON,
     },
 )  # fmt: skip
 

@@ -54,7 +54,7 @@ def make_config(**changes: Any) -> Config:
         internal_token=INTERNAL_TOKEN,
         host="127.0.0.1",
         port=0,
-        policy=RegionPolicy(fast_window_s=0.01, fast_max_wait_s=0.05),
+        policy=RegionPolicy(fast_window_s=0.01, fast_max_wait_s=0.05, offer_lead_s=3600.0),
         limits=Limits(ping_flush_s=0.01, vendor_timeout_s=0.1, ops_frame_s=0.01, ws_hello_timeout_s=0.3),
     )
     return replace(config, **changes)

@@ -25,13 +25,19 @@ PERSONA = DriverPersona(
 F = TypeVar("F")
 
 
-def brain(door: Door = Door.PASS, persona: DriverPersona = PERSONA, off_s: float = float("inf")) -> Brain:
+def brain(
+    door: Door = Door.PASS,
+    persona: DriverPersona = PERSONA,
+    off_s: float = float("inf"),
+    doors: dict[str, Door] | None = None,
+) -> Brain:
+    """`doors` by order, where they differ from `door`."""
     return Brain(
         name="b",
         persona=persona,
         rng=Random(1),
         start=HOME,
-        door=lambda _: door,
+        door=lambda order_id: (doors or {}).get(order_id, door),
         speed=SPEED,
         on_s=T0,
         off_s=off_s,
@@ -43,12 +49,17 @@ def at(seconds: float) -> Any:
 
 
 def task(
-    status: str = "OFFERED", kind: str = "DELIVERY", task_id: str = "t1", ready_s: float = T0
+    status: str = "OFFERED",
+    kind: str = "DELIVERY",
+    task_id: str = "t1",
+    ready_s: float = T0,
+    order_id: str = "o1",
+    door: Point = DOOR,
 ) -> wire.TaskView:
-    there, back = wire.Place(*STORE, "store"), wire.Place(*DOOR, "door")
+    there, back = wire.Place(*STORE, "store"), wire.Place(*door, "door")
     start, end = (there, back) if kind == "DELIVERY" else (back, there)
     return wire.TaskView(
-        task_id=task_id, order_id="o1", kind=kind, status=status, store_id="s1", pickup=start, dropoff=end,
+        task_id=task_id, order_id=order_id, kind=kind, status=status, store_id="s1", pickup=start, dropoff=end,
         min_age=21, ready_at=at(ready_s), due_at=at(T0 + 2700),
     )  # fmt: skip
 
@@ -60,10 +71,10 @@ def welcome(resumed: bool = False, last_seq: int = 0, **snapshot: Any) -> wire.W
     )  # fmt: skip
 
 
-def offer(seq: int, now_s: float, offer_id: str = "f1") -> wire.Offer:
-    return wire.Offer(
-        seq=seq, offer_id=offer_id, tasks=(task(),), stops=(), expires_at=at(now_s + 30), ttl_s=30
-    )  # fmt: skip
+def offer(
+    seq: int, now_s: float, offer_id: str = "f1", tasks: tuple[wire.TaskView, ...] = (task(),)
+) -> wire.Offer:
+    return wire.Offer(seq=seq, offer_id=offer_id, tasks=tasks, stops=(), expires_at=at(now_s + 30), ttl_s=30)
 
 
 def sent(actions: list[Action], kind: type[F]) -> list[F]:
@@ -130,6 +141,16 @@ def test_goes_on_duty_where_it_is() -> None:
     (duty,) = sent(actions, wire.Duty)
     assert (duty.on, duty.lat, duty.lng) == (True, HOME.lat, HOME.lng)
     assert sent(actions, wire.Location)
+
+
+@pytest.mark.parametrize(
+    ("lasts_s", "said"),
+    [(8 * 3600.0, True), (60.0, False), (30 * 3600.0, False), (float("inf"), False)],
+)
+def test_says_until_when_it_is_on_duty_where_the_server_takes_it(lasts_s: float, said: bool) -> None:
+    play = Play(brain(off_s=T0 + lasts_s))
+    (duty,) = sent(play.frame(welcome()), wire.Duty)
+    assert duty.until == (at(T0 + lasts_s) if said else None)
 
 
 def test_thinks_before_it_accepts_and_says_so_once() -> None:
@@ -364,26 +385,3 @@ def test_pings_follow_the_wall_on_a_fast_clock() -> None:
         play.brain.tick(play.now_s)
     # One ping in 30 server seconds, so that a silence of 90 never happens, and no more.
     assert 18 <= play.brain.stats["pings"] - began <= 21
-
-
-def test_a_bundle_is_driven_in_the_order_of_its_stops() -> None:
-    play = Play(brain())
-    play.frame(welcome())
-    tasks = (task(task_id="a"), task(task_id="b"))
-    stops = tuple(
-        wire.Stop(action, task_id, *STORE) for action, task_id in
-        (("pickup", "a"), ("pickup", "b"), ("dropoff", "b"), ("dropoff", "a"))
-    )  # fmt: skip
-    bundle = wire.Offer(seq=1, offer_id="f1", tasks=tasks, stops=stops, expires_at=at(T0 + 30), ttl_s=30)
-    play.frame(bundle)
-    asked = play.until(wire.OfferAccept)
-    held = tuple(task("ASSIGNED", task_id=task_id) for task_id in "ab")
-    play.frame(wire.OfferAccepted(in_reply_to=asked.id, offer_id="f1", tasks=held))
-    visited = []
-    for kind, status in ((wire.TaskArrive, "AT_PICKUP"), (wire.TaskPickup, "PICKED_UP")) * 2 + (
-        (wire.TaskArrive, "AT_DROPOFF"),
-    ):
-        step: Any = play.until(kind)
-        visited.append(step.task_id)
-        play.frame(wire.TaskUpdated(in_reply_to=step.id, task=task(status, task_id=step.task_id)))
-    assert visited == ["a", "a", "b", "b", "b"]

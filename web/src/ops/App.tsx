@@ -1,8 +1,9 @@
-import { Suspense, lazy, useEffect } from 'react';
+import { Suspense, lazy, useCallback, useEffect, useState } from 'react';
 
 import { CountersPanel } from './components/CountersPanel';
 import { DecisionsPanel } from './components/DecisionsPanel';
 import { DriversPanel } from './components/DriversPanel';
+import { ExplainDialog } from './components/ExplainDialog';
 import { Header } from './components/Header';
 import { HealthPanel } from './components/HealthPanel';
 import { Legend } from './components/Legend';
@@ -15,7 +16,9 @@ import { useOps } from './useOps';
 const MapView = lazy(() => import('./map/MapView'));
 
 export function App() {
-  const { config, regionId, state, chooseRegion, signIn } = useOps();
+  const { config, regionId, state, token, chooseRegion, signIn } = useOps();
+  const [asked, setAsked] = useState<{ offerId: string | null } | null>(null);
+  const explain = useCallback((offerId: string) => setAsked({ offerId }), []);
   const { frame, samples, connection } = state;
   const region = config?.regions.find(({ id }) => id === regionId) ?? null;
 
@@ -37,12 +40,23 @@ export function App() {
           <CountersPanel counters={frame?.counters} samples={samples} />
           <DriversPanel drivers={frame?.drivers} />
           <TasksPanel tasks={frame?.tasks} />
-          <OffersPanel counters={frame?.counters} open={frame?.offers.length} />
+          <OffersPanel
+            counters={frame?.counters}
+            open={frame?.offers.length}
+            onExplain={() => setAsked({ offerId: null })}
+          />
         </section>
         <section className="stage" aria-label="Live map">
           <Suspense fallback={<div className="map" />}>
             {config !== null && region !== null && (
-              <MapView key={region.id} region={region} tileUrl={config.tile_url} frame={frame} live={connection === 'live'} />
+              <MapView
+                key={region.id}
+                region={region}
+                tileUrl={config.tile_url}
+                frame={frame}
+                live={connection === 'live'}
+                onOffer={explain}
+              />
             )}
           </Suspense>
           <Notice state={state} hasRegion={region !== null} />
@@ -53,6 +67,9 @@ export function App() {
           <DecisionsPanel decisions={frame?.decisions} />
         </section>
       </main>
+      {asked !== null && region !== null && connection !== 'signed-out' && (
+        <ExplainDialog regionId={region.id} token={token} offerId={asked.offerId} onClose={() => setAsked(null)} />
+      )}
       {connection === 'signed-out' && <SignIn notice={state.detail} onSignIn={signIn} />}
     </div>
   );

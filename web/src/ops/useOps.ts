@@ -10,6 +10,7 @@ export type Ops = {
   config: OpsConfig | null;
   regionId: string | null;
   state: OpsState;
+  token: string | null;
   chooseRegion: (regionId: string) => void;
   signIn: (username: string, password: string) => Promise<void>;
 };
@@ -41,7 +42,7 @@ export function useOps(): Ops {
     setSession({ token: await signIn(username, password) });
   }, []);
 
-  return { config, regionId, state, chooseRegion, signIn: enter };
+  return { config, regionId, state, token: session.token, chooseRegion, signIn: enter };
 }
 
 /** Asks until the server answers: the page may be opened before the gateway is up. */

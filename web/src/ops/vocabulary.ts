@@ -30,6 +30,29 @@ export const WAITING_LABEL: Record<string, string> = {
   UNEXPLAINED: 'unexplained',
 };
 
+export type TermLook = { label: string; color: string };
+
+/** The terms of the objective (`solver/terms/`), in the order in which they stand in a bar. */
+export const TERM_LOOK: Record<string, TermLook> = {
+  travel: { label: 'driving to the store', color: '#5fb0ff' },
+  delay: { label: 'delay', color: '#ffb454' },
+  lateness: { label: 'past the promise', color: '#ff7d6e' },
+  risk: { label: 'risk of a return', color: '#b79bff' },
+  fairness: { label: 'fairness', color: '#45d6b5' },
+  zone: { label: 'zone', color: '#8fd14f' },
+  retry_s: { label: 'asking again', color: '#8290a3' },
+  declined: { label: 'declined before', color: '#c93f6d' },
+};
+
+/** Why a driver was no candidate (`solver/proposals.py`). */
+export const PRUNED_LABEL: Record<string, string> = {
+  dearer: 'dearer than these',
+  too_far: 'too far away to be looked at',
+  declined_lately: 'declined it lately',
+  shift_ends: 'shift ends before',
+  too_late: 'could not be there in time',
+};
+
 export const OFFER_COLOR = '#ffb454';
 export const RETURN_COLOR = '#ff7d6e';
 export const PLACE_COLOR = '#f2f5f9';
@@ -64,6 +87,6 @@ export function waitingRows(waiting: Record<string, number>): WaitingRow[] {
   });
 }
 
-function words(name: string): string {
+export function words(name: string): string {
   return name.toLowerCase().replaceAll('_', ' ');
 }

@@ -4,9 +4,9 @@ import { DRIVER_LOOK, OFFER_COLOR } from '../vocabulary';
 import { Panel } from './Panel';
 import { SplitBar } from './SplitBar';
 
-type Props = { counters: Counters | undefined; open: number | undefined };
+type Props = { counters: Counters | undefined; open: number | undefined; onExplain: () => void };
 
-export function OffersPanel({ counters, open }: Props) {
+export function OffersPanel({ counters, open, onExplain }: Props) {
   const outcomes = [
     { key: 'accepted', label: 'Accepted', color: DRIVER_LOOK.free.color, count: counters?.offers_accepted },
     { key: 'rejected', label: 'Rejected', color: DRIVER_LOOK.returning.color, count: counters?.offers_rejected },
@@ -26,6 +26,9 @@ export function OffersPanel({ counters, open }: Props) {
     >
       <p className="rate">
         <strong data-testid="acceptance-rate">{share(counters?.offers_accepted ?? 0, answered)}</strong> accepted
+        <button type="button" className="why" onClick={onExplain}>
+          Why these drivers?
+        </button>
       </p>
       <SplitBar parts={outcomes.map((outcome) => ({ ...outcome, count: outcome.count ?? 0 }))} />
       <dl className="rows rows-tall">

@@ -6,9 +6,15 @@ import type { OpsFrame } from '../frame';
 import { plural } from '../format';
 import { OpsMap } from './OpsMap';
 
-type Props = { region: RegionConfig; tileUrl: string | null; frame: OpsFrame | null; live: boolean };
+type Props = {
+  region: RegionConfig;
+  tileUrl: string | null;
+  frame: OpsFrame | null;
+  live: boolean;
+  onOffer: (offerId: string) => void;
+};
 
-export default function MapView({ region, tileUrl, frame, live }: Props) {
+export default function MapView({ region, tileUrl, frame, live, onOffer }: Props) {
   const container = useRef<HTMLDivElement>(null);
   const [map, setMap] = useState<OpsMap | null>(null);
   const [ready, setReady] = useState(false);
@@ -18,7 +24,7 @@ export default function MapView({ region, tileUrl, frame, live }: Props) {
     if (container.current === null) return;
     let made: OpsMap;
     try {
-      made = new OpsMap(container.current, region, tileUrl, () => setReady(true));
+      made = new OpsMap(container.current, region, tileUrl, () => setReady(true), onOffer);
     } catch (error) {
       setFailure(error instanceof Error ? error.message : String(error));
       return;
@@ -29,7 +35,7 @@ export default function MapView({ region, tileUrl, frame, live }: Props) {
       setReady(false);
       made.remove();
     };
-  }, [region, tileUrl]);
+  }, [region, tileUrl, onOffer]);
 
   useEffect(() => {
     if (map !== null && frame !== null) map.show(frame);

@@ -18,6 +18,8 @@ type SourceId = 'outlines' | 'labels' | 'hexes' | 'legs' | 'offers' | 'drivers' 
 const PULSE_EVERY_MS = 66;
 const PULSE_TRIP_MS = 1_400;
 
+const REACH_PX = 6;
+
 export class OpsMap {
   private readonly map: Map;
   private readonly loaded: Promise<unknown>;
@@ -34,6 +36,7 @@ export class OpsMap {
     private readonly region: RegionConfig,
     tileUrl: string | null,
     onReady: () => void,
+    onOffer: (offerId: string) => void,
   ) {
     this.map = new Map({
       container,
@@ -59,6 +62,13 @@ export class OpsMap {
     });
     this.map.on('resize', () => {
       if (!this.ownView) this.fit();
+    });
+    this.map.on('click', ({ point }) => {
+      const offerId = this.offerNear(point);
+      if (offerId !== null) onOffer(offerId);
+    });
+    this.map.on('mousemove', ({ point }) => {
+      this.map.getCanvas().style.cursor = this.offerNear(point) === null ? '' : 'pointer';
     });
   }
 
@@ -93,6 +103,17 @@ export class OpsMap {
     this.stop.abort();
     clearInterval(this.pulsing);
     this.map.remove();
+  }
+
+  /** The offer whose line runs by this point of the screen: the lines are too thin to be hit. */
+  private offerNear({ x, y }: { x: number; y: number }): string | null {
+    if (this.map.getLayer('offer-line') === undefined) return null;
+    const near: [[number, number], [number, number]] = [
+      [x - REACH_PX, y - REACH_PX],
+      [x + REACH_PX, y + REACH_PX],
+    ];
+    const id: unknown = this.map.queryRenderedFeatures(near, { layers: ['offer-line'] })[0]?.properties['id'];
+    return typeof id === 'string' ? id : null;
   }
 
   private async showOutlines(): Promise<void> {

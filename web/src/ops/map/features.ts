@@ -43,7 +43,7 @@ export function taskFeatures(tasks: readonly TaskPoint[]): TaskFeatures {
 }
 
 export function offerFeatures(offers: readonly OfferLine[]): FeatureCollection<LineString> {
-  return collection(offers.map(({ from, to }) => feature({ type: 'LineString', coordinates: [from, to] }, {})));
+  return collection(offers.map(({ id, from, to }) => feature({ type: 'LineString', coordinates: [from, to] }, { id })));
 }
 
 /** Where the light is that runs from each driver to the pickup; `phase` goes from 0 to 1. */

@@ -1,0 +1,11 @@
+"""alpha: T, the empty way."""
+
+from __future__ import annotations
+
+from domain.arrays import F64
+from solver.terms.leg import Leg
+
+
+def travel(leg: Leg) -> F64:
+    """Seconds of driving to the store."""
+    return leg.travel
