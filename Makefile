@@ -36,7 +36,7 @@ help: ## show this list
 run: $(VENV)/.stamp-runtime $(WEB) ## set up if needed, then start everything with the demo city
 	@exec $(BIN)/doorstep up --demo
 
-test: $(VENV)/.stamp-dev $(WEB) ## run the tests, without the slow campaigns (PYTEST_ARGS="-k name" for some)
+test: $(VENV)/.stamp-dev $(VENV)/.stamp-roads $(WEB) ## run the tests, without the slow campaigns (PYTEST_ARGS="-k name" for some)
 	@$(BIN)/pytest -m "not slow" $(PYTEST_ARGS)
 
 check: $(VENV)/.stamp-dev ## everything that CI checks: lint, format, types, import arrows, web, tests
@@ -104,6 +104,15 @@ $(VENV)/.stamp-dev: requirements-dev.lock requirements.lock pyproject.toml | $(B
 	@$(PIP) install --no-compile --require-hashes -r $<
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $(VENV)/.stamp-runtime $@
+
+# The program that builds road tiles comes with the wheels for Python 3.12 and later; it runs beside any version.
+$(VENV)/.stamp-roads: $(VENV)/.stamp-dev
+	@if ! $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 12))'; then \
+		echo "setup: installing the builder of road tiles"; \
+		sed -n '/^pyvalhalla==3.9/,/[^\\]$$/p' requirements-dev.lock | sed 's/ ;[^\\]*//' > $(VENV)/valhalla.lock; \
+		$(PIP) install --no-compile --no-deps --only-binary=:all: --python-version 3.12 --upgrade \
+			--target $(VENV)/valhalla-tools --require-hashes -r $(VENV)/valhalla.lock; fi
+	@touch $@
 
 $(VENV)/.stamp-node: requirements-node.lock | $(BIN)/python
 	@echo "setup: no node >= 20.19 found, installing one into $(VENV)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +19,7 @@ from actors.persistence import PersistenceShell
 from actors.recorder import MB, Recorder
 from actors.region import RegionShell, Reply
 from actors.relay import Relay
+from actors.vendors import travel_times
 from domain.messages import DriversSeen, Kick, Message, Push, TaskOpened
 from domain.ops import OpsFrame
 from domain.ports import Command
@@ -117,10 +119,17 @@ def solve_task(request: SolveRequest) -> Plan:
     def spread(work: Callable[..., R], pieces: Sequence[tuple[Any, ...]]) -> list[R]:
         if len(pieces) < 2:
             return here(work, pieces)
-        done: list[R] = ray.get([piece_task.remote(work, piece) for piece in pieces])
+        done: list[R] = ray.get([piece_task.remote(work, piece) for piece in pieces])  # type: ignore[arg-type]
         return done
 
-    return SOLVERS[request.solver](request, request.travel, spread)
+    travel = travel_times(_config().roads, request.travel)
+    return SOLVERS[request.solver](request, travel, spread)
+
+
+@cache
+def _config() -> Config:
+    """A worker process serves one server all its life."""
+    return load_config()
 
 
 @ray.remote(num_cpus=1, max_retries=0)

@@ -8,10 +8,12 @@ the same problem in the same run, one after the other in each round.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
+import h3
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
@@ -22,13 +24,17 @@ from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 from scipy.spatial import KDTree
 
 from bench.report import Figures, Report, median, ratio, report
+from domain.arrays import F64, I64
 from domain.geo import EARTH_RADIUS_M
-from domain.solve import F64, I64, DriverColumns, Plan, SolveRequest, TaskColumns, Weights
+from domain.solve import NEVER_MS, DriverColumns, Plan, SolveRequest, TaskColumns, Weights, Zones
 from sim.tasks import Progress
-from solver.candidates import all_pairs
+from solver.fast import pruned
 from solver.graph import Graph
-from solver.objective import pair_costs, urgency_s
-from solver.registry import SOLVERS, solve
+from solver.objective import cost_s
+from solver.registry import solve
+from solver.scene import Scene
+from solver.terms import Leg
+from solver.units import Units
 
 SIZES = "200x1000,1000x5000,5000x20000"
 MARKETS = ("city", "even")
@@ -37,6 +43,7 @@ NEAREST = 16  # drivers looked up for a task by the floor
 ROUND_S = 0.05  # what is quicker is repeated for so long in each round
 
 _SIDE_KM, _CENTRES = 40.0, 12
+_ZONE_RESOLUTION = 7
 _MIDDLE = (32.80, -96.80)
 _KM_PER_DEGREE = np.pi * EARTH_RADIUS_M / 1000 / 180
 _NOW_MS = 1_750_000_000_000
@@ -91,7 +98,8 @@ def parse_sizes(text: str) -> list[tuple[int, int]]:
 
 
 def market(options: MatchOptions, tasks: int, drivers: int) -> SolveRequest:
-    """A market at a moment: tasks opened in the last ten minutes, one of twenty overdue; drivers of unlike mind."""
+    """A market at a moment: tasks opened in the last ten minutes, one of twenty overdue; drivers of unlike mind and
+    unlike pay so far, and zones that lack them. Every term of the objective counts, and all is offered at once."""
     rng = np.random.default_rng(options.seed)
     crowding = {"city": (0.6, 0.5), "even": (0.0, 0.0)}[options.market]
     centres = rng.uniform(-_SIDE_KM / 2, _SIDE_KM / 2, (_CENTRES, 2))
@@ -107,10 +115,12 @@ def market(options: MatchOptions, tasks: int, drivers: int) -> SolveRequest:
     pickup_lat, pickup_lng = _on_earth(pickup)
     dropoff_lat, dropoff_lng = _on_earth(door)
     lat, lng = _on_earth(_scatter(rng, drivers, centres, crowding[1], 3.0))
+    ready_ms = opened_ms + rng.integers(0, 900_000, tasks)
     return SolveRequest(
         request_id=1,
         solver="fast",
         now_ms=_NOW_MS,
+        offer_by_ms=NEVER_MS,
         tasks=TaskColumns(
             ids=[f"task-{i}" for i in range(tasks)],
             pickup_lat=pickup_lat,
@@ -118,21 +128,46 @@ def market(options: MatchOptions, tasks: int, drivers: int) -> SolveRequest:
             dropoff_lat=dropoff_lat,
             dropoff_lng=dropoff_lng,
             opened_ms=opened_ms,
-            ready_ms=opened_ms + rng.integers(0, 900_000, tasks),
+            ready_ms=ready_ms,
             due_ms=opened_ms + np.where(overdue, 300_000, 2_700_000),
+            latest_ms=np.full(tasks, NEVER_MS),
+            closes_ms=np.full(tasks, NEVER_MS),
+            refusal=rng.uniform(0.0, 0.2, tasks),
+            planned_ms=ready_ms,
+            behind=np.zeros(tasks),
+            until_ms=np.full(tasks, NEVER_MS),
         ),
         drivers=DriverColumns(
             ids=[f"driver-{i}" for i in range(drivers)],
             lat=lat,
             lng=lng,
+            free_ms=np.full(drivers, _NOW_MS),
+            until_ms=_NOW_MS + rng.integers(3_600_000, 6 * 3_600_000, drivers),
+            idle=np.full(drivers, True),
             accept_rate=(taken + 3) / (offers + 4),  # as the region smooths it
+            ahead=rng.normal(0.0, 2.0, drivers),
         ),
         declined_task=np.empty(0, np.int64),
         declined_driver=np.empty(0, np.int64),
         declined_penalty_s=np.empty(0),
-        weights=Weights(),
+        zones=zones(pickup_lat, pickup_lng, lat, lng),
+        weights=Weights(zone=0.1),
         candidates=NEAREST,
+        explain=False,
     )
+
+
+def zones(task_lat: F64, task_lng: F64, driver_lat: F64, driver_lng: F64) -> Zones:
+    """What each H3 cell lacks: its tasks less its drivers over both together."""
+
+    def count(lat: F64, lng: F64) -> Counter[str]:
+        places = zip(lat.tolist(), lng.tolist(), strict=True)
+        return Counter(h3.latlng_to_cell(a, b, _ZONE_RESOLUTION) for a, b in places)
+
+    want, have = count(task_lat, task_lng), count(driver_lat, driver_lng)
+    cells = sorted({*want, *have})
+    lack = {cell: (want[cell] - have[cell]) / (want[cell] + have[cell]) for cell in cells}
+    return Zones(resolution=_ZONE_RESOLUTION, lack=lack)
 
 
 def _scatter(rng: np.random.Generator, count: int, centres: Points, share: float, spread_km: float) -> Points:
@@ -156,7 +191,7 @@ def _on_earth(points: Points) -> tuple[F64, F64]:
 def _measure(request: SolveRequest, rounds: int, progress: Progress) -> Figures:
     """Names without the size."""
     tasks, drivers = len(request.tasks.ids), len(request.drivers.ids)
-    graph = SOLVERS[request.solver].prepare(request)
+    graph = graph_of(request)
     bare, full = bare_graph(graph, tasks, drivers)
     runs: dict[str, Callable[[], object]] = {
         "plan": lambda: solve(request),
@@ -174,14 +209,15 @@ def _measure(request: SolveRequest, rounds: int, progress: Progress) -> Figures:
     ms = {name: median(times) for name, times in took.items()}
     floor = median([a + b for a, b in zip(took["lookup"], took["matching"], strict=True)])
     plan = solve(request)
-    progress(f"{len(plan.assignments)} of {tasks} tasks assigned")
+    brought = sum(len(one.task_ids) for one in plan.assignments)
+    progress(f"{brought} of {tasks} tasks assigned")
     return {
         **{f"{name}_ms": round(value, 3) for name, value in ms.items() if value is not None},
         "floor_ratio": ratio(ms["plan"], floor),
         "flow_ratio": ratio(ms["plan"], ms["flow"]),
         "dense_ratio": ratio(ms["plan"], ms.get("dense")),
         "objective_gap_pct": gap_pct(request, plan) if "dense" in runs else None,
-        "left_count": min(tasks, drivers) - len(plan.assignments),
+        "left_count": max(0, min(tasks, drivers) - brought),
         "pairs_count": plan.pairs,
         "parts_count": plan.components,
         "bare_matching_is_full": int(full),
@@ -199,6 +235,12 @@ def _ms(run: Callable[[], object]) -> float:
 
 
 # -- references -------------------------------------------------------------------------------------------------------
+
+
+def graph_of(request: SolveRequest) -> Graph:
+    """The candidate graph that a large problem is pruned to."""
+    scene = Scene(request, request.travel)
+    return pruned(scene, Units(scene))
 
 
 def look_up(request: SolveRequest) -> I64:
@@ -254,24 +296,29 @@ def flow_cost(graph: Graph, tasks: int) -> float:
 
 
 def dense_costs(request: SolveRequest) -> F64:
-    """(tasks, drivers) seconds of cost less urgency, over all pairs."""
-    task, driver, away_m = all_pairs(request.tasks, request.drivers)
-    cost_s, features = pair_costs(request, task, driver, away_m)
-    return (cost_s - urgency_s(request, task, features)[task]).reshape(len(request.tasks.ids), -1)
+    """(tasks, drivers) seconds of cost, over all pairs."""
+    scene = Scene(request, request.travel)
+    units = Units(scene)
+    travel = scene.from_driver[:, scene.store].T
+    arrival = scene.free + travel + request.services.pickup_before_s
+    pickup = np.maximum(units.ready[:, None], arrival)
+    return cost_s(Leg(scene, units, np.arange(scene.n)[:, None], np.arange(scene.m), pickup, travel))
 
 
 def gap_pct(request: SolveRequest, plan: Plan) -> float:
-    """What the plan costs more than the optimum over all pairs, in percent of that, urgency included.
+    """What the plan costs more than the optimum over all pairs, in percent of that.
 
-    A task that is left counts as much as its dearest driver.
+    A task that is left counts as much as its dearest driver. For plans of single tasks, as large problems have them.
     """
     costs = dense_costs(request)
     rows, columns = linear_sum_assignment(costs)
     best = float(costs[rows, columns].sum())
     task_at = {name: i for i, name in enumerate(request.tasks.ids)}
     driver_at = {name: i for i, name in enumerate(request.drivers.ids)}
-    of_task = costs.max(axis=1) if len(rows) == len(costs) else np.zeros(len(costs))
+    dearest = costs.max(axis=1)
+    best += float(dearest.sum() - dearest[rows].sum())
+    of_task = dearest
     for one in plan.assignments:
-        at = task_at[one.task_ids[0]]
+        at = [task_at[task_id] for task_id in one.task_ids]
         of_task[at] = costs[at, driver_at[one.driver_id]]
     return round(100 * (float(of_task.sum()) - best) / abs(best), 4)

@@ -173,6 +173,7 @@ def policy_for(row: Row, day: Day) -> RegionPolicy:
         travel=day.travel,
         services=day.services,
         offer_lead_s=60.0 * row.look_min,
+        offer_ahead_s=60.0 * row.look_min,
     )
 
 

@@ -125,7 +125,7 @@ def _of_a_bundle(world: Instance, trip: list[Drop]) -> Iterator[str]:
 
 
 def _of_a_shift(world: Instance, courier: Courier, trips: list[list[Drop]]) -> Iterator[str]:
-    at, free = courier.start, courier.on
+    at, free = courier.start, courier.on  # nobody sets off before the shift
     for trip in sorted(trips, key=lambda trip: trip[0].pickup):
         first = trip[0]
         who = f"{first.order} by {first.courier}"
@@ -133,7 +133,7 @@ def _of_a_shift(world: Instance, courier: Courier, trips: list[list[Drop]]) -> I
         restaurant = world.restaurants[orders[0].restaurant]
         if first.assigned < max(order.placed for order in orders):
             yield f"{who}: assigned at {first.assigned}, before it was placed"
-        earliest = max(first.assigned, free, courier.on) + drive_min(at, restaurant, world.mpm)
+        earliest = max(first.assigned, free) + drive_min(at, restaurant, world.mpm)
         if first.arrive < earliest:
             yield f"{who}: at the restaurant at {first.arrive}, not possible before {earliest}"
         earliest = max(first.arrive + BEFORE_MIN, *(order.ready for order in orders))

@@ -1,4 +1,4 @@
-"""When a region looks for drivers, and what came of the last look.
+"""When a region looks for drivers, by which solver, and what came of the last look.
 
 A new task or a freed driver opens a short window, so that others may join it; open tasks are looked at again after a
 longest wait whatever happens. One solve is under way at a time.
@@ -28,6 +28,7 @@ class FastLoop:
         self._under_way: Asked | None = None
         self._window_ms: int | None = None  # since when something waits for a look
         self._looked_ms = now_ms
+        self._batch_ms = now_ms
 
     @property
     def solving(self) -> bool:
@@ -71,9 +72,21 @@ class FastLoop:
             self.left = {}
             return None
         self._asked += 1
-        request = solve_request(self._asked, now_ms, jobs, drivers, self._policy, view)
+        solver = self._solver(now_ms, len(jobs))
+        request = solve_request(self._asked, now_ms, jobs, drivers, self._policy, view, solver)
         self._under_way = Asked.by(request)
         return request
+
+    def _solver(self, now_ms: int, open_tasks: int) -> str:
+        """Whose turn it is: in a queue that of BATCH, every so often."""
+        policy = self._policy
+        queue = open_tasks >= policy.batch_tasks or self.pressure >= policy.batch_pressure
+        if not policy.batch_solver or not queue:
+            return policy.solver
+        if now_ms - self._batch_ms < in_ms(policy.batch_every_s):
+            return policy.solver
+        self._batch_ms = now_ms
+        return policy.batch_solver
 
     def solved(self, plan: Plan) -> bool:
         """Take the plan in; False when it was given up on meanwhile."""

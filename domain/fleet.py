@@ -158,12 +158,17 @@ class Fleet:
             self.gateways.append(gateway_id)
         return self.gateways.index(gateway_id)
 
-    def free_rows(self, now_ms: int, stale_ms: int) -> Rows:
-        """Rows of the drivers who can be offered a task now."""
+    def free_rows(self, now_ms: int, stale_ms: int, ahead_ms: int = 0) -> Rows:
+        """Rows of the drivers who can be offered a task now, and with `ahead_ms` of those on the way to a last door who
+        will be done so soon."""
         n = len(self.ids)
-        mask = self.on_duty[:n] & (self.state[:n] == DriverState.FREE)
-        mask &= (now_ms - self.seen_ms[:n] < stale_ms) & (self.rest_until_ms[:n] <= now_ms)
-        mask &= (self.free_ms[:n] <= now_ms) & (self.until_ms[:n] > now_ms)
+        state, free_ms = self.state[:n], self.free_ms[:n]
+        mask = (state == DriverState.FREE) & (free_ms <= now_ms)
+        if ahead_ms:
+            mask |= (state == DriverState.FREE) & (free_ms < now_ms + ahead_ms)
+            mask |= (state == DriverState.TO_DROPOFF) & (free_ms < now_ms + ahead_ms)
+        mask &= self.on_duty[:n] & (now_ms - self.seen_ms[:n] < stale_ms)
+        mask &= (self.rest_until_ms[:n] <= now_ms) & (self.until_ms[:n] > now_ms)
         return np.flatnonzero(mask)
 
     def rows_to_plan(self, now_ms: int, stale_ms: int, ahead_ms: int) -> Rows:
@@ -177,8 +182,8 @@ class Fleet:
         idle = (self.state[:n] == DriverState.FREE) & (self.rest_until_ms[:n] <= now_ms)
         return np.flatnonzero(mask & (idle | busy))
 
-    def columns(self, now_ms: int, rows: Rows, guaranteed_per_h: float) -> DriverColumns:
-        """The given rows as a solver sees them.
+    def columns(self, now_ms: int, rows: Rows, askable: Rows, guaranteed_per_h: float) -> DriverColumns:
+        """The given rows as a solver sees them; `askable`: rows of those who may be made an offer.
 
         The accept rate is smoothed towards that of the whole region, which begins at 3 of 4 offers taken: what is known
         of all is the best guess for who is new (empirical Bayes).
@@ -193,7 +198,7 @@ class Fleet:
             lng=np.where(waiting, self.lng[rows], self.free_lng[rows]),
             free_ms=free_ms,
             until_ms=self.until_ms[rows],
-            idle=waiting,
+            idle=np.isin(rows, askable),
             accept_rate=(self.taken[rows] + 4 * of_all) / (self.offers[rows] + 4),
             ahead=self.done[rows] - guaranteed_per_h * hours,
         )

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from domain.region import Region
 
 REASON = "DRIVER_LOST"
+RETURN_FIRST = "RETURN_FIRST"
+_BECAUSE = {
+    REASON: "is lost, not heard of for {:.3g} min",
+    RETURN_FIRST: "has goods to bring back first",
+}
 
 
 class Watch:
@@ -58,25 +63,25 @@ class Watch:
         return lost
 
 
-def release(region: Region, now_ms: int, driver_id: str) -> None:
-    """Take from a lost driver what is not picked up, so that it is offered to others."""
+def release(region: Region, now_ms: int, driver_id: str, reason: str = REASON) -> None:
+    """Take from a driver who is lost, or has goods to bring back first, what is not picked up, so that it is offered to
+    others. The reason is told to the driver and in the dossier."""
     tasks: list[TaskRow] = []
     facts: list[OrderFact] = []
     for task_id in region.releasable(driver_id):
         job = region.jobs[task_id]
-        payload = {"driver_id": driver_id, "task_id": task_id, "reason": REASON}
+        payload = {"driver_id": driver_id, "task_id": task_id, "reason": reason}
         facts.append(job.move_order(OrderEvent.RELEASED, Role.SYSTEM, region.id, now_ms, payload))
         region.let_go(job)
         tasks.append(job.move_task(TaskEvent.RELEASE, driver_id=None, offer_id=None))
         job.note_decline(driver_id, now_ms)
         region.put_open(task_id, now_ms)
-        silent_min = region.policy.driver_lost_s / 60
         region.say(
             now_ms,
-            f"Driver {short(driver_id)} is lost, not heard of for {silent_min:.3g} min: "
+            f"Driver {short(driver_id)} {_BECAUSE[reason].format(region.policy.driver_lost_s / 60)}: "
             f"looking for another for task {short(task_id)}",
         )
     region.foresee(driver_id, now_ms)
     region.record(Record(record_id=region.new_id(), tasks=tuple(tasks), orders=tuple(facts)))
     for task in tasks:
-        region.push(driver_id, TaskCancelled(task_id=task.task_id, reason=REASON))
+        region.push(driver_id, TaskCancelled(task_id=task.task_id, reason=reason))

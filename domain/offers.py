@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from domain.geo import distance_m
 from domain.jobs import offer_view, short
 from domain.lifecycle import OfferStatus, TaskEvent
 from domain.messages import OfferSeenBy
@@ -27,6 +28,8 @@ _CLOSED_COUNTER = {
     OfferStatus.EXPIRED: "offers_expired",
     OfferStatus.REVOKED: "offers_revoked",
 }
+# Features that are the same whoever the offer goes to.
+_SHARED = frozenset({"trip_km", "refusal", "orders", "open_tasks", "idle_drivers", "pressure"})
 
 
 def make(region: Region, now_ms: int, assignment: Assignment, planned: Collection[str]) -> None:
@@ -68,17 +71,23 @@ def _made(region: Region, now_ms: int, assignment: Assignment, driver_id: str, s
         status=OfferStatus.OFFERED,
         made_ms=now_ms,
         expires_ms=now_ms + in_ms(region.policy.offer_ttl_s),
-        features=_features(assignment, driver_id) | {"bump_cents": float(step.bump_cents)},
+        features=_features(region, assignment, driver_id) | {"bump_cents": float(step.bump_cents)},
         explanation=assignment.explanation,
     )
 
 
-def _features(assignment: Assignment, driver_id: str) -> dict[str, float]:
-    """What the offer was made on. Of a driver who is asked beside the chosen one only the cost terms are known."""
+def _features(region: Region, assignment: Assignment, driver_id: str) -> dict[str, float]:
+    """What the offer was made on; of a driver who is asked beside the chosen one the cost terms instead of what the
+    plan knows of the chosen."""
     if driver_id == assignment.driver_id or assignment.explanation is None:
         return assignment.features
     [own] = [one for one in assignment.explanation.candidates if one.driver_id == driver_id]
-    return own.terms | {"cost_s": own.cost, "beside": 1.0}
+    row, task = region.fleet.index[driver_id], region.jobs[assignment.task_ids[0]].task
+    away_m = distance_m(region.fleet.lat[row], region.fleet.lng[row], task.pickup_lat, task.pickup_lng)
+    shared = {name: value for name, value in assignment.features.items() if name in _SHARED}
+    return (
+        shared | own.terms | {"pickup_km": round(float(away_m) / 1000, 3), "cost_s": own.cost, "beside": 1.0}
+    )
 
 
 def _next_best(
@@ -87,8 +96,7 @@ def _next_best(
     """Up to so many other drivers who are free, the cheapest first."""
     if count < 1 or assignment.explanation is None:
         return []
-    rows = region.fleet.free_rows(now_ms, in_ms(region.policy.driver_stale_s)).tolist()
-    free = {region.fleet.ids[row] for row in rows}.difference(planned)
+    free = {region.fleet.ids[row] for row in region.rows_to_ask(now_ms).tolist()}.difference(planned)
     return [one.driver_id for one in assignment.explanation.candidates if one.driver_id in free][:count]
 
 

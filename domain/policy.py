@@ -47,6 +47,11 @@ class RegionPolicy(Struct, frozen=True, kw_only=True):
     )  # merchant's acceptance until the goods are packed, where the merchant gives no estimate
     candidates: int = 16
     solver: str = "fast"
+    # In a queue, every so often another solver makes the plan of a look: routes of several stops (row B3).
+    batch_solver: str = ""
+    batch_every_s: float = 30.0
+    batch_tasks: int = 200  # open tasks that are a queue
+    batch_pressure: float = 1.0  # ... or so many late orders a driver in the last plan
     solve_tasks_limit: int = 5_000  # open tasks in one solve, oldest first
     answers_limit: int = 50_000  # remembered answers
     closed_offers_limit: int = 20_000  # remembered outcomes of offers
@@ -65,6 +70,8 @@ class RegionPolicy(Struct, frozen=True, kw_only=True):
     # An offer is made so long before its driver must set off, which leaves time to answer and to ask others; until then
     # a better assignment may come up. At least the time between two looks.
     offer_lead_s: float = 300.0
+    # A driver on the way to the last door is offered the next trip so long before being done; 0: only who is free.
+    offer_ahead_s: float = 0.0
     refusal_prior: float = 0.1  # share of goods that go back, until the region has seen enough doors
     give_up_s: float | None = (
         None  # an order is not brought so long after it was opened, where a market wants that

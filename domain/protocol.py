@@ -214,8 +214,9 @@ class OfferExpired(Server, frozen=True, tag="offer.expired"):
 
 
 class OfferRevoked(Server, frozen=True, tag="offer.revoked"):
-    """The offer was withdrawn. `reason`: `ORDER_CANCELLED`, `DRIVER_OFF_DUTY`, or `SERVER_RESTARTED` when its time ran
-    out while nobody could have answered."""
+    """The offer was withdrawn. `reason`: `ORDER_CANCELLED`, `DRIVER_OFF_DUTY`, `TAKEN` by another who was asked too,
+    `RETURN_FIRST`: there are goods to bring back, or `SERVER_RESTARTED` when its time ran out while nobody could have
+    answered."""
 
     offer_id: str
     reason: str
@@ -229,7 +230,8 @@ class TaskUpdated(Server, frozen=True, tag="task.updated"):
 
 class TaskCancelled(Server, frozen=True, tag="task.cancelled"):
     """The task is no longer yours: drop it. `reason`: `ORDER_CANCELLED` (or `CANCELLED`, when told again after a
-    restart), or `DRIVER_LOST`: you were not heard of for so long that it is offered to others.
+    restart), `DRIVER_LOST`: you were not heard of for so long that it is offered to others, or `RETURN_FIRST`: you have
+    goods to bring back first.
     """
 
     task_id: str

@@ -20,11 +20,12 @@ from itertools import islice
 from typing import Any
 
 import h3
+import numpy as np
 
 from domain import offers, requests
 from domain.errors import IdempotencyKeyReused, NotFound, Refusal
 from domain.fast_loop import FastLoop
-from domain.fleet import DriverState, Fleet
+from domain.fleet import DriverState, Fleet, Rows
 from domain.foresight import when_done
 from domain.jobs import Job, Lately, offer_view, task_view
 from domain.lifecycle import TASK_RELEASABLE, OfferStatus, Role, TaskKind, TaskStatus
@@ -83,7 +84,9 @@ class Region:
         self.offers: dict[str, OfferRow] = {}  # live
         self.held: dict[str, set[str]] = {}  # driver -> tasks held
         self.offered: dict[str, str] = {}  # driver -> live offer, one at a time
-        self.asked: dict[tuple[str, ...], list[str]] = {}  # tasks -> their live offers, several where it came to that
+        self.asked: dict[
+            tuple[str, ...], list[str]
+        ] = {}  # tasks -> their live offers, several where it came to that
         self.closed: Lately[str, OfferStatus] = Lately(policy.closed_offers_limit)
         self.ended: Lately[str, TaskStatus] = Lately(policy.ended_tasks_limit)
         self.answers: Lately[tuple[str, str], tuple[str, Answer]] = Lately(policy.answers_limit)
@@ -91,7 +94,9 @@ class Region:
         self.counters = {name: image.counters.get(name, 0) for name in COUNTERS}
         self.decisions: deque[tuple[int, str]] = deque(maxlen=policy.decisions_limit)
         self.lately: deque[TaskRow] = deque(maxlen=policy.expected_limit)  # opened, newest last
-        self.sequence: dict[str, tuple[str, ...]] = {}  # driver -> tasks of the offers taken, in their order
+        self.sequence: dict[
+            str, tuple[tuple[str, ...], ...]
+        ] = {}  # driver -> tasks of each offer taken, in order
         self.demand: deque[tuple[int, str]] = deque(
             maxlen=policy.demand_limit
         )  # (ms, H3 cell) of opened tasks
@@ -240,7 +245,9 @@ class Region:
         offer = self.offers.get(self.offered.get(driver_id, ""))
         return Snapshot(
             offers=(offer_view(offer, offers.tasks_of(self, offer), now_ms),) if offer else (),
-            tasks=tuple(task_view(self.jobs[task_id].task) for task_id in self.in_order(driver_id)),
+            tasks=tuple(
+                task_view(self.jobs[task_id].task) for trip in self.trips(driver_id) for task_id in trip
+            ),
             last_seq=self.mail.last_seq(driver_id),
         )
 
@@ -310,21 +317,25 @@ class Region:
         """Work out when and where the driver, who took a step just now, will be done with what is held and offered.
         `tail_s`: seconds of service left at this place."""
         fleet, row = self.fleet, self.fleet.row(driver_id)
-        tasks = [self.jobs[task_id].task for task_id in self.in_order(driver_id)]
+        trips = [[self.jobs[task_id].task for task_id in trip] for trip in self.trips(driver_id)]
+        if not trips:
+            self.sequence.pop(driver_id, None)
         if offer := self.offers.get(self.offered.get(driver_id, "")):
-            tasks += offers.tasks_of(self, offer)  # as if it were taken
+            trips.append(offers.tasks_of(self, offer))  # as if it were taken
         lat, lng = float(fleet.lat[row]), float(fleet.lng[row])
         travel, services = self.policy.travel, self.policy.services
-        done = when_done(now_ms, lat, lng, tasks, travel, services, tail_s)
+        done = when_done(now_ms, lat, lng, trips, travel, services, tail_s)
         fleet.free_ms[row], fleet.free_lat[row], fleet.free_lng[row] = done
-        if not tasks:
-            self.sequence.pop(driver_id, None)
 
-    def in_order(self, driver_id: str) -> list[str]:
-        """Tasks that the driver holds, in the order of their doors as far as it is known."""
-        held = self.held.get(driver_id, set())
-        order = [task_id for task_id in self.sequence.get(driver_id, ()) if task_id in held]
-        return order + sorted(held.difference(order))
+    def trips(self, driver_id: str) -> list[list[str]]:
+        """Tasks that the driver holds, trip after trip, each in the order of its doors as far as it is known."""
+        left = set(self.held.get(driver_id, ()))
+        trips = [
+            [task_id for task_id in trip if task_id in left] for trip in self.sequence.get(driver_id, ())
+        ]
+        left.difference_update(*trips)
+        # A return, or what was held when the region's life began.
+        return [[task_id] for task_id in sorted(left)] + [trip for trip in trips if trip]
 
     def let_go(self, job: Job) -> None:
         """Note that the job's driver holds its task no longer and is free unless something else is held."""
@@ -376,8 +387,18 @@ class Region:
         stale_ms, ahead_ms = in_ms(policy.driver_stale_s), in_ms(policy.planning.ahead_s)
         rows = fleet.rows_to_plan(now_ms, stale_ms, ahead_ms)
         jobs = [self.jobs[task_id] for task_id in islice(self.open, policy.solve_tasks_limit)]
-        drivers = fleet.columns(now_ms, rows, policy.guaranteed_orders_per_h)
+        drivers = fleet.columns(now_ms, rows, self.rows_to_ask(now_ms), policy.guaranteed_orders_per_h)
         self._ready.solve = self.loop.ask(now_ms, jobs, drivers, self._view(now_ms, drivers))
+
+    def rows_to_ask(self, now_ms: int) -> Rows:
+        """Rows of the drivers who may be made an offer now: free, or with nothing before them but doors."""
+        stale_ms, ahead_ms = in_ms(self.policy.driver_stale_s), in_ms(self.policy.offer_ahead_s)
+        rows = self.fleet.free_rows(now_ms, stale_ms, ahead_ms)
+        if not ahead_ms:
+            return rows
+        ids = self.fleet.ids
+        asked = (ids[row] in self.offered or bool(self.releasable(ids[row])) for row in rows.tolist())
+        return rows[~np.fromiter(asked, np.bool_, len(rows))]
 
     def _view(self, now_ms: int, drivers: DriverColumns) -> View:
         counters = self.counters
@@ -391,7 +412,7 @@ class Region:
     def _plan_ready(self, now_ms: int, message: PlanReady) -> None:
         if not self.loop.solved(message.plan):
             return
-        free = set(self.fleet.free_rows(now_ms, in_ms(self.policy.driver_stale_s)).tolist())
+        free = set(self.rows_to_ask(now_ms).tolist())
         planned = {assignment.driver_id for assignment in message.plan.assignments}
         for assignment in message.plan.assignments:
             if not assignment.now:

@@ -26,6 +26,7 @@ from domain.lifecycle import (
     advance_order,
     advance_task,
 )
+from domain.lost import RETURN_FIRST, release
 from domain.markets import MARKETS
 from domain.messages import (
     Accept,
@@ -95,7 +96,7 @@ def _accept(region: Region, now_ms: int, ask: Ask) -> Draft:
         payload = {"driver_id": driver_id, "offer_id": offer.offer_id, "task_id": job.task.task_id}
         facts.append(job.move_order(OrderEvent.ASSIGNED, ask.role, driver_id, now_ms, payload))
         region.hold(job)
-    region.sequence[driver_id] = (*region.sequence.get(driver_id, ()), *offer.task_ids)
+    region.sequence[driver_id] = (*region.sequence.get(driver_id, ()), offer.task_ids)
     region.foresee(driver_id, now_ms)
     views = tuple(task_view(job.task) for job in jobs)
     if not _by_socket(ask):
@@ -282,6 +283,11 @@ def _send_back(
     region.end_job(now_ms, job)
     returning = Job(back, job.order)
     region.add_job(returning, now_ms)
+    # No offer and no further trip until the goods are back.
+    if (asked := region.offered.get(driver_id)) is not None:
+        offers.close(region, now_ms, region.offers[asked], OfferStatus.REVOKED, RETURN_FIRST)
+    if region.releasable(driver_id):
+        release(region, now_ms, driver_id, RETURN_FIRST)
     region.foresee(driver_id, now_ms)
     region.counters["refused"] += 1
     region.push(driver_id, TaskUpdated(task=task_view(back)))

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import h3
 import numpy as np
-
 from msgspec.structs import replace
 
 from domain.jobs import Job
@@ -44,6 +43,7 @@ def solve_request(
     drivers: DriverColumns,
     policy: RegionPolicy,
     view: View,
+    solver: str,
 ) -> SolveRequest:
     """The problem of giving these open jobs to these drivers."""
     tasks = [job.task for job in jobs]
@@ -56,7 +56,7 @@ def solve_request(
     ]
     return SolveRequest(
         request_id=request_id,
-        solver=policy.solver,
+        solver=solver,
         now_ms=now_ms,
         offer_by_ms=now_ms + in_ms(policy.offer_lead_s),
         tasks=replace(

@@ -12,6 +12,7 @@ from bench.accept import AcceptOptions, run_accept
 from bench.ingest import IngestOptions, run_ingest
 from bench.match import MatchOptions, run_match
 from bench.mdrp import MdrpOptions, run_mdrp, table, violations_of
+from bench.routes import RoutesOptions, run_routes
 from doorstep.embedded import EmbeddedError
 from doorstep.server import StartError, running
 from doorstep.settings import Settings
@@ -78,3 +79,13 @@ def mdrp(options: MdrpOptions, out: Path, say: Say) -> int:
         return 1
     print(table(report))
     return int(violations_of(report) > 0)
+
+
+def routes(options: RoutesOptions, out: Path | None, say: Say) -> int:
+    """The route solver beside its peers on public instances; needs no server. 1: bad arguments or no instances."""
+    try:
+        print(run_routes(options, out=out, progress=say).table())
+    except ValueError as error:
+        say(str(error))
+        return 1
+    return 0

@@ -402,6 +402,29 @@ def bench_mdrp(
     raise typer.Exit(mdrp(options, out, say))
 
 
+@bench_app.command("routes")
+def bench_routes(
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with lilim and sartori_buriol; ../shared/data unless given.")
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(help="For each instance; 0: as long as VROOM takes.", min=0, max=3600)
+    ] = 0.0,
+    peers: Annotated[
+        str, typer.Option(help="Of vroom, pyvrp, ortools; comma separated.")
+    ] = "vroom,pyvrp,ortools",
+    only: Annotated[str, typer.Option(help="Only instances whose names begin so; comma separated.")] = "",
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    out: OutOption = None,
+) -> None:
+    """Vehicles and travel of pick-up and delivery routes, beside other engines and the best known values."""
+    from bench.routes import DATA, RoutesOptions
+    from doorstep.benches import routes
+
+    options = RoutesOptions(data=str(data or DATA), seconds=seconds, peers=peers, only=only, seed=seed)
+    raise typer.Exit(routes(options, out, say))
+
+
 def main() -> None:
     """Entry point of the `doorstep` script."""
     app()

@@ -48,7 +48,7 @@ class Tally(Struct):
         """Take a step's offers and assignments in."""
         for record in ready.records:
             for offer in record.offers:
-                self.offers += offer.status is OfferStatus.OFFERED
+                self.offers += offer.status is OfferStatus.OFFERED and offer.seen_ms is None
                 self.assignments += offer.status is OfferStatus.ACCEPTED
 
 

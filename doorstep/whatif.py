@@ -26,7 +26,7 @@ Say = Callable[[str], None]
 
 HELP = "help"  # as in `--set help`
 LOOK_S = 60.0  # between two looks on a Grubhub day, as in `doorstep bench mdrp`
-SEEDS_LIMIT = 100
+NEVER_S = 1e9  # a duration so long has no end
 FIT_DOUBT = 0.15  # a model that is off by more than this share is worth a warning
 
 
@@ -138,31 +138,39 @@ def table(source: Source, made: Comparison, notes: Sequence[str]) -> list[str]:
     lines = [f"{source.what} {made.name} · {made.orders:,} orders, {made.couriers:,} couriers · {runs}"]
     for what, values in (("in both", made.given), ("changed", made.settings)):
         told = [
-            f"{path} {_value(value_of(source.scene, path))} -> {_value(to)}" for path, to in values.items()
+            f"{path} {_value(_before(source, made, what, path))} -> {_value(to)}"
+            for path, to in values.items()
         ]
         if told or what == "changed":
             lines.append(f"  {what}: {', '.join(told) or 'nothing'}")
-    spread = made.error is not None
-    lines.append(
-        f"{'':<32}{'as it was':>12}{'changed':>12}{'difference':>12}{'+-' if spread else '':>{9 * spread}}"
-    )
+    head = f"{'':<32}{'as it was':>12}{'changed':>12}{'difference':>12}"
+    lines.append(head if made.error is None else f"{head}{'±':>9}")
     for metric in METRICS:
+        difference = made.difference[metric.name]
+        error = None if made.error is None else made.error[metric.name]
         cells = (made.baseline[metric.name], made.changed[metric.name])
         line = f"{metric.label:<32}" + "".join(f"{_number(cell, metric):>12}" for cell in cells)
-        line += f"{_number(made.difference[metric.name], metric, sign='+'):>12}"
-        if made.error is not None:
-            line += f"{_number(made.error[metric.name], metric):>9}"
-        lines.append(f"{line}  {verdict(metric, made.difference[metric.name])}".rstrip())
+        line += f"{_number(difference, metric, sign='+'):>12}"
+        if error is not None:
+            line += f"{_number(error, metric):>9}"
+        lines.append(f"{line}  {verdict(metric, difference, error)}".rstrip())
     if made.fit is not None:
         lines += ["", f"{'how well the model fits':<46}{'the log':>12}{'the model':>12}"]
         lines += [f"{what:<46}{_plain(was):>12}{_plain(is_):>12}" for what, (was, is_) in made.fit.items()]
     return [*lines, *(["", *(f"note: {note}" for note in notes)] if notes else [])]
 
 
-def verdict(metric: Metric, difference: float) -> str:
-    """`better`, `worse`, or nothing where it does not show or is neither."""
+def _before(source: Source, made: Comparison, what: str, path: str) -> Any:
+    """What a setting was before it was changed."""
+    if what == "changed" and path in made.given:
+        return made.given[path]
+    return value_of(source.scene, path)
+
+
+def verdict(metric: Metric, difference: float, error: float | None = None) -> str:
+    """`better`, `worse`, or nothing where it does not show, is neither, or is within two standard errors."""
     shown = round(difference, metric.digits)
-    if isnan(shown) or shown == 0 or metric.good == 0:
+    if isnan(shown) or shown == 0 or metric.good == 0 or (error is not None and abs(difference) < 2 * error):
         return ""
     return "better" if (shown > 0) == (metric.good > 0) else "worse"
 
@@ -209,7 +217,7 @@ def _value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):
-        return f"{value:g}"
+        return "never" if value >= NEVER_S else f"{value:g}"
     return "–" if value is None else str(value)
 
 
@@ -240,7 +248,8 @@ def chart(path: Path, made: Comparison) -> None:
     figure = Figure(figsize=(8, 0.34 * len(shown) + 1.6), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    colours = [_COLOURS[verdict(one, made.difference[one.name])] for one in shown]
+    errors = made.error or {}
+    colours = [_COLOURS[verdict(one, made.difference[one.name], errors.get(one.name))] for one in shown]
     bars = axes.barh([one.label for one in shown], shares, color=colours)
     axes.bar_label(bars, [f"{share:+.1f}" for share in shares], padding=3, fontsize=8)
     axes.axvline(0, color="black", linewidth=0.8)

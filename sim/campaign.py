@@ -26,7 +26,10 @@ ENOUGH = 300  # worlds that must have seen everything there is between them
 Progress = Callable[[str], None]
 
 # What worlds must have seen between them, or they have shown nothing: the whole life of orders, and every fault.
-EVERY_WORLD = tuple(str(event) for event in OrderEvent if event is not OrderEvent.RELEASED)
+EVERY_WORLD = (
+    *(str(event) for event in OrderEvent if event is not OrderEvent.RELEASED),
+    *("bundle", "asked beside another"),
+)
 EVERY_FAULT = (
     *(f"fault {kind}" for kind in KINDS),
     *("died region", "died persistence", "died gateway", "twins", "repeated answer", "published again"),
@@ -69,6 +72,7 @@ class Summary(Struct, kw_only=True):
             ("messages", f"{self.steps:,}"),
             ("orders placed", f"{saw[str(OrderEvent.CREATED)]:,}"),
             ("offers", f"{saw['offer OFFERED']:,}, {saw['offer ACCEPTED']:,} accepted"),
+            ("bundles taken", f"{saw['bundle']:,}, broken up later {saw['bundle broken up']:,}"),
             ("delivered", f"{saw[str(OrderEvent.DELIVERED)]:,}"),
             ("refused and returned", f"{saw[str(OrderEvent.RETURN_CONFIRMED)]:,}"),
             ("called off", f"{saw[str(OrderEvent.CANCELLED)]:,}"),

@@ -16,12 +16,22 @@ from msgspec import Struct
 from domain import protocol as wire
 from domain.dossier import GENESIS, verify
 from domain.errors import InternalConflict
-from domain.lifecycle import TASK_ENDED, TASK_HELD, OfferStatus, OrderStatus, TaskKind, TaskStatus
+from domain.lifecycle import (
+    TASK_ENDED,
+    TASK_HELD,
+    TASK_RELEASABLE,
+    OfferStatus,
+    OrderStatus,
+    TaskKind,
+    TaskStatus,
+)
 from domain.messages import Message, Ready, Tick
 from domain.ops import COUNTERS
+from domain.policy import RegionPolicy
 from domain.ports import Channel
 from domain.records import OfferRow, OutboxEvent, TaskRow
 from domain.region import Region
+from domain.times import in_ms
 from domain.waiting import Waiting, why_open
 from persistence.image import counters
 from persistence.memory import MemoryStore
@@ -48,7 +58,7 @@ class Checker:
     """`violation` is the first promise that was seen broken, None while all hold."""
 
     def __init__(
-        self, door: Callable[[str], Door], offer_ttl_ms: int, may_refuse: Callable[[], bool]
+        self, door: Callable[[str], Door], policy: RegionPolicy, may_refuse: Callable[[], bool]
     ) -> None:
         """`may_refuse`: whether the database has refused something by our own will."""
         self.violation: Violation | None = None
@@ -57,7 +67,8 @@ class Checker:
         self.excused_regions: set[int] = (
             set()
         )  # epochs whose clock was stopped or set: late through no fault of theirs
-        self._door, self._offer_ttl_ms, self._may_refuse = door, offer_ttl_ms, may_refuse
+        self._door, self._may_refuse = door, may_refuse
+        self._offer_ttl_ms, self._offers_ahead = in_ms(policy.offer_ttl_s), policy.offer_ahead_s > 0
         self._heads: dict[str, tuple[int, bytes]] = {}
         self._was: set[tuple[str, TaskStatus, str | None]] = (
             set()
@@ -66,10 +77,11 @@ class Checker:
         self._granted: dict[tuple[str, str], Any] = {}  # request -> what it was granted
         self._won: dict[str, tuple[str, tuple[str, ...]]] = {}  # offer -> driver and tasks, as answered
         # As the rows say in the order in which they were written: tasks by holder, the open offer of each driver.
-        self._held: dict[str, dict[str, TaskKind]] = {}
+        self._held: dict[str, dict[str, TaskRow]] = {}
         self._holder: dict[str, str] = {}
         self._open: dict[str, str] = {}
         self._asked: dict[str, set[str]] = {}  # task -> its open offers
+        self._bundled: set[str] = set()  # held tasks that were taken with others
         self._first_ms: dict[int, int] = {}  # region life -> its first step
         self._published: dict[int, tuple[str, int]] = {}
         self._outbox: dict[int, tuple[str, int]] = {}  # committed events: id -> order, seq
@@ -126,9 +138,19 @@ class Checker:
         if offer.status is OfferStatus.OFFERED:
             standing = offer.expires_ms - (offer.made_ms if offer.seen_ms is None else offer.seen_ms)
             self.must(standing == self._offer_ttl_ms, "ttl", f"{name} stands for {standing} ms")
-            for task_id, kind in self._held.get(offer.driver_id, {}).items():
-                rule = "return first" if kind is TaskKind.RETURN else "one at a time"
-                self.broken(rule, f"{name}, who holds the {kind} {task_id}")
+            lasts = offer.expires_ms - offer.made_ms
+            self.must(
+                lasts <= 2 * self._offer_ttl_ms, "ttl", f"{name} lasts {lasts} ms, shown again and again"
+            )
+            for held in self._held.get(offer.driver_id, {}).values():
+                rule = "return first" if held.kind is TaskKind.RETURN else "one at a time"
+                # With nothing but doors before them, drivers may be asked for the next trip.
+                doors = (
+                    self._offers_ahead
+                    and held.kind is TaskKind.DELIVERY
+                    and held.status not in TASK_RELEASABLE
+                )
+                self.must(doors, rule, f"{name}, who holds the {held.kind} {held.task_id}, {held.status}")
             other = self._open.setdefault(offer.driver_id, offer.offer_id)
             self.must(other == offer.offer_id, "one at a time", f"{name}, who has {other} open")
             for task_id in offer.task_ids:
@@ -150,7 +172,9 @@ class Checker:
             stores = {self.memory.tasks[task_id].store_id for task_id in offer.task_ids}
             self.must(len(stores) == 1, "whole offer", f"{offer.offer_id} is of {len(stores)} stores")
         if offer.status is OfferStatus.ACCEPTED:
-            self.saw["bundle"] += len(offer.task_ids) > 1
+            if len(offer.task_ids) > 1:
+                self.saw["bundle"] += 1
+                self._bundled.update(offer.task_ids)
             for task_id in offer.task_ids:
                 holder = self._holder.get(task_id)
                 self.must(
@@ -164,6 +188,9 @@ class Checker:
         if state not in self._was:
             self._was.add(state)
             self.saw[f"task {task.kind} {task.status}"] += 1
+        if task.task_id in self._bundled and task.status not in TASK_HELD:
+            self._bundled.discard(task.task_id)
+            self.saw["bundle broken up"] += task.status is not TaskStatus.DONE
         holder = self._holder.pop(task.task_id, None)
         if holder is not None:
             del self._held[holder][task.task_id]
@@ -171,7 +198,11 @@ class Checker:
             # Only a release, which opens the task for all, comes between two holders.
             self.must(holder in (None, task.driver_id), "two holders", f"{task.task_id} was {holder}'s")
             self._holder[task.task_id] = task.driver_id
-            self._held.setdefault(task.driver_id, {})[task.task_id] = task.kind
+            held = self._held.setdefault(task.driver_id, {})
+            held[task.task_id] = task
+            if any(other.kind is TaskKind.RETURN for other in held.values()):
+                fetch = [other.task_id for other in held.values() if other.status in TASK_RELEASABLE]
+                self.must(not fetch, "return first", lambda: f"{task.driver_id} has yet to fetch {fetch}")
 
     def _delivered(self, order_id: str) -> None:
         task = next(

@@ -173,20 +173,26 @@ class Errands:
             self._roam(now_s)
             return []
         self._idle_s = now_s
-        steps = [
-            (held.view.task_id, self._step(now_s, held)) for held in stop if held.view.task_id not in asked
-        ]
+        together = not any(held.status is TaskStatus.ASSIGNED for held in stop)
+        free = [held for held in stop if held.view.task_id not in asked]
+        steps = [(held.view.task_id, self._step(now_s, held, together)) for held in free]
         return [(task_id, step) for task_id, step in steps if step is not None]
 
     def _next_stop(self) -> list[Held]:
-        """The tasks with something to do at the next place: all that one store has, else one door. What goes back to a
-        store waits until the last door, where it is nobody's evening."""
-        tasks = list(self.tasks.values())
-        if fetch := [held for held in tasks if held.status in TASK_RELEASABLE]:
-            return [held for held in fetch if held.view.pickup == fetch[0].view.pickup]
-        return sorted(tasks, key=lambda held: (held.status is not TaskStatus.AT_DROPOFF, held.is_return))[:1]
+        """The tasks with something to do at the next place: all that one store has, or one door. What is in the car is
+        brought before the next trip is fetched; what goes back to a store waits until the last door."""
+        tasks = sorted(
+            self.tasks.values(), key=lambda held: (held.status is not TaskStatus.AT_DROPOFF, held.is_return)
+        )
+        at_store = [held for held in tasks if held.status is TaskStatus.AT_PICKUP]
+        in_car = [held for held in tasks if held.status not in TASK_RELEASABLE]
+        if in_car and not at_store:
+            return in_car[:1]
+        fetch = at_store + [held for held in tasks if held.status is TaskStatus.ASSIGNED]
+        return [held for held in fetch if held.view.pickup == fetch[0].view.pickup]
 
-    def _step(self, now_s: float, held: Held) -> Step | None:
+    def _step(self, now_s: float, held: Held, together: bool) -> Step | None:
+        """`together`: the tasks of this stop have all arrived."""
         view = held.view
         if not self._waited(now_s, max(self._busy_s, held.not_before_s)):
             return None
@@ -197,7 +203,7 @@ class Errands:
                 )
             case TaskStatus.AT_PICKUP:
                 ready_s = max(held.since_s + self._persona.store_before_s, view.ready_at.timestamp())
-                return wire.TaskPickup if self._waited(now_s, ready_s) else None
+                return wire.TaskPickup if together and self._waited(now_s, ready_s) else None
             case TaskStatus.PICKED_UP:
                 return (
                     wire.TaskArrive if self._drive(now_s, Point(view.dropoff.lat, view.dropoff.lng)) else None

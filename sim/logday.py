@@ -49,14 +49,14 @@ class LogDay(Struct, frozen=True, kw_only=True):
 
 
 class _Shift(Struct):
-    """Times on duty; `until_ms`: the end that the driver named, 0 for none; `off_ms` None: still on."""
+    """Times on duty; `last_ms`: heard of last, or went off; `until_ms`: the end that the driver named, 0 for none."""
 
     lat: float
     lng: float
     on_ms: int
     last_ms: int
     until_ms: int = 0
-    off_ms: int | None = None
+    on: bool = True
 
 
 class _Steps(Struct):
@@ -77,7 +77,7 @@ class _Book(Struct):
     ready_ms: dict[str, int] = field(default_factory=dict)  # by task, as last told
     under_way: set[str] = field(default_factory=set)  # tasks that were held when the log began
     called_off: set[str] = field(default_factory=set)  # tasks cancelled by customer or merchant
-    done_ms: dict[str, int] = field(default_factory=dict)  # at the door with goods handed over, by order
+    door_ms: dict[str, int] = field(default_factory=dict)  # handed over or refused, by order
     refused: set[str] = field(default_factory=set)  # tasks refused at the door
     offers: dict[str, OfferRow] = field(default_factory=dict)  # as they ended
     shifts: dict[str, list[_Shift]] = field(default_factory=lambda: defaultdict(list))
@@ -149,12 +149,13 @@ class _Book(Struct):
                 steps.at_door_ms = self.now_ms
                 self._drove(driver_id, door)
             case TaskStatus.DONE if driver_id is not None:
-                self.done_ms[task.order_id] = self.now_ms
+                self.door_ms[task.order_id] = self.now_ms
                 if steps.at_door_ms is not None:
                     self.doors_s.append((self.now_ms - steps.at_door_ms) / 1000)
                 self.left[driver_id] = (self.now_ms, *door)
             case TaskStatus.FAILED:
                 self.refused.add(task.task_id)
+                self.door_ms[task.order_id] = self.now_ms
 
     def _drove(self, driver_id: str | None, to: tuple[float, float]) -> None:
         """A courier who set off is there."""
@@ -172,8 +173,8 @@ class _Book(Struct):
         for driver_id, lat, lng, on, until_ms in zip(*columns, strict=True):
             if on:
                 self._on(driver_id, self.now_ms, lat, lng, until_ms)
-            elif (shifts := self.shifts.get(driver_id)) and shifts[-1].off_ms is None:
-                shifts[-1].off_ms = shifts[-1].last_ms = self.now_ms
+            elif (shifts := self.shifts.get(driver_id)) and shifts[-1].on:
+                shifts[-1].on, shifts[-1].last_ms = False, self.now_ms
 
     def _on(self, driver_id: str, at_ms: int, lat: float, lng: float, until_ms: int) -> None:
         """A ping on duty. Silence after which a driver gets no offers ends a shift; a shorter break is none."""
@@ -181,8 +182,8 @@ class _Book(Struct):
         shifts = self.shifts[driver_id]
         if not shifts or at_ms - shifts[-1].last_ms > in_ms(self.policy.driver_stale_s):
             shifts.append(_Shift(lat, lng, at_ms, at_ms))
-        shifts[-1].last_ms, shifts[-1].off_ms = max(at_ms, shifts[-1].last_ms), None
-        shifts[-1].until_ms = until_ms
+        shift = shifts[-1]
+        shift.on, shift.until_ms, shift.last_ms = True, until_ms, max(at_ms, shift.last_ms)
 
     # -- the day ------------------------------------------------------------------------------------------------------
 
@@ -244,10 +245,9 @@ class _Book(Struct):
         return tuple(sorted(made, key=lambda one: (one.on_ms, one.id)))
 
     def _off_ms(self, shift: _Shift, policy: RegionPolicy) -> int:
-        if shift.off_ms is not None:
-            return shift.off_ms
         if self.now_ms - shift.last_ms > in_ms(policy.driver_stale_s):
-            return shift.last_ms  # fell silent
+            return shift.last_ms  # went off, or fell silent
+        # On duty, or gone just now as the server that wrote the log shut down.
         known = self.now_ms < shift.until_ms < self.now_ms + in_ms(24 * TAIL_S)
         return shift.until_ms if known else self.now_ms + in_ms(TAIL_S)
 
@@ -301,7 +301,7 @@ def day_of_log(paths: Sequence[Path], progress: Progress = lambda line: None) ->
     )
     ordered = {one.id for one in day.orders}
     history = History(
-        door_ms={order_id: ms for order_id, ms in book.done_ms.items() if order_id in ordered},
+        door_ms={order_id: ms for order_id, ms in book.door_ms.items() if order_id in ordered},
         offers=len(book.offers),
         ends_ms=book.now_ms,
     )

@@ -358,13 +358,12 @@ class _Market:
     # -- pings --------------------------------------------------------------------------------------------------------
 
     def ping_all(self) -> None:
-        """Everybody on duty or under way says where they are; nobody: the gateway says that it is there."""
+        """Everybody on duty or under way says where they are."""
         self.moved.update((name, None) for name, one in self.couriers.items() if one.on or one.ahead)
-        self.ping(even_if_none=True)
 
-    def ping(self, *, even_if_none: bool = False) -> None:
+    def ping(self) -> None:
         """One batch of pings of all who changed place or duty since the last."""
-        if not self.moved and not even_if_none:
+        if not self.moved:
             return
         self.numbers += 1
         couriers = [self.couriers[courier_id] for courier_id in self.moved]

@@ -19,19 +19,16 @@ WAIT_S = (0.2, 3.0)  # wall time before an unanswered request is sent again
 DECIDES_S = (0.1, 6.0)  # wall time that people take over a step
 WATCH_S = 4.0  # wall time between a dispatcher's looks at what is stuck
 STUCK_S = 1800.0  # server time after which a dispatcher calls an order off that is not picked up
-RUSH_SHARE, RUSH_S = 0.4, 2.0  # worlds whose orders are placed within this wall time
-SHUT_S = 400.0  # the same as `STUCK_S`, for a store that is shut
+SHUT_S = 400.0  # the same, for a store that is shut
 
 
 class People:
     """Everybody but the drivers."""
 
     def __init__(self, world: World, orders: int, over_s: float) -> None:
-        """`orders` are placed within `over_s` seconds of wall time, now and then all at once: a rush makes bundles."""
+        """`orders` are placed within `over_s` seconds of wall time."""
         self._world = world
         self.placing = orders
-        if Random(f"{world.seed}:rush").random() < RUSH_SHARE:
-            over_s = RUSH_S
         for number in range(orders):
             chance = Random(f"{world.seed}:order:{number}")
             world.loop.start(self._order(number, chance, chance.uniform(0, over_s)))

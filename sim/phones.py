@@ -31,6 +31,7 @@ GOODS_ABOARD = TASK_HELD - TASK_RELEASABLE
 REMEMBERED = 30  # sent messages that a replayer's phone keeps
 AGAIN_CODES = frozenset({"REGION_UNAVAILABLE", "OVERLOADED", "VENDOR_UNAVAILABLE"})
 BUG_CODES = frozenset({"INTERNAL_ERROR", "INTERNAL_CONFLICT"})
+DARK_SHARE = 0.5  # sleepers whose phone does not even show an offer
 BACK_OFF_S = (0.1, 1.0)  # wall time between connections
 HALF_OPEN_S = 20.0  # wall time within which a heartbeat finds a socket that is gone
 MISCHIEF_S = (0.5, 4.0)  # wall time between two of a meddler's or replayer's ideas
@@ -55,6 +56,7 @@ class Phone:
         self._pipe: Pipe | None = None
         self._timer: Any = None
         self._sent: list[str] = []
+        self._is_dark = "sleeper" in traits and chance.random() < DARK_SHARE
         self._ideas = 0
         self._welcomed = False  # on this socket
         self._given_up = 0  # sockets that ended before a welcome
@@ -187,6 +189,8 @@ class Phone:
             held = self.brain.tasks.get(frame.task_id)
             if held is not None and self._store_shut(held.view.order_id):
                 return
+        if self._is_dark and isinstance(frame, wire.OfferSeen):
+            return
         data = wire.encode(frame).decode()
         if not isinstance(frame, wire.Location | wire.Ack | wire.Hello):
             self._world.say(lambda: f"{self.driver_id} says {data}")

@@ -68,7 +68,7 @@ class Pay(Struct, frozen=True, kw_only=True):
 
 
 class History(Struct, frozen=True, kw_only=True):
-    """What really came of the day's orders: times at the door by order, until the log's end."""
+    """What really came of the day's orders until the log's end: when they were handed over or refused, by order."""
 
     door_ms: dict[str, int]
     offers: int
@@ -250,7 +250,7 @@ def _fit(day: Day, outcome: Outcome, history: History) -> dict[str, tuple[float,
     }
     both = sorted(model.keys() & history.door_ms.keys())
     return {
-        "delivered by the log's end": (float(len(history.door_ms)), float(len(model))),
+        "brought to the door by the log's end": (float(len(history.door_ms)), float(len(model))),
         "click to door of the same orders, mean min": (
             _mean(_minutes([history.door_ms[name] - placed[name] for name in both])),
             _mean(_minutes([model[name] - placed[name] for name in both])),

@@ -52,6 +52,7 @@ SHARES = CustomerShares(
     under_age=0.08, expired_id=0.06, wrong_name=0.06, no_id=0.06, intoxicated=0.06, nobody_home=0.08
 )
 SHUT_SHARE = 0.06  # orders of a store that turns out to be closed
+RUSH_SHARE = 0.4  # worlds in which all orders are placed at once
 TRAIT_SHARE = 0.12  # drivers with each of the traits
 
 
@@ -89,6 +90,7 @@ class World:
             driver_lost_s=300.0,
             push_ring=chance.choice((4, 64)),
             offer_lead_s=chance.choice((60.0, 300.0, 3600.0)),
+            offer_ahead_s=chance.choice((0.0, 0.0, 300.0)),
             planning=chance.choice((Planning(), Planning(), Planning(bundle_tries=0))),
         )
         self.limits = Limits(
@@ -107,9 +109,7 @@ class World:
             ws_outbox_limit=chance.choice((8, 256)),
             outbox_batch=chance.choice((1, 200)),
         )
-        self.checker = Checker(
-            self._door, round(self.policy.offer_ttl_s * 1000), lambda: self.turmoil.struck["refuse"] > 0
-        )
+        self.checker = Checker(self._door, self.policy, lambda: self.turmoil.struck["refuse"] > 0)
         self.net = Net(self.loop, Random(f"{seed}:net"), self.turmoil)
         self.store = SimStore(self.checker.memory, self.loop, Random(f"{seed}:store"), self.turmoil)
         self.over = False
@@ -141,7 +141,11 @@ class World:
         for number in range(chance.randint(2, 4)):
             self._hire(number, Random(f"{self.seed}:driver:{number}"))
         rage_s = chance.uniform(*RAGE_S)
-        self.people = People(self, chance.randint(1, 5), rage_s)
+        # A rush makes bundles: more orders at once than there are drivers.
+        rush = chance.random() < RUSH_SHARE
+        self.people = People(
+            self, chance.randint(4, 8) if rush else chance.randint(1, 5), 2.0 if rush else rage_s
+        )
         self.loop.outside_later(rage_s, self._clear_up)
         self.loop.outside_later(0.5, self._watch)
         for kind, strike in (("crash", self._crash), ("freeze", self._freeze), ("clock", self._set_clock)):

@@ -1,8 +1,8 @@
 """FAST: the plan of the moment.
 
-A problem that is not too large is planned with chains, bundles and a local search (`solver/rolling.py`). A larger one is
-pruned to the nearest drivers of each task; its unconnected parts are planned each for itself, and a part that is still
-too large is matched one task to one driver, at least cost among the largest matchings (`solver/matching.py`).
+A problem that is not too large is planned with chains, bundles and a local search (`solver/rolling.py`). A larger one
+is pruned to the nearest drivers of each task; its unconnected parts are planned each for itself, and a part that is
+still too large is matched one task to one driver, at least cost among the largest matchings (`solver/matching.py`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from domain.solve import DriverColumns, Forecast, Plan, SolveRequest, Spread, Ta
 from domain.travel import TravelTimes
 from solver import bundles, proposals, rolling, search
 from solver.candidates import candidate_pairs
-from solver.graph import Graph, split
+from solver.graph import Graph, Part, split
 from solver.matching import cheapest_matching
 from solver.objective import cost_s
 from solver.scene import LONG_S, Scene
@@ -29,9 +29,12 @@ C = TypeVar("C", TaskColumns, DriverColumns)
 
 # Tasks x (tasks + drivers) up to which everything is planned in one go.
 ROLLING_CELLS = 2**16
-# Drivers costed for each one asked for. The cheapest driver is often not among the nearest, since drivers differ in how
-# likely they are to accept: see docs/bench.md for what 1 to 4 lose against all pairs.
-LOOK = 4
+# Nearest drivers costed for each one asked for, and as many again of that share of all drivers who would cost least if
+# all had the same way. The cheapest is often not among the nearest, since drivers differ in how likely they are to
+# accept and in what they have earned: see docs/bench.md for what is lost against all pairs.
+LOOK = 2
+CHEAP = 0.25
+_USUAL_WAY_S = 300.0
 
 
 def fast(request: SolveRequest, travel: TravelTimes, spread: Spread) -> Plan:
@@ -83,8 +86,8 @@ def _plan_wide(request: SolveRequest, travel: TravelTimes, spread: Spread) -> Pl
     scene = Scene(request, travel)
     units = Units(scene)
     graph = pruned(scene, units)
-    small = [part for part in graph.parts if _cells(part.task, part.driver) <= ROLLING_CELLS]
-    large = [part for part in graph.parts if _cells(part.task, part.driver) > ROLLING_CELLS]
+    small = [part for part in graph.parts if _is_small(part)]
+    large = [part for part in graph.parts if not _is_small(part)]
     plans = [
         plan_rolling(part_of(request, np.unique(part.task), np.unique(part.driver)), travel) for part in small
     ]
@@ -118,6 +121,7 @@ def pruned(scene: Scene, units: Units) -> Graph:
     wanted = LOOK * request.candidates * (1 if tasks.wider is None else tasks.wider)
     wanted = wanted + np.bincount(request.declined_task, minlength=scene.n)
     task, driver, _ = candidate_pairs(tasks, drivers, wanted, crowds=True)
+    task, driver = _with_cheap(scene, units, task, driver)
     travel = scene.travel_to(driver, scene.store[task])
     arrival = scene.free[driver] + travel + request.services.pickup_before_s
     pickup = np.maximum(units.ready[task], arrival)
@@ -136,6 +140,22 @@ def pruned(scene: Scene, units: Units) -> Graph:
     return Graph(task=task, driver=driver, cost_s=cost, match_s=match_s, pickup=pickup, parts=parts)
 
 
+def _with_cheap(scene: Scene, units: Units, task: I64, driver: I64) -> tuple[I64, I64]:
+    """These pairs and those of each task with the nearest of the drivers who would cost least for a usual task, had all
+    the same way to it; each pair once."""
+    request, m = scene.request, scene.m
+    slack = units.due[:, 0] - units.ideal[:, 0]
+    usual = np.argsort(slack, kind="stable")[[scene.n // 2]]
+    arrival = scene.free + _USUAL_WAY_S + request.services.pickup_before_s
+    pickup = np.maximum(units.ready[usual], arrival)
+    own_cost = cost_s(Leg(scene, units, usual, np.arange(m), pickup, np.full(m, _USUAL_WAY_S)))
+    cheap = np.sort(np.argsort(own_cost, kind="stable")[: round(CHEAP * m)])
+    wanted = np.full(scene.n, LOOK * request.candidates)
+    more, near, _ = candidate_pairs(request.tasks, _rows(request.drivers, cheap), wanted)
+    keys = np.sort(np.concatenate([task * m + driver, more * m + cheap[near]]))
+    return np.divmod(keys[np.diff(keys, prepend=-1) > 0], m)
+
+
 def _declined(request: SolveRequest, task: I64, driver: I64) -> F64:
     """Seconds added to pairs that were declined before; infinity bars a pair."""
     penalty = np.zeros(len(task))
@@ -150,9 +170,9 @@ def _declined(request: SolveRequest, task: I64, driver: I64) -> F64:
     return penalty
 
 
-def _cells(task: I64, driver: I64) -> int:
-    n, m = len(np.unique(task)), len(np.unique(driver))
-    return n * (n + m)
+def _is_small(part: Part) -> bool:
+    n = 1 + int(np.count_nonzero(np.diff(part.task)))
+    return n * n <= ROLLING_CELLS and n * (n + len(np.unique(part.driver))) <= ROLLING_CELLS
 
 
 def part_of(request: SolveRequest, tasks: I64, drivers: I64) -> SolveRequest:

@@ -15,7 +15,7 @@ WHOLE_PAIRS = 2**14
 
 class Part(Struct, frozen=True, kw_only=True):
     """One or more connected components: `pairs` index into the graph's pairs; `task`, `driver`, `match_s` are of
-    those pairs."""
+    those pairs, ordered by task as they are."""
 
     pairs: I64
     task: I64

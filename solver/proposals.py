@@ -23,15 +23,16 @@ _PRUNED = ("", "declined_lately", "shift_ends", "too_late")
 def assignments(
     scene: Scene, units: Units, unit: I64, driver: I64, among: Callable[[int], I64] | None = None
 ) -> tuple[Assignment, ...]:
-    """An assignment for each pair of a unit and a driver that is to be offered now. `features` are those of the offer log, in seconds and
-    kilometres. `among`: the drivers who were looked at for a unit; all where it is not given."""
+    """An assignment for each pair of a unit and a driver that is to be offered now. `features` are those of the offer
+    log, in seconds and kilometres. `among`: the drivers who were looked at for a unit; all where it is not given."""
     unit, driver, leave_ms = due(scene, units, unit, driver)
     if not len(unit):
         return ()
     request, services = scene.request, scene.request.services
     tasks, drivers = request.tasks, request.drivers
     leg = _leg(scene, units, unit, driver)
-    cost = cost_s(leg) + _declined(scene, units, unit, driver)
+    declined = _declined(scene, units, unit, driver)
+    cost = cost_s(leg) + declined
     first = units.end[unit] if units.real == units.singles else np.array([units.members[u][0] for u in unit])
     door = leg.pickup + units.to_door[unit, 0]
     pickup_m = distance_m(
@@ -53,7 +54,7 @@ def assignments(
         "accept_rate": drivers.accept_rate[driver],
         "ahead_orders": drivers.ahead[driver],
         "refusal": scene.refusal[first],
-        "declined_s": _declined(scene, units, unit, driver),
+        "declined_s": declined,
         "orders": np.array([len(units.members[u]) for u in unit.tolist()], np.float64),
         "open_tasks": np.full(len(unit), float(scene.n)),
         "idle_drivers": np.full(len(unit), idle_drivers),
@@ -86,7 +87,8 @@ def due(scene: Scene, units: Units, unit: I64, driver: I64) -> tuple[I64, I64, I
     travel = scene.travel_to(driver, units.store[unit])
     leave = units.ready[unit] - request.services.pickup_before_s - travel
     leave_ms = request.now_ms + np.maximum(leave * 1000, 0).astype(np.int64)
-    now = np.flatnonzero(request.drivers.idle[driver] & (leave_ms < request.offer_by_ms))
+    by_ms = request.offer_by_ms + (scene.free[driver] * 1000).astype(np.int64)
+    now = np.flatnonzero(request.drivers.idle[driver] & (leave_ms < by_ms))
     return unit[now], driver[now], leave_ms[now]
 
 
@@ -99,6 +101,8 @@ def _leg(scene: Scene, units: Units, unit: I64, driver: I64) -> Leg:
 def _declined(scene: Scene, units: Units, unit: I64, driver: I64) -> F64:
     """Seconds that each pair costs for earlier declines; infinity where it is barred."""
     weight, penalty = scene.request.weights.declined, scene.penalties
+    if not penalty:
+        return np.zeros(len(unit))
     return np.array(
         [
             weight * sum(penalty.get((task, d), 0.0) for task in units.members[u])
@@ -151,7 +155,9 @@ def explanations(
                 candidates=candidates,
                 pruned=pruned,
                 runner_up=None if other is None else ids[who[other]],
-                gap=None if other is None else round(float(cost[other] - cost[own[0]]), _DIGITS),
+                gap=None
+                if other is None or not len(own)
+                else round(float(cost[other] - cost[own[0]]), _DIGITS),
             )
         )
     return made

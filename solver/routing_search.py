@@ -25,6 +25,8 @@ _SHORTER_ROUTES, _SHORTER_TAKEN = (3, 7), (4, 16)
 _PASSED_OVER = 0.4
 _TIME_WEIGHT = 0.5  # of a difference in time beside one in place, when shipments are called related
 _WORSE = 0.02  # how often a pool that grows by one is accepted, while a route is emptied
+_SMALLEST = 3  # routes that are tried in turn
+_MOVES_EMPTYING, _MOVES_BETWEEN = 250, 50
 _WAITING = 5  # unserved shipments that a move tries to place
 
 Range = tuple[int, int]
@@ -38,7 +40,7 @@ def search(
     if one.engine.shipments and one.engine.vehicles:
         one.begin()
         one.fewer_vehicles()
-        one.shorter()
+        one.shorter(0.0)
     return one.routes, one.moves
 
 
@@ -60,6 +62,7 @@ class _Search:
         self._travel: list[list[float]] = problem.travel.tolist()  # quicker than an array, one at a time
         self._place = [*problem.shipments.pickup.tolist(), *problem.shipments.door[::-1].tolist()]
         self._related = _related(problem)
+        self._alike = _all_alike(problem)
 
     # -- the three parts ----------------------------------------------------------------------------------------------
 
@@ -71,23 +74,30 @@ class _Search:
         self.waiting = set(self.engine.shipments) - _served(routes.values())
 
     def fewer_vehicles(self) -> None:
-        """Empty the smallest route that costs something, as long as it succeeds."""
+        """Empty routes that cost something, the smallest first; where that fails, shorten a little and try again."""
         until_s = (1 - FEWER_SHARE) * self._whole_s
-        while True:
+        turn = 0
+        while self._goes_on(until_s):
             used = [v for v, stops in self.routes.items() if stops and self._problem.vehicles.fixed[v] > 0]
-            if len(used) < 2 or not self._emptied(min(used, key=lambda v: len(self.routes[v])), until_s):
+            if len(used) < 2:
                 return
+            used.sort(key=lambda v: len(self.routes[v]))
+            if self._emptied(used[turn % min(_SMALLEST, len(used))], until_s):
+                turn = 0
+            else:
+                turn += 1
+                self.shorter(until_s, _MOVES_BETWEEN)
 
-    def shorter(self) -> None:
+    def shorter(self, until_s: float, moves: float = float("inf")) -> None:
         """Less travel, and more shipments served where some are not."""
-        alike = _all_alike(self._problem)
-        while self._goes_on(0.0):
+        last = self.moves + moves
+        while self.moves < last and self._goes_on(until_s):
             seed = self._chosen(
                 self.waiting if self.waiting and self._rng.random() < 0.5 else self.engine.shipments
             )
             vehicles, taken = self._neighbourhood(self.routes, seed, _SHORTER_ROUTES, _SHORTER_TAKEN)
             idle = [v for v, stops in self.routes.items() if not stops]
-            if idle and (self.waiting or not alike):
+            if idle and (self.waiting or not self._alike):
                 vehicles.append(self._chosen(idle))
             more = {seed, *sorted(self.waiting)[:_WAITING]} & self.waiting
             if not vehicles:
@@ -108,7 +118,8 @@ class _Search:
         routes = {v: stops for v, stops in self.routes.items() if stops and v != vehicle}
         pool = _served([self.routes[vehicle]])
         tries = dict.fromkeys(self.engine.shipments, 1)  # how hard a shipment is to place
-        while pool and self._goes_on(until_s):
+        last = self.moves + _MOVES_EMPTYING
+        while pool and self.moves < last and self._goes_on(until_s):
             seed = self._chosen(pool)
             vehicles, taken = self._neighbourhood(routes, seed, _FEWER_ROUTES, _FEWER_TAKEN)
             old = {v: routes[v] for v in vehicles}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
+import h3
 import numpy as np
 
 from domain.arrays import F64, I64
@@ -88,6 +89,20 @@ class Scene:
         return self._seconds(
             drivers.lat[driver], drivers.lng[driver], self.store_lat[store], self.store_lng[store]
         )
+
+    @cached_property
+    def lack(self) -> tuple[F64, F64]:
+        """What the zones of each task's door and of each driver lack (see `Zones`), 0 where nothing is known."""
+        drivers = self.request.drivers
+        return self._lack(self.drop_lat, self.drop_lng), self._lack(drivers.lat, drivers.lng)
+
+    def _lack(self, lat: F64, lng: F64) -> F64:
+        zones = self.request.zones
+        if zones is None or not zones.lack:
+            return np.zeros(len(lat))
+        places = zip(lat.tolist(), lng.tolist(), strict=True)
+        cells = (h3.latlng_to_cell(a, b, zones.resolution) for a, b in places)
+        return np.array([zones.lack.get(cell, 0.0) for cell in cells], np.float64)
 
     @cached_property
     def penalties(self) -> dict[tuple[int, int], float]:

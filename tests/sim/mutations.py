@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 import domain.region
 import persistence.memory
@@ -14,8 +15,8 @@ from actors.pump import Batch, Pump
 from actors.region import RegionShell
 from domain import lost, offers, requests
 from domain.fleet import DriverState
-from domain.messages import Ask
-from domain.records import OfferRow
+from domain.messages import Ask, OfferSeenBy
+from domain.records import OfferRow, TaskRow
 from domain.region import Region
 from persistence.memory import MemoryStore
 
@@ -85,6 +86,41 @@ def return_first(patch: Patch) -> None:
     patch.setattr(Region, "set_state", careless)
 
 
+def busy_driver(patch: Patch) -> None:
+    """A driver who brings something counts as free, now and here."""
+    real = Region.foresee
+
+    def careless(self: Region, driver_id: str, now_ms: int, tail_s: float = 0.0) -> None:
+        real(self, driver_id, now_ms, tail_s)
+        row = self.fleet.row(driver_id)
+        if self.fleet.state[row] == DriverState.TO_DROPOFF:
+            self.fleet.state[row], self.fleet.free_ms[row] = DriverState.FREE, now_ms
+
+    patch.setattr(Region, "foresee", careless)
+
+
+def half_bundle(patch: Patch) -> None:
+    """Of a bundle that comes to nothing only one task is open again."""
+    real = offers.reopen
+
+    def half(region: Region, now_ms: int, offer: OfferRow) -> tuple[TaskRow, ...]:
+        return real(region, now_ms, replace(offer, task_ids=offer.task_ids[:1]))
+
+    patch.setattr(offers, "reopen", half)
+
+
+def shown_once(patch: Patch) -> None:
+    """Each time that an offer is shown its time begins anew."""
+    real = offers.seen
+
+    def again(region: Region, now_ms: int, message: OfferSeenBy) -> None:
+        if (offer := region.offers.get(message.offer_id)) is not None:
+            region.offers[offer.offer_id] = replace(offer, seen_ms=None)
+        real(region, now_ms, message)
+
+    patch.setitem(domain.region._HANDLERS, OfferSeenBy, again)
+
+
 def release(patch: Patch) -> None:
     """A vanished driver keeps the task."""
     patch.setattr(lost, "release", lambda region, now_ms, driver_id: None)
@@ -100,5 +136,8 @@ MUTATIONS: dict[str, tuple[Callable[[Patch], None], int]] = {
     "accept guard": (accept_guard, 230),
     "expiry": (expiry, 1),
     "return first": (return_first, 12),
+    "busy driver": (busy_driver, 1),
+    "half bundle": (half_bundle, 1),
+    "shown once": (shown_once, 1),
     "release": (release, 612),
 }

@@ -131,11 +131,11 @@ def test_who_is_free() -> None:
 def test_the_accept_rate_is_smoothed_and_never_zero() -> None:
     fleet = Fleet()
     fleet.see(NOW, seen({"ann": HERE, "bob": HERE}))
-    columns = fleet.columns(NOW, np.array([0, 1]), 1.5)
+    columns = fleet.columns(NOW, np.array([0, 1]), np.array([0]), 1.5)
     assert columns.ids == ["ann", "bob"]
     assert columns.accept_rate.tolist() == [0.75, 0.75]
     fleet.offers[1] = 96
-    columns = fleet.columns(NOW, np.array([0, 1]), 1.5)
+    columns = fleet.columns(NOW, np.array([0, 1]), np.array([0]), 1.5)
     # Who is new is taken for what the region knows of all.
     assert columns.accept_rate.tolist() == pytest.approx([0.03, 0.12 / 100])
 
@@ -153,7 +153,7 @@ def test_who_can_be_planned_with() -> None:
     fleet.free_ms[[fleet.row("dee"), fleet.row("eve")]] = NOW + 60_000, NOW + 60_001
     fleet.until_ms[fleet.row("fay")] = NOW
     rows = fleet.rows_to_plan(NOW, 90_000, 60_000)
-    columns = fleet.columns(NOW, rows, 1.5)
+    columns = fleet.columns(NOW, rows, fleet.free_rows(NOW, 90_000), 1.5)
     assert columns.ids == ["ann", "bob", "dee"]
     assert columns.idle.tolist() == [True, False, False]
     assert columns.free_ms.tolist() == [NOW, NOW, NOW + 60_000]

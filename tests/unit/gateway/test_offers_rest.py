@@ -16,7 +16,7 @@ from domain.solve import Candidate, Explanation
 from domain.times import instant
 from tests.contracts import store_world
 from tests.contracts.store_world import new_id
-from tests.unit.gateway.world import REGION, World, running
+from tests.unit.gateway.world import REGION, World, running, until
 
 ANN, BOB, CY = new_id(), new_id(), new_id()
 WHY = Explanation(
@@ -248,3 +248,19 @@ async def test_the_api_describes_both(world: World) -> None:
     }  # fmt: skip
     explained = paths["/v1/offers/{offer_id}/explain"]["get"]
     assert "EXPLANATION_EXPIRED" in explained["responses"]["410"]["description"]
+
+
+async def test_what_the_solver_says_of_an_offer_is_what_is_read(world: World) -> None:
+    drivers = {(await world.driver())[0] for _ in range(2)}
+    await until(lambda: world.services.pings.sent >= 2)
+    await world.order("CONFIRMED")
+    await until(lambda: world.backend.store.offers)
+    [offer] = world.backend.store.offers.values()
+    assert offer.features.keys() >= {"pickup_km", "p_accept", "cost_s"}
+    body = (await explain(world, offer.offer_id, world.auth(new_id(), Role.DISPATCHER))).json()
+    assert {one["driver_id"] for one in body["candidates"]} == drivers
+    assert body["candidates"][body["chosen"] - 1]["driver_id"] == offer.driver_id
+    for one in body["candidates"]:
+        terms = dict(one["terms"])
+        likely, declined = terms.pop("p_accept"), terms.pop("declined")
+        assert one["cost"] == pytest.approx(sum(terms.values()) / likely + declined, rel=0.01, abs=0.1)

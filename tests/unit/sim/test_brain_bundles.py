@@ -10,7 +10,7 @@ import pytest
 from domain import protocol as wire
 from sim.actions import Call, Resync
 from sim.brain import Brain
-from sim.motion import Point, offset
+from sim.motion import offset
 from sim.personas import Door
 from tests.unit.sim.test_brain import HOME, T0, Play, at, brain, calls, offer, sent, task, told, welcome
 
@@ -226,10 +226,23 @@ def test_the_bundle_of_an_old_answer_does_not_come_back() -> None:
     assert list(tour.brain.tasks) == ["b"]
 
 
-def test_two_stores_are_fetched_from_one_after_the_other() -> None:
+def test_what_is_in_the_car_is_brought_before_the_next_trip() -> None:
+    tour = Tour(names="b")
+    tour.views = {"b": one("b"), "a": one("a", "PICKED_UP")}
+    tour.frame(welcome(last_seq=1, tasks=tuple(tour.views.values())))
+    tour.go_on(3 + 2)
+    assert tour.visited == ["at a", "bring a", "fetch b", "fetch b"]
+
+
+def test_nothing_is_taken_from_the_counter_until_all_of_the_stop_has_arrived() -> None:
     tour = Tour(names="ab")
-    other: Point = offset(HOME, 1500, 0)
-    tour.views["b"] = msgspec.structs.replace(one("b"), pickup=wire.Place(*other, "other"))
     tour.take()
-    tour.go_on(4)
-    assert tour.visited == ["fetch a", "fetch a", "fetch b", "fetch b"]
+    first, second = tour.turn()
+    tour.grant(first)
+    busy = wire.Error(code="REGION_UNAVAILABLE", detail="", in_reply_to=second.id, retry_after_s=60)
+    tour.frame(busy)
+    again: Any = tour.until(wire.TaskArrive)
+    assert again.id == second.id
+    tour.grant(again)
+    tour.go_on(3)
+    assert tour.visited == ["fetch a", "fetch b", "fetch a", "fetch b", "at a"]

@@ -16,9 +16,9 @@ from domain.lifecycle import OfferStatus
 from domain.policy import RegionPolicy
 from domain.solve import Assignment, Plan, Services, SolveRequest
 from domain.travel import Planar
-from sim.couriers import on_the_way
 from sim.days import Brought, Day, DayCourier, DayOrder, Outcome, with_accept_rates
 from sim.market import run_day
+from solver.registry import solve
 
 MIN = 60_000
 KM = 1000 * 1e-5  # degrees on the plane
@@ -148,8 +148,33 @@ def test_who_goes_off_duty_in_that_minute_gets_nothing() -> None:
 
 
 def test_a_slower_look_comes_at_whole_multiples() -> None:
-    outcome = run_day(day([order(1, placed=11)], [courier(1)]), policy(), look_s=300.0)
+    outcome = run_day(day([order(1, placed=11)], [courier(1, on=7)]), policy(), look_s=300.0)
     assert minutes(outcome.brought["o1"])[1] == 15
+
+
+def test_the_region_knows_couriers_where_they_are() -> None:
+    """The second order's store is at the door of the first: who brought that one is nearer than the other."""
+    orders = [order(1, door_km=30, placed=10), order(2, store_km=30, door_km=31, placed=60, ready=60)]
+    outcome = run(day(orders, [courier(1), courier(2, at_km=20)]))
+    assert minutes(outcome.brought["o1"])[0] == "c1"
+    assert minutes(outcome.brought["o2"]) == ("c1", 60, 60, 62, 67)
+
+
+def test_a_phone_says_where_it_is_before_it_says_what_was_done() -> None:
+    """A region that looks in the very step of the delivery looks at the courier at the door."""
+    seen: dict[int, float] = {}
+
+    def look(request: SolveRequest) -> Plan:
+        seen[request.now_ms] = float(request.drivers.lng[0])
+        return solve(request)
+
+    hurried = policy(
+        fast_window_s=0.0,
+        services=Services(pickup_before_s=0, pickup_after_s=0, door_before_s=0, door_after_s=0),
+    )
+    made = replace(day([order(1), order(2, placed=11)], [courier(1)]), services=hurried.services)
+    outcome = run_day(made, hurried, solve=look)
+    assert seen[outcome.brought["o1"].dropoff_ms] == pytest.approx(3 * KM)
 
 
 # -- what couriers do not do ------------------------------------------------------------------------------------------
@@ -162,6 +187,8 @@ def test_no_pick_up_after_the_shift() -> None:
     late = run_day(day([order(1)], [courier(1, at_km=-4, off=15)]), policy(), look_s=60.0, solve=together)
     assert late.brought == {}
     assert set(late.offers_by_status()) == {OfferStatus.REJECTED}
+    told = run(day([order(1)], [courier(1, at_km=-4, off=15)]))
+    assert told.offers == (), "the region knows when a shift ends"
 
 
 def test_an_order_is_given_up_when_even_a_courier_at_the_store_is_too_late() -> None:
@@ -260,10 +287,3 @@ def test_a_long_drive_is_not_silence() -> None:
     one = outcome.brought["o1"]
     assert one.assigned_ms == 10 * MIN + 200  # the window
     assert one.pickup_ms - one.assigned_ms == 102 * MIN
-
-
-def test_places_under_way_lie_on_the_line() -> None:
-    assert on_the_way((0.0, 0.0), (4.0, 8.0), 1000, 5000, 2000) == (1.0, 2.0)
-    assert on_the_way((0.0, 0.0), (4.0, 8.0), 1000, 5000, 5000) == (4.0, 8.0)
-    assert on_the_way((0.0, 0.0), (4.0, 8.0), 1000, 1000, 1000) == (4.0, 8.0)
-    assert on_the_way((0.0, 0.0), (4.0, 8.0), 1000, 5000, 500) == (0.0, 0.0), "not before the departure"
