@@ -14,7 +14,7 @@ from actors.config import Limits
 from actors.outbox import Outboxes
 from actors.pump import Batch, Journal, Pump, Taken
 from actors.restarts import Restarts
-from actors.timing import Timings
+from actors.timing import Timings, quantile
 from domain.errors import InternalConflict, InternalError, Overloaded, Refusal, RegionUnavailable
 from domain.messages import (
     Ask,
@@ -138,7 +138,8 @@ class RegionShell:
     def stats(self) -> dict[str, float | int | str]:
         """Flat figures for the statistics endpoint and the metrics page."""
         pump = self._serving()
-        region, health = pump.region, self._health(pump)
+        region, health, solve = pump.region, self._health(pump), self._timings.solve
+        waits_ms = [waited_ms for _, waited_ms in region.loop.waits]
         figures: dict[str, float | int | str] = {
             "region_id": self.region_id,
             "epoch": region.epoch,
@@ -146,10 +147,28 @@ class RegionShell:
             "pings": region.fleet.pings,
             "tasks": len(region.jobs),
             "tasks_open": len(region.open),
+            "tasks_unplanned": len(region.loop.unplanned),
             "offers_live": len(region.offers),
+            # from the opening of a task to the first plan that had it, server ms
+            "task_to_plan_ms_p50": quantile(waits_ms, 0.5),
+            "task_to_plan_ms_p99": quantile(waits_ms, 0.99),
+            "solve_ms_p50": solve.quantile_ms(0.5),
+            "solve_ms_p99": solve.quantile_ms(0.99),
+            "lag_ms_p50": self._timings.lag.quantile_ms(0.5),
         }
         figures |= region.counters
         return figures | {name: getattr(health, name) for name in health.__struct_fields__}
+
+    def lately(self, wall_s: float) -> dict[str, list[float]]:
+        """What was measured in the last so many seconds, in ms, one by one and bounded: `task_to_plan` (server ms) of
+        the tasks opened since, `solve` and `lag`."""
+        since_ms = self._clock.now_ms() - wall_s * 1000 * self._clock.speed
+        waits = self._serving().region.loop.waits
+        return {
+            "task_to_plan": [waited_ms for opened_ms, waited_ms in waits if opened_ms >= since_ms],
+            "solve": self._timings.solve.lately_ms(wall_s),
+            "lag": self._timings.lag.lately_ms(wall_s),
+        }
 
     def _serving(self) -> Pump[Ticket]:
         if self._pump is None or self._closing:

@@ -207,6 +207,9 @@ class RegionActor:
     async def stats(self) -> dict[str, float | int | str]:
         return self._shell.stats()
 
+    async def lately(self, wall_s: float) -> dict[str, list[float]]:
+        return self._shell.lately(wall_s)
+
     async def started(self) -> int:
         """Wait until the region serves; returns this process's id."""
         await self._starting

@@ -71,8 +71,19 @@ POLICY = RegionPolicy(
     give_up_s=90 * 60.0,
     refusal_prior=0.0,
     explain=False,
-    weights=Weights(travel=0.0, lateness=0.0, risk=0.0, fairness=18.0, retry_s=0.0),
-    planning=Planning(sacrifice=True, waiting=0.0),
+    batch_solver="",
+    weights=Weights(
+        travel=0.0, lateness=0.0, delay_squared_per_min=0.03, risk=0.0, fairness=18.0, retry_s=0.0
+    ),
+    planning=Planning(
+        sacrifice=True,
+        waiting=0.0,
+        left_out_pressure=3.0,
+        moves=24,
+        moves_orders=24,
+        moves_drivers=20,
+        moves_from_s=60.0,
+    ),
 )
 
 
@@ -118,6 +129,8 @@ def run_mdrp(options: MdrpOptions, *, out: Path, progress: Progress = lambda lin
     rows, folders = rows_of(options), instances(options.instances, options.only)
     began_s = time.perf_counter()
     jobs = [(row, folder, out, options.seed) for row in rows for folder in folders]
+    # The longest first, so that no process is left with one at the end.
+    jobs.sort(key=lambda job: (job[1] / "orders.txt").stat().st_size, reverse=True)
     results = []
     with _pool(options.jobs) as pool:
         for result in _each(pool, jobs):

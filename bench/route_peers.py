@@ -19,7 +19,8 @@ VROOM_EXPLORATION = 5
 _FINEST = (
     1000  # parts of a unit, where the problem is not in whole ones; rounded so that a plan stays feasible
 )
-_WARPED = 1e-9
+_ROUNDED = 1e-9
+_NET = 100
 
 
 def vroom_plan(problem: Problem, limit_s: float, seed: int) -> RoutePlan:
@@ -116,6 +117,8 @@ def ortools_plan(problem: Problem, limit_s: float, seed: int) -> RoutePlan:
     parameters = pywrapcp.DefaultRoutingSearchParameters()
     parameters.first_solution_strategy = routing_enums_pb2.FirstSolutionStrategy.PARALLEL_CHEAPEST_INSERTION
     parameters.local_search_metaheuristic = routing_enums_pb2.LocalSearchMetaheuristic.GUIDED_LOCAL_SEARCH
+    # Its own limit is of the wall clock: only a net below the one of the processor's.
+    parameters.time_limit.seconds = int(_NET * limit_s) + 1
     until_s = time.process_time() + limit_s
     model.AddSearchMonitor(solver.CustomLimit(lambda: time.process_time() > until_s))
     found = model.SolveWithParameters(parameters)
@@ -142,10 +145,10 @@ def _rounding(problem: Problem) -> tuple[Callable[[F64], I64], Callable[[F64], I
     scale = 1 if (problem.travel == np.rint(problem.travel)).all() else _FINEST
 
     def up(value: F64) -> I64:
-        return np.ceil(value * scale - _WARPED).astype(np.int64)
+        return np.ceil(value * scale - _ROUNDED).astype(np.int64)
 
     def down(value: F64) -> I64:
-        return np.floor(value * scale + _WARPED).astype(np.int64)
+        return np.floor(value * scale + _ROUNDED).astype(np.int64)
 
     return up, down
 

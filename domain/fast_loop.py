@@ -6,6 +6,7 @@ longest wait whatever happens. One solve is under way at a time.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 from domain.jobs import Job
@@ -17,12 +18,16 @@ from domain.waiting import Asked, Waiting, left_open
 
 
 class FastLoop:
-    """The loop's own timing, in server ms. `left`: why the last look left tasks open, as far as it tells by itself."""
+    """The loop's own timing, in server ms. `left`: why the last look left tasks open, as far as it tells by itself.
+    `unplanned`: open tasks that no plan has had yet, with the time of their opening; `waits`: (opened, ms from there to
+    the first plan that had it) of the tasks planned lately, newest last."""
 
     def __init__(self, policy: RegionPolicy, now_ms: int) -> None:
         self.left: dict[str, Waiting] = {}
         self.foreseen: dict[str, Foreseen] = {}  # by the last plan
         self.pressure = 0.0
+        self.unplanned: dict[str, int] = {}
+        self.waits: deque[tuple[int, int]] = deque(maxlen=policy.waits_limit)
         self._policy = policy
         self._asked = 0
         self._under_way: Asked | None = None
@@ -48,6 +53,14 @@ class FastLoop:
         """No task was open until now, so the longest wait begins now, and a window opened for nothing is closed."""
         self._window_ms, self._looked_ms = None, now_ms
 
+    def opened(self, task_id: str, opened_ms: int) -> None:
+        """A task is new: it waits for a plan."""
+        self.unplanned[task_id] = opened_ms
+
+    def ended(self, task_id: str) -> None:
+        """A task waits no longer, planned or not."""
+        self.unplanned.pop(task_id, None)
+
     def due_ms(self) -> int:
         """When an open task is looked at next, or when the solve under way is given up."""
         if self._under_way is not None:
@@ -72,15 +85,15 @@ class FastLoop:
             self.left = {}
             return None
         self._asked += 1
-        solver = self._solver(now_ms, len(jobs))
+        solver = self._solver(now_ms, len(jobs), len(drivers.ids))
         request = solve_request(self._asked, now_ms, jobs, drivers, self._policy, view, solver)
         self._under_way = Asked.by(request)
         return request
 
-    def _solver(self, now_ms: int, open_tasks: int) -> str:
+    def _solver(self, now_ms: int, open_tasks: int, drivers: int) -> str:
         """Whose turn it is: in a queue that of BATCH, every so often."""
         policy = self._policy
-        queue = open_tasks >= policy.batch_tasks or self.pressure >= policy.batch_pressure
+        queue = self.pressure >= policy.batch_pressure or open_tasks >= max(policy.batch_tasks, drivers + 1)
         if not policy.batch_solver or not queue:
             return policy.solver
         if now_ms - self._batch_ms < in_ms(policy.batch_every_s):
@@ -88,11 +101,15 @@ class FastLoop:
         self._batch_ms = now_ms
         return policy.batch_solver
 
-    def solved(self, plan: Plan) -> bool:
+    def solved(self, now_ms: int, plan: Plan) -> bool:
         """Take the plan in; False when it was given up on meanwhile."""
         if self._under_way is None or self._under_way.request_id != plan.request_id:
             return False
         self._end(plan)
+        given = {task_id for assignment in plan.assignments for task_id in assignment.task_ids}
+        for task_id in [one for one in self.unplanned if one in given or one in self.foreseen]:
+            opened_ms = self.unplanned.pop(task_id)
+            self.waits.append((opened_ms, max(0, now_ms - opened_ms)))
         return True
 
     def failed(self, request_id: int) -> None:
@@ -113,5 +130,5 @@ def foreseen(plan: Plan) -> dict[str, Foreseen]:
     forecast = plan.forecast
     if forecast is None:
         return {}
-    columns = forecast.pickup_ms.tolist(), forecast.behind.tolist(), forecast.until_ms.tolist()
-    return {task: Foreseen(*row) for task, *row in zip(forecast.ids, *columns, strict=True)}
+    rows = zip(forecast.pickup_ms, forecast.behind, forecast.until_ms, strict=True)
+    return {task: Foreseen(*row) for task, row in zip(forecast.ids, rows, strict=True)}

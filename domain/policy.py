@@ -48,10 +48,10 @@ class RegionPolicy(Struct, frozen=True, kw_only=True):
     candidates: int = 16
     solver: str = "fast"
     # In a queue, every so often another solver makes the plan of a look: routes of several stops (row B3).
-    batch_solver: str = ""
+    batch_solver: str = "batch"  # none: never
     batch_every_s: float = 30.0
-    batch_tasks: int = 200  # open tasks that are a queue
-    batch_pressure: float = 1.0  # ... or so many late orders a driver in the last plan
+    batch_tasks: int = 60  # so many open tasks, and more of them than drivers, are a queue,
+    batch_pressure: float = 1.0  # ... and so are as many late orders a driver in the last plan
     solve_tasks_limit: int = 5_000  # open tasks in one solve, oldest first
     answers_limit: int = 50_000  # remembered answers
     closed_offers_limit: int = 20_000  # remembered outcomes of offers
@@ -78,6 +78,7 @@ class RegionPolicy(Struct, frozen=True, kw_only=True):
     )
     guaranteed_orders_per_h: float = 1.5  # orders whose pay the hourly guarantee covers
     explain: bool = True  # offers come with an explanation
+    waits_limit: int = 2_000  # lately planned tasks whose wait for a plan is remembered
     expected_limit: int = 2_000  # lately opened tasks remembered for what is expected
     zone_resolution: int = 7  # H3 cells that lack drivers or have too many
 

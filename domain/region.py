@@ -285,6 +285,7 @@ class Region:
             return
         self.add_job(Job(opened.task, opened.order), now_ms)
         self.counters["orders"] += 1
+        self.loop.opened(task_id, opened.task.opened_ms)
         self.lately.append(opened.task)
         task, resolution = opened.task, self.policy.hex_resolution
         self.demand.append((now_ms, h3.latlng_to_cell(task.dropoff_lat, task.dropoff_lng, resolution)))
@@ -368,6 +369,7 @@ class Region:
         del self.jobs[job.task.task_id]
         self.ended[job.task.task_id] = job.task.status
         self.open.pop(job.task.task_id, None)
+        self.loop.ended(job.task.task_id)
         if self.by_order.get(job.task.order_id) == job.task.task_id:
             del self.by_order[job.task.order_id]
         if job.task.driver_id is not None:
@@ -410,7 +412,7 @@ class Region:
         return View(self.loop.foreseen, self.loop.pressure, self.lately, refusal, zones)
 
     def _plan_ready(self, now_ms: int, message: PlanReady) -> None:
-        if not self.loop.solved(message.plan):
+        if not self.loop.solved(now_ms, message.plan):
             return
         free = set(self.rows_to_ask(now_ms).tolist())
         planned = {assignment.driver_id for assignment in message.plan.assignments}

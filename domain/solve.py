@@ -177,12 +177,13 @@ class Assignment(Struct, frozen=True, kw_only=True):
 
 
 class Forecast(Struct, frozen=True, kw_only=True):
-    """What a plan foresees of its tasks, in columns: pick-up, orders right behind, and its driver's shift end."""
+    """What a plan foresees of its tasks, in columns: pick-up, orders right behind, and its driver's shift end. Plain
+    numbers, so that plans compare."""
 
     ids: tuple[str, ...]
-    pickup_ms: I64
-    behind: F64
-    until_ms: I64
+    pickup_ms: tuple[int, ...]
+    behind: tuple[float, ...]
+    until_ms: tuple[int, ...]
 
 
 class Plan(Struct, frozen=True, kw_only=True):

@@ -8,13 +8,15 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from actors.remote import Handles
 from bench.accept import AcceptOptions, run_accept
 from bench.ingest import IngestOptions, run_ingest
 from bench.match import MatchOptions, run_match
 from bench.mdrp import MdrpOptions, run_mdrp, table, violations_of
+from bench.plan import PlanOptions, run_plan
 from bench.routes import RoutesOptions, run_routes
 from doorstep.embedded import EmbeddedError
-from doorstep.server import StartError, running
+from doorstep.server import Server, StartError, running
 from doorstep.settings import Settings
 from sim.api import ServerRefused
 
@@ -27,11 +29,18 @@ async def _server(settings: Settings, url: str | None, say: Say) -> AsyncIterato
     if url is not None:
         yield url, settings.redis_url
         return
+    async with _fresh(settings, say) as server:
+        yield server.url, server.config.redis_url
+
+
+@asynccontextmanager
+async def _fresh(settings: Settings, say: Say) -> AsyncIterator[Server]:
+    """A server with databases of its own."""
     folder = Path(tempfile.mkdtemp(prefix="doorstep-bench-"))
     try:
         fresh = settings.model_copy(update={"data_dir": folder, "database_url": None, "redis_url": None})
         async with running(fresh, say) as server:
-            yield server.url, server.config.redis_url
+            yield server
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -58,6 +67,19 @@ async def accept(
         async with _server(settings, url, say) as (server, _):
             report = await run_accept(server, options, out=out, progress=say)
     except (StartError, EmbeddedError, ServerRefused) as error:
+        say(str(error))
+        return 1
+    print(report.table())
+    return 0
+
+
+async def plan(settings: Settings, options: PlanOptions, out: Path | None, say: Say) -> int:
+    """Milliseconds from an order's opening to the plan that has it; always on a server of its own."""
+    try:
+        async with _fresh(settings, say) as server:
+            call = Handles(server.config.namespace).call
+            report = await run_plan(server.url, call, options, out=out, progress=say)
+    except (StartError, EmbeddedError, ServerRefused, RuntimeError) as error:
         say(str(error))
         return 1
     print(report.table())

@@ -354,6 +354,24 @@ def bench_accept(
     _run(accept(_settings(port=port), server, AcceptOptions(drivers=drivers, orders=orders), out, say))
 
 
+@bench_app.command("plan")
+def bench_plan(
+    drivers: Annotated[int, typer.Option(min=1, max=20_000)] = 5_000,
+    tasks: Annotated[int, typer.Option(help="Open before it is measured.", min=1, max=5_000)] = 1_000,
+    rate: Annotated[float, typer.Option(help="New orders a second meanwhile.", min=0.1, max=100)] = 5.0,
+    duration: Annotated[float, typer.Option(help="Seconds that are measured.", min=1, max=120)] = 60.0,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    port: PortOption = None,
+    out: OutOption = None,
+) -> None:
+    """Milliseconds from an order's opening to the plan that has it, in a live market full of open tasks."""
+    from bench.plan import PlanOptions
+    from doorstep.benches import plan
+
+    options = PlanOptions(drivers=drivers, tasks=tasks, rate=rate, duration_s=duration, seed=seed)
+    _run(plan(_settings(port=port), options, out, say))
+
+
 @bench_app.command("match")
 def bench_match(
     sizes: Annotated[

@@ -218,7 +218,7 @@ def _value(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, int | float):
         return "never" if value >= NEVER_S else f"{value:g}"
-    return "–" if value is None else str(value)
+    return "–" if value is None else str(value) or "none"
 
 
 # -- files ------------------------------------------------------------------------------------------------------------

@@ -117,7 +117,7 @@ class Checker:
             for task in unit.tasks:
                 asked = self._asked.get(task.task_id)
                 fits = bool(asked) == (task.status is TaskStatus.OFFERED)
-                self.must(fits, "whole offer", lambda: f"{task.task_id} is {task.status}, offered by {asked}")
+                self.must(fits, "whole offer", f"{task.task_id} is {task.status}, offered by {asked}")
             for write in unit.orders:
                 if write.head.order.status is OrderStatus.DELIVERED:
                     self._delivered(write.head.order.order_id)
@@ -172,6 +172,7 @@ class Checker:
             stores = {self.memory.tasks[task_id].store_id for task_id in offer.task_ids}
             self.must(len(stores) == 1, "whole offer", f"{offer.offer_id} is of {len(stores)} stores")
         if offer.status is OfferStatus.ACCEPTED:
+            self.saw["next trip"] += len(self._held.get(offer.driver_id, ())) > len(offer.task_ids)
             if len(offer.task_ids) > 1:
                 self.saw["bundle"] += 1
                 self._bundled.update(offer.task_ids)

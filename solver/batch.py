@@ -1,8 +1,8 @@
 """BATCH: open tasks and drivers of a market to multi-stop routes, in parts that can be solved apart.
 
-A market is cut into parts of neighbouring stores: H3 cells are halved by the longer side until a part has few enough
-tasks. Drivers go to the parts by nearness, as many as the part has tasks for. Each part is a pick-up and delivery
-problem with time windows and capacity for `solve_routes`.
+A market is cut into parts of neighbouring stores: its H3 cells are parted in two across the longer side, at a wide gap,
+until a part has few enough tasks. Drivers go to the parts by nearness, as many as the part has tasks for. Each part is
+a pick-up and delivery problem with time windows and capacity for `solve_routes`.
 
 Hard rules: goods are picked up when they are ready or later; capacity; a task is at its door in time, and so that from
 there the goods can be back at the store before that closes; the last stop is done by the end of the driver's shift.
@@ -118,7 +118,7 @@ def split(
     tasks: BatchTasks, drivers: BatchDrivers, travel_s: TravelS, options: BatchOptions
 ) -> list[BatchPart]:
     """Parts of at most `part_tasks` tasks. A driver is in one part at most, and a part without drivers is left out."""
-    groups = _halved(tasks, options.part_tasks)
+    groups = _parted(tasks, options.part_tasks)
     if not groups or not len(drivers.lat):
         return []
     quota = _quota([len(group) for group in groups], len(drivers.lat), options.drivers_per_task)
@@ -166,7 +166,7 @@ def merged(tasks: int, plans: Sequence[BatchPlan]) -> BatchPlan:
 # -- parts ------------------------------------------------------------------------------------------------------------
 
 
-def _halved(tasks: BatchTasks, most: int) -> list[I64]:
+def _parted(tasks: BatchTasks, most: int) -> list[I64]:
     """Groups of at most `most` tasks; the tasks of an H3 cell stay together where they can."""
     lat, lng = tasks.pickup_lat, tasks.pickup_lng
     names = [h3.latlng_to_cell(a, b, _CELL) for a, b in zip(lat.tolist(), lng.tolist(), strict=True)]
@@ -184,15 +184,21 @@ def _halved(tasks: BatchTasks, most: int) -> list[I64]:
             continue
         along = north if np.ptp(north[group]) > np.ptp(east[group]) else east
         order = group[np.lexsort((tasks.ready_ms[group], cell[group], along[group]))]
-        waiting += np.split(order, [_cut(cell[order])])
+        waiting += np.split(order, [_cut(cell[order], along[order])])
     return sorted(groups, key=lambda group: int(group.min()))
 
 
-def _cut(cell: I64) -> int:
-    """Where to cut a row of cells: between two of them, nearest to the middle; in the middle where there is but one."""
+def _cut(cell: I64, along: F64) -> int:
+    """Where to cut a row of tasks: between two cells, at the widest gap that leaves a quarter on either side.
+
+    Where there is none, between the two cells nearest to the middle, and through the middle of a lone cell.
+    """
     between = np.flatnonzero(np.diff(cell)) + 1
-    middle = len(cell) // 2
-    return int(between[np.argmin(np.abs(between - middle))]) if len(between) else middle
+    if not len(between):
+        return len(cell) // 2
+    off_middle = np.abs(between - len(cell) / 2)
+    gap = np.where(off_middle <= len(cell) / 4, along[between] - along[between - 1], -off_middle)
+    return int(between[np.argmax(gap)])
 
 
 def _quota(sizes: list[int], drivers: int, per_task: float) -> list[int]:

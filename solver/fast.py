@@ -41,7 +41,7 @@ def fast(request: SolveRequest, travel: TravelTimes, spread: Spread) -> Plan:
     """See the module."""
     n, m = len(request.tasks.ids), len(request.drivers.ids)
     if not n or not m:
-        return Plan(request_id=request.request_id, assignments=())
+        return Plan(request_id=request.request_id, assignments=(), left_out=tuple(request.tasks.ids))
     if n * (n + m) <= ROLLING_CELLS:
         return plan_rolling(request, travel)
     return _plan_wide(request, travel, spread)
@@ -99,9 +99,9 @@ def _plan_wide(request: SolveRequest, travel: TravelTimes, spread: Spread) -> Pl
     ids = request.tasks.ids
     foreseen = Forecast(
         ids=tuple(ids[t] for t in task.tolist()),
-        pickup_ms=request.now_ms + (pickup * 1000).astype(np.int64),
-        behind=np.zeros(len(pairs)),
-        until_ms=request.drivers.until_ms[driver],
+        pickup_ms=tuple((request.now_ms + (pickup * 1000).astype(np.int64)).tolist()),
+        behind=(0.0,) * len(pairs),
+        until_ms=tuple(request.drivers.until_ms[driver].tolist()),
     )
     late = float((pickup > units.ready[task]).sum()) / scene.m
     wide = Plan(
@@ -110,7 +110,7 @@ def _plan_wide(request: SolveRequest, travel: TravelTimes, spread: Spread) -> Pl
         forecast=foreseen,
         pressure=late,
     )
-    return merged(request, [*plans, wide], components=len(graph.parts), pairs=len(graph.task))
+    return merged_plans(request, [*plans, wide], components=len(graph.parts), pairs=len(graph.task))
 
 
 def pruned(scene: Scene, units: Units) -> Graph:
@@ -199,11 +199,14 @@ def _rows(columns: C, rows: I64) -> C:
     picked: dict[str, Any] = {}
     for name in columns.__struct_fields__:
         column = getattr(columns, name)
-        picked[name] = [column[row] for row in rows.tolist()] if isinstance(column, list) else column[rows]
+        if isinstance(column, list):
+            picked[name] = [column[row] for row in rows.tolist()]
+        else:
+            picked[name] = None if column is None else column[rows]
     return type(columns)(**picked)
 
 
-def merged(request: SolveRequest, plans: list[Plan], *, components: int, pairs: int) -> Plan:
+def merged_plans(request: SolveRequest, plans: list[Plan], *, components: int, pairs: int) -> Plan:
     """One plan of those for parts that share neither task nor driver."""
     forecasts = [plan.forecast for plan in plans if plan.forecast is not None]
     ids = tuple(task for forecast in forecasts for task in forecast.ids)
@@ -213,9 +216,9 @@ def merged(request: SolveRequest, plans: list[Plan], *, components: int, pairs: 
         left_out=_without(request.tasks.ids, ids),
         forecast=Forecast(
             ids=ids,
-            pickup_ms=np.concatenate([forecast.pickup_ms for forecast in forecasts]),
-            behind=np.concatenate([forecast.behind for forecast in forecasts]),
-            until_ms=np.concatenate([forecast.until_ms for forecast in forecasts]),
+            pickup_ms=tuple(ms for forecast in forecasts for ms in forecast.pickup_ms),
+            behind=tuple(orders for forecast in forecasts for orders in forecast.behind),
+            until_ms=tuple(ms for forecast in forecasts for ms in forecast.until_ms),
         ),
         pressure=max(plan.pressure for plan in plans),
         components=components,

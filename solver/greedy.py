@@ -18,7 +18,7 @@ def greedy(request: SolveRequest, travel: TravelTimes, spread: Spread) -> Plan:
     before their shift's end and be at the door in time."""
     n, m = len(request.tasks.ids), len(request.drivers.ids)
     if not n or not m:
-        return Plan(request_id=request.request_id, assignments=())
+        return Plan(request_id=request.request_id, assignments=(), left_out=tuple(request.tasks.ids))
     scene = Scene(replace(request, expected=None, offer_by_ms=NEVER_MS), travel)
     units = Units(scene)
     away_s = scene.from_driver[:, scene.store].T  # (n, m)
@@ -36,6 +36,7 @@ def greedy(request: SolveRequest, travel: TravelTimes, spread: Spread) -> Plan:
     return Plan(
         request_id=request.request_id,
         assignments=assignments(scene, units, pairs[:, 0], pairs[:, 1]),
+        left_out=tuple(np.delete(request.tasks.ids, pairs[:, 0]).tolist()),
         components=1,
         pairs=n * m,
     )

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from domain.solve import Plan, Solver, SolveRequest
 from domain.travel import TravelTimes
+from solver.batching import batch
 from solver.fast import fast
 from solver.greedy import greedy
 
@@ -14,6 +15,7 @@ R = TypeVar("R")
 
 SOLVERS: dict[str, Solver] = {
     "fast": fast,
+    "batch": batch,
     "greedy": greedy,
 }
 

@@ -23,7 +23,7 @@ from solver.terms import Leg
 from solver.units import Units
 
 BARRED = 1e9  # seconds; no price comes near
-_LATE_S = 120.0  # later than this after the goods are ready counts as pressure
+LATE_S = 120.0  # later than this after the goods are ready counts as pressure
 _LEVELS = 12  # links of a chain whose times are followed
 
 
@@ -171,12 +171,11 @@ def forecast(scene: Scene, units: Units, chains: Chains) -> tuple[Forecast, floa
         for task in units.members[unit]
     ]
     at = np.array([k for _, k in rows], np.int64)
-    late = (chains.pickup > units.ready[chains.chosen] + _LATE_S).sum()
+    until_ms = np.where(chains.until[at] >= LONG_S, NEVER_MS, now_ms + chains.until[at] * 1000)
+    late = (chains.pickup > units.ready[chains.chosen] + LATE_S).sum()
     return Forecast(
         ids=tuple(task for task, _ in rows),
-        pickup_ms=now_ms + (chains.pickup[at] * 1000).astype(np.int64),
-        behind=chains.behind[at],
-        until_ms=np.where(chains.until[at] >= LONG_S, NEVER_MS, now_ms + (chains.until[at] * 1000)).astype(
-            np.int64
-        ),
+        pickup_ms=tuple((now_ms + (chains.pickup[at] * 1000).astype(np.int64)).tolist()),
+        behind=tuple(chains.behind[at].tolist()),
+        until_ms=tuple(until_ms.astype(np.int64).tolist()),
     ), float(late) / max(1, scene.m)

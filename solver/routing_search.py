@@ -17,7 +17,7 @@ from solver.routes import NO_END, Problem
 from solver.routing_vroom import HIGHEST_PRIORITY, Routes, Vroom
 
 FIRST_EXPLORATION = 1  # of VROOM for the first plan
-FEWER_SHARE = 0.4  # of the time, at most, for fewer vehicles
+FEWER_SHARE = 0.6  # of the time, at most, for fewer vehicles
 
 # Of a move: how many routes (from, below) and shipments are taken, and how likely a related shipment is passed over.
 _FEWER_ROUTES, _FEWER_TAKEN = (3, 10), (6, 20)
@@ -25,8 +25,6 @@ _SHORTER_ROUTES, _SHORTER_TAKEN = (3, 7), (4, 16)
 _PASSED_OVER = 0.4
 _TIME_WEIGHT = 0.5  # of a difference in time beside one in place, when shipments are called related
 _WORSE = 0.02  # how often a pool that grows by one is accepted, while a route is emptied
-_SMALLEST = 3  # routes that are tried in turn
-_MOVES_EMPTYING, _MOVES_BETWEEN = 250, 50
 _WAITING = 5  # unserved shipments that a move tries to place
 
 Range = tuple[int, int]
@@ -40,7 +38,7 @@ def search(
     if one.engine.shipments and one.engine.vehicles:
         one.begin()
         one.fewer_vehicles()
-        one.shorter(0.0)
+        one.shorter()
     return one.routes, one.moves
 
 
@@ -74,24 +72,16 @@ class _Search:
         self.waiting = set(self.engine.shipments) - _served(routes.values())
 
     def fewer_vehicles(self) -> None:
-        """Empty routes that cost something, the smallest first; where that fails, shorten a little and try again."""
+        """Empty the smallest route that costs something, as long as it succeeds."""
         until_s = (1 - FEWER_SHARE) * self._whole_s
-        turn = 0
-        while self._goes_on(until_s):
+        while True:
             used = [v for v, stops in self.routes.items() if stops and self._problem.vehicles.fixed[v] > 0]
-            if len(used) < 2:
+            if len(used) < 2 or not self._emptied(min(used, key=lambda v: len(self.routes[v])), until_s):
                 return
-            used.sort(key=lambda v: len(self.routes[v]))
-            if self._emptied(used[turn % min(_SMALLEST, len(used))], until_s):
-                turn = 0
-            else:
-                turn += 1
-                self.shorter(until_s, _MOVES_BETWEEN)
 
-    def shorter(self, until_s: float, moves: float = float("inf")) -> None:
+    def shorter(self) -> None:
         """Less travel, and more shipments served where some are not."""
-        last = self.moves + moves
-        while self.moves < last and self._goes_on(until_s):
+        while self._goes_on(0.0):
             seed = self._chosen(
                 self.waiting if self.waiting and self._rng.random() < 0.5 else self.engine.shipments
             )
@@ -118,8 +108,7 @@ class _Search:
         routes = {v: stops for v, stops in self.routes.items() if stops and v != vehicle}
         pool = _served([self.routes[vehicle]])
         tries = dict.fromkeys(self.engine.shipments, 1)  # how hard a shipment is to place
-        last = self.moves + _MOVES_EMPTYING
-        while pool and self.moves < last and self._goes_on(until_s):
+        while pool and self._goes_on(until_s):
             seed = self._chosen(pool)
             vehicles, taken = self._neighbourhood(routes, seed, _FEWER_ROUTES, _FEWER_TAKEN)
             old = {v: routes[v] for v in vehicles}
@@ -219,7 +208,7 @@ def _related(problem: Problem) -> list[list[int]]:
     for opens, closes in ((s.pickup_from, s.pickup_to), (s.door_from, s.door_to)):
         middle = (np.maximum(opens, 0.0) + np.minimum(closes, latest)) / 2
         later += np.abs(middle[:, None] - middle[None, :]) / latest
-    unlike = apart / max(1e-9, float(apart.mean())) + _TIME_WEIGHT * later
+    unlike = apart / max(1e-9, float(apart.sum()) / max(1, apart.size)) + _TIME_WEIGHT * later
     np.fill_diagonal(unlike, -1.0)
     order: I64 = np.argsort(unlike, axis=1, kind="stable")
     return [row.tolist() for row in order]

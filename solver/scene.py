@@ -77,6 +77,10 @@ class Scene:
         """(n + h, stores): from each task's door to each store."""
         return self._seconds(self.drop_lat[:, None], self.drop_lng[:, None], self.store_lat, self.store_lng)
 
+    def drive(self, from_lat: float, from_lng: float, to_lat: float, to_lng: float) -> float:
+        """From one place to another."""
+        return float(self._travel.seconds(from_lat, from_lng, to_lat, to_lng, self.request.now_ms))
+
     def between(self, a: I64, b: I64) -> F64:
         """From the doors of tasks `a` to those of `b`, pair by pair."""
         return self._seconds(self.drop_lat[a], self.drop_lng[a], self.drop_lat[b], self.drop_lng[b])

@@ -8,7 +8,7 @@
     > stray ann 5 0          a ping that Ann sent before her last one comes in now; `socket=1`: on that earlier socket
     > attach ann #1.3        another socket, resuming from that push; without a number afresh
     > ack ann #1.3           has handled all pushes up to that one
-    > order                  the next order; its task is task-1, task-2, ...
+    > order                  the next order; its task is task-1, task-2, ...; `order 3 0`: to a door 3 km north
     > told task-1            the relay repeats that the task was opened
     > wait 0.2               seconds of server time, with ticks at the deadlines and pings; `deaf`: none comes in
     > ann accept offer-1     `task-1` for its task; also reject, arrive, pickup, deliver, refuse, confirm
@@ -22,7 +22,7 @@
     > gateway-lost
     > spoil                  the database will refuse the next record
     > solver off             what it is asked is told (`?`) and waits for `plan 1` or `fail 1`, until `solver on`
-    > policy push_ring=2     instead of the usual; comes first
+    > policy push_ring=2     instead of the usual; comes first. `planning={}`: bundles, which stories are without
 
 Any request takes `id=7`, a request's id to repeat it by, and `by=rest` instead of the socket. Pushes are numbered
 `#life.n`. Below a command stands what it led to, see `words.py`.
@@ -31,6 +31,7 @@ Any request takes `id=7`, a request's id to repeat it by, and `by=rest` instead 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import get_type_hints
 
 import msgspec
 
@@ -54,12 +55,13 @@ from domain.messages import (
     Reject,
     SolveFailed,
 )
+from domain.policy import RegionPolicy
 from domain.records import Answer
 from domain.solve import SolveRequest
 from domain.waiting import why_open
 from solver.registry import solve
 from tests.scenarios.words import Words, answered, numbered
-from tests.support.build import at, id_check
+from tests.support.build import DOOR_AT, at, id_check
 from tests.support.story import Story
 
 ROLES = {
@@ -168,8 +170,8 @@ class Transcript:
 
     # -- tasks and time -----------------------------------------------------------------------------------------------
 
-    def _order(self, _: list[str], __: dict[str, str]) -> None:
-        self.story.order()
+    def _order(self, words: list[str], _: dict[str, str]) -> None:
+        self.story.order(door=at(float(words[0]), float(words[1])) if words else DOOR_AT)
 
     def _told(self, words: list[str], _: dict[str, str]) -> None:
         self.story.step(self.story.opened[words[0]])
@@ -201,7 +203,10 @@ class Transcript:
         self.story.step(SolveFailed(int(words[0])))
 
     def _policy(self, _: list[str], options: dict[str, str]) -> None:
-        self.story = Story(**{name: msgspec.json.decode(value) for name, value in options.items()})
+        types = get_type_hints(RegionPolicy)
+        self.story = Story(
+            **{name: msgspec.json.decode(value, type=types[name]) for name, value in options.items()}
+        )
 
 
 COMMANDS: dict[str, Callable[[Transcript, list[str], dict[str, str]], str | None]] = {

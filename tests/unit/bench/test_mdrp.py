@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from msgspec.structs import replace
+from typer.testing import CliRunner
 
 from bench.mdrp import (
     GOAL,
@@ -27,6 +28,8 @@ from bench.mdrp import (
     violations_of,
 )
 from bench.mdrp_check import COLUMNS, METRICS, check, main, mean_metrics, percentile
+from bench.report import report
+from doorstep.cli import app
 
 RESTAURANTS = "restaurant\tx\ty\nr1\t0\t0\nr2\t6000\t0\n"
 COURIERS = "courier\tx\ty\ton_time\toff_time\nc1\t-3000\t4000\t0\t240\nc2\t6000\t0\t0\t120\n"
@@ -119,6 +122,14 @@ def test_a_right_solution_passes_with_its_metrics(instance: Path) -> None:
 def test_every_broken_rule_is_found(instance: Path, old: str, new: str, says: str) -> None:
     found = violations(instance, (old, new))
     assert any(says in line for line in found), found
+
+
+def test_a_bundle_waits_for_the_last_of_its_goods_and_orders(instance: Path) -> None:
+    """o2 is ready at 22 and placed at 12, both two minutes after o1."""
+    [found] = violations(instance, ("17,22,30", "17,21,29"), ("17,22,37", "17,21,36"))
+    assert "picked up at 21, not possible before 22" in found
+    [found] = violations(instance, ("0,12,17,22,30", "0,11,17,22,30"), ("0,12,17,22,37", "0,11,17,22,37"))
+    assert "assigned at 11, before it was placed" in found
 
 
 def test_the_shift_binds_the_start_too(instance: Path) -> None:
@@ -225,6 +236,26 @@ def test_all_rows_of_a_small_instance(instance: Path, tmp_path: Path) -> None:
     assert "goal" not in printed, "it is about all instances"
 
 
+def test_the_command_prints_a_table(instance: Path, tmp_path: Path) -> None:
+    arguments = [
+        "bench",
+        "mdrp",
+        "--instances",
+        str(instance.parent),
+        "--out",
+        str(tmp_path / "out"),
+        "--jobs",
+        "1",
+    ]
+    done = CliRunner().invoke(app, [*arguments, "--rows", "main,greedy"])
+    assert done.exit_code == 0, done.output
+    assert "main" in done.output
+    assert "greedy" in done.output
+    assert (tmp_path / "out" / "summary.json").exists()
+    assert CliRunner().invoke(app, [*arguments, "--rows", "best"]).exit_code == 1
+    assert CliRunner().invoke(app, [*arguments, "--only", "large"]).exit_code == 1
+
+
 def test_many_processes_find_the_same(instance: Path, tmp_path: Path) -> None:
     one = run_mdrp(options(instance, rows="main,greedy"), out=tmp_path / "one")
     two = run_mdrp(options(instance, rows="main,greedy", jobs=2), out=tmp_path / "two")
@@ -291,6 +322,7 @@ def test_violations_and_missed_goals_are_counted() -> None:
     )  # fmt: skip
     figures = figures_of([row], [result], {"foodmatch": dict.fromkeys(METRICS, 0.95)}, 1.0)
     assert figures["violations_count"] == 2
+    assert violations_of(report("mdrp", MdrpOptions(instances=Path()), figures)) == 2
     assert figures["worse_than_foodmatch_count"] == 6  # all but the two that are below 0.95, and the bundles
     assert "goals_missed_count" not in figures
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from domain.messages import OfferSeenBy
 from doorstep.cli import app
 from doorstep.whatif import verdict
 from sim.whatif import METRICS, Metric
@@ -188,6 +189,15 @@ def test_a_folder_that_cannot_be_written_is_refused(instance: Path) -> None:
     status, _, err = replay(instance, "--set", "beta=2", "--out", instance / "orders.txt" / "out")
     assert status == 2
     assert "cannot be used: Not a directory." in err
+
+
+def test_an_offer_that_was_shown_is_counted_once(tmp_path: Path) -> None:
+    def tell(story: Recorded) -> None:
+        story.step(OfferSeenBy("ann", story.offered("ann")))
+
+    record(tmp_path / "log", tell)
+    _, out, _ = replay(tmp_path / "log")
+    assert row(out, "offers made") == ["1"]
 
 
 def test_a_verdict_needs_a_difference_that_shows() -> None:

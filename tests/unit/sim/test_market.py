@@ -265,7 +265,7 @@ def test_progress_is_told() -> None:
 
 
 def test_a_region_left_to_its_own_deadlines_brings_the_same_orders() -> None:
-    live = RegionPolicy(services=SERVICES, travel=Planar(metres_per_grain=1000.0))
+    live = RegionPolicy(services=SERVICES, travel=Planar(metres_per_grain=1000.0), fast_max_wait_s=30.0)
     outcome = run_day(busy_day(), live, ping_s=20.0)
     assert len(outcome.brought) == 40
     placed_ms = {one.id: one.placed_ms for one in busy_day().orders}

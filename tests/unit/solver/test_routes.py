@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from domain.arrays import F64
 from solver.routes import (
     NO_END,
     Problem,
@@ -38,14 +39,14 @@ def problem(
     tight: float = 1.0,
     capacity: int = 2,
 ) -> Problem:
-    """Places on a plane 60 x 60; vehicles that start and end anywhere; the tighter the windows, the less can be served."""
+    """Places on a plane 60 x 60, vehicles that start and end anywhere. The tighter, the less can be served."""
     n, k = shipments, vehicles
     at = rng.uniform(0, 60, (2 * n + 2 * k, 2))
     travel = np.hypot(*(at[:, None] - at[None, :]).transpose(2, 0, 1))
     if whole:
         travel = np.ceil(travel)
     pickup_from = rng.integers(0, 150, n).astype(float)
-    door_from = pickup_from + rng.integers(0, 60, n)
+    door_from: F64 = pickup_from + rng.integers(0, 60, n).astype(float)
     return Problem(
         travel=travel,
         shipments=Shipments(
@@ -132,7 +133,7 @@ def test_a_tiny_problem_is_solved_to_the_optimum(seed: int, fixed: float) -> Non
     assert plan.travel + plan.fixed == pytest.approx(cost)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     shipments=st.integers(0, 12),
@@ -162,24 +163,21 @@ def test_legs_that_violate_the_triangle_inequality_are_survived() -> None:
 def test_the_search_improves_on_the_first_plan_and_repeats_itself() -> None:
     one = problem(np.random.default_rng(7), 25, 25, fixed=1000.0, tight=0.3, whole=False)
     first = solve_routes(one, time_limit_s=60, seed=1, moves=0)
-    best = solve_routes(one, time_limit_s=60, seed=1, moves=400)
-    assert best == solve_routes(one, time_limit_s=60, seed=1, moves=400)
+    best = solve_routes(one, time_limit_s=60, seed=1, moves=150)
+    assert best == solve_routes(one, time_limit_s=60, seed=1, moves=150)
     assert (len(best.unserved), best.fixed) <= (len(first.unserved), first.fixed)
     assert best.fixed + best.travel < first.fixed + first.travel
     assert first.moves == 0
-    assert best.moves == 400
+    assert best.moves == 150
 
 
-def test_a_vehicle_that_is_not_needed_stays() -> None:
-    """The second shipment is on the way of the first, though another vehicle is nearer to it."""
-    one = Problem(
-        travel=np.abs(np.arange(8.0)[:, None] - np.arange(8.0)[None, :]),
-        shipments=everywhen(pickup=[1, 3], door=[5, 4]),
-        vehicles=free(start=[0, 2], fixed=[100.0, 100.0]),
-    )
-    plan = solve_routes(one, time_limit_s=60, moves=100)
-    assert plan.routes == (Route(1, (1, ~1, 0, ~0)),) or len(plan.routes) == 1
-    assert len(solve_routes(replace(one, vehicles=free([1, 3], [0.0, 0.0])), time_limit_s=60).routes) == 2
+def test_a_vehicle_is_saved_where_it_costs_more_than_the_detour() -> None:
+    """The two shipments lie apart, each beside a vehicle."""
+    line = np.abs(np.arange(10.0)[:, None] - np.arange(10.0)[None, :])
+    shipments = everywhen(pickup=[1, 8], door=[0, 9])
+    for fixed, routes in ((0.0, 2), (5.0, 2), (50.0, 1)):
+        one = Problem(travel=line, shipments=shipments, vehicles=free(start=[1, 8], fixed=[fixed, fixed]))
+        assert len(solve_routes(one, time_limit_s=60, moves=100).routes) == routes
 
 
 def test_the_limit_is_asked_of_the_clock_that_is_given() -> None:
