@@ -70,8 +70,13 @@ class Config(Struct, frozen=True, kw_only=True):
     ops_open: bool = False  # mission control without signing in: local trials only
     record_dir: str | None = None  # absolute; each region writes its log into a folder of its name
     policy: RegionPolicy = field(default_factory=RegionPolicy)
+    policies: dict[str, RegionPolicy] = {}  # of markets that have one of their own
     roads: RoadOptions = field(default_factory=RoadOptions)
     limits: Limits = field(default_factory=Limits)
+
+    def policy_of(self, region_id: str) -> RegionPolicy:
+        """What this market lives by."""
+        return self.policies.get(region_id, self.policy)
 
     def save(self, path: Path) -> None:
         """Write to `path`, readable by its owner alone."""

@@ -184,7 +184,7 @@ class RegionActor:
         self._shell = RegionShell(
             region_id,
             store=RemoteStore(handles, "persistence:0"),
-            policy=config.policy,
+            policy=config.policy_of(region_id),
             limits=config.limits,
             clock=config.clock,
             solve=_solve_remotely,

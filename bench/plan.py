@@ -108,13 +108,16 @@ async def _run(
 
     until_s = time.monotonic() + FILL_LIMIT * (options.tasks / options.fill_rate + SETTLE_S)
     filling = ordering.start(desk.take(options.tasks, options.fill_rate))
+    line_s = 0.0
     while (stats := await figures())["tasks_open"] < options.tasks:
         if time.monotonic() > until_s:
             raise RuntimeError(
                 f"{stats['tasks_open']} of {options.tasks} tasks are open: the server is too slow"
             )
-        progress(f"{stats['tasks_open']} of {options.tasks} tasks open, {stats['drivers']} drivers")
-        await asyncio.sleep(1.0)
+        if time.monotonic() >= line_s + LINES_S:
+            line_s = time.monotonic()
+            progress(f"{stats['tasks_open']} of {options.tasks} tasks open, {stats['drivers']} drivers")
+        await asyncio.sleep(0.5)
     await filling
 
     progress(f"{stats['tasks_open']} tasks open; {options.rate:g} more a second for {options.duration_s:g} s")

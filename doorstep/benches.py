@@ -64,7 +64,7 @@ async def accept(
 ) -> int:
     """Milliseconds from accept to durable answer."""
     try:
-        async with _server(settings, url, say) as (server, _):
+        async with _server(settings.model_copy(update={"offer_lead_s": 3600.0}), url, say) as (server, _):
             report = await run_accept(server, options, out=out, progress=say)
     except (StartError, EmbeddedError, ServerRefused) as error:
         say(str(error))

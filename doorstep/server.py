@@ -17,6 +17,7 @@ from domain.markets import MARKETS
 from domain.policy import RegionPolicy
 from doorstep.cluster import Cluster
 from doorstep.embedded import Embedded, EmbeddedError
+from doorstep.policies import PolicyError, load_policies
 from doorstep.roads import RoadsError, require_roads, road_options, travel_model
 from doorstep.settings import Settings
 from persistence.migrate import current_revision, head_revision, migrate
@@ -126,6 +127,7 @@ async def _configure(settings: Settings, database_url: str, redis_url: str, ops_
         ops_open=ops_open or settings.ops_open,
         record_dir=str(settings.record_dir.absolute()) if settings.record_dir is not None else None,
         policy=policy_of(settings),
+        policies=policies_of(settings, policy_of(settings)),
         roads=road_options(settings),
         limits=Limits(**limits),
     )
@@ -137,6 +139,16 @@ def policy_of(settings: Settings) -> RegionPolicy:
     given = {name: getattr(settings, name) for name in names}
     given["travel"] = travel_model(settings.travel_table)
     return RegionPolicy(**given | {"explain": settings.explain_keep_s > 0})
+
+
+def policies_of(settings: Settings, base: RegionPolicy) -> dict[str, RegionPolicy]:
+    """Of the markets that have a policy of their own. `StartError` for a file that cannot be used."""
+    if settings.region_policies is None:
+        return {}
+    try:
+        return load_policies(settings.region_policies, settings.region_ids, base)
+    except PolicyError as error:
+        raise StartError(str(error)) from None
 
 
 async def _keep_running(embedded: Embedded | None, progress: Progress) -> None:

@@ -111,12 +111,36 @@ class Settings(BaseSettings):
     )
 
     # --- dispatch (the server's clock: wall seconds times SPEED)
-    offer_ttl_s: float = Field(30.0, ge=1, le=600, description="server seconds for an offer to be shown, and once more from then on to be answered; 1 to 600")
+    offer_ttl_s: float = Field(
+        30.0,
+        ge=1,
+        le=600,
+        description="server seconds for an offer to be shown, and once more from then on to be answered; 1 to 600",
+    )
     fast_window_s: float = Field(
         0.2, ge=0, le=10, description="server seconds a new task or freed driver waits for company; 0 to 10"
     )
     fast_max_wait_s: float = Field(
         3.0, gt=0, le=60, description="open tasks are looked at again after so many server seconds; up to 60"
+    )
+    offer_lead_s: float = Field(
+        300.0,
+        ge=5,
+        le=86_400,
+        description="an offer is made so many server seconds before its driver must set off; until then a better"
+        " one may come; 5 to 86400",
+    )
+    offer_ahead_s: float = Field(
+        0.0,
+        ge=0,
+        le=3600,
+        description="a driver on the way to the last door is offered the next trip so many server seconds before"
+        " being done; 0 to 3600, 0 offers to free drivers only",
+    )
+    region_policies: Path | None = Field(
+        None,
+        description="JSON file with weights and other parameters of dispatch by market (docs/dispatch.md); empty"
+        " leaves the defaults",
     )
     driver_stale_s: float = Field(
         90.0, ge=5, le=3600, description="a driver silent for so many server seconds gets no offer; 5 to 3600"

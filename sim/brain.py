@@ -244,6 +244,7 @@ class Brain:
 
     def _accepted(self, now_s: float, frame: wire.OfferAccepted) -> None:
         self.stats["accepted"] += 1
+        self.stats["bundles"] += len(frame.tasks) > 1
         self._errands.won(now_s, frame.tasks, asked=frame.offer_id in self._offers.open)
         self._offers.close(frame.offer_id)
 

@@ -114,13 +114,17 @@ class Checker:
                 self._task_row(task)
             for offer in unit.offers:
                 self._whole(offer)
-            for task in unit.tasks:
-                asked = self._asked.get(task.task_id)
-                fits = bool(asked) == (task.status is TaskStatus.OFFERED)
-                self.must(fits, "whole offer", f"{task.task_id} is {task.status}, offered by {asked}")
             for write in unit.orders:
                 if write.head.order.status is OrderStatus.DELIVERED:
                     self._delivered(write.head.order.order_id)
+        touched = {task.task_id for unit in planned.units for task in unit.tasks}
+        touched.update(
+            task_id for unit in planned.units for offer in unit.offers for task_id in offer.task_ids
+        )
+        for task_id in sorted(touched):
+            status, asked = self.memory.tasks[task_id].status, sorted(self._asked.get(task_id, ()))
+            fits = bool(asked) == (status is TaskStatus.OFFERED)
+            self.must(fits, "whole offer", f"{task_id} is {status}, offered by {asked}")
 
     def _outbox_rows(self, planned: Plan) -> None:
         for_bus = [row for row in planned.outbox if row.channel is Channel.BUS]

@@ -223,7 +223,8 @@ class _Demo:
             f"{minutes:02d}:{seconds:02d} drivers {on_line} ({busy} busy) · orders {count['orders']}: "
             f"{len(self._books.open)} open, {count['delivered']} delivered, {count['refused']} refused, "
             f"{count['returned']} returned, {count['under_age']} under age · offers {drivers['offers']}: "
-            f"{drivers['accepted']} taken, {drivers['rejected']} rejected, {drivers['expired']} expired · "
+            f"{drivers['accepted']} taken, of them {drivers['bundles']} bundles, {drivers['rejected']} rejected, "
+            f"{drivers['expired']} expired · "
             f"dossiers {count['dossiers_verified']} sound, {count['dossiers_broken']} broken · "
             f"reconnects {drivers['reconnects']}, repeats {self._api.stats['retries'] + drivers['resent']}"
         )

@@ -235,7 +235,7 @@ def _fleet(scene: Scene, times: float, seed: int) -> Scene:
     kept = []
     for n in range(round(times * len(people))):
         again, who = divmod(n, len(people))
-        kept += [replace(one, id=one.id) for one in shifts[people[who]]]
+        kept += [replace(one, id=f"{'twin-' * again}{one.id}") for one in shifts[people[who]]]
     return _with_day(scene, "fleet", times, couriers=tuple(sorted(kept, key=lambda one: (one.on_ms, one.id))))
 
 

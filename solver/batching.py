@@ -164,15 +164,14 @@ def fits(scene: Scene, driver: int, trip: tuple[int, ...]) -> bool:
     services, drivers = scene.request.services, scene.request.drivers
     at = float(scene.free[driver])
     lat, lng = float(drivers.lat[driver]), float(drivers.lng[driver])
-    seen: set[int] = set()
+    ready: dict[int, float] = {}  # of all goods of a store: nobody comes back for the rest
     for task in trip:
         store = int(scene.store[task])
-        if store not in seen:
-            seen.add(store)
-            to_lat, to_lng = float(scene.store_lat[store]), float(scene.store_lng[store])
-            at += scene.drive(lat, lng, to_lat, to_lng) + services.pickup_before_s
-            lat, lng = to_lat, to_lng
-        at = max(at, float(scene.ready[task]))
+        ready[store] = max(ready.get(store, 0.0), float(scene.ready[task]))
+    for store, ready_s in ready.items():
+        to_lat, to_lng = float(scene.store_lat[store]), float(scene.store_lng[store])
+        at = max(at + scene.drive(lat, lng, to_lat, to_lng) + services.pickup_before_s, ready_s)
+        lat, lng = to_lat, to_lng
         if at > scene.until[driver]:
             return False
     at += services.pickup_after_s

@@ -17,7 +17,7 @@ from domain.arrays import F64, I64
 from domain.solve import DriverColumns, Forecast, Plan, SolveRequest, Spread, TaskColumns
 from domain.travel import TravelTimes
 from solver import bundles, proposals, rolling, search
-from solver.candidates import candidate_pairs
+from solver.candidates import all_pairs, candidate_pairs
 from solver.graph import Graph, Part, split
 from solver.matching import cheapest_matching
 from solver.objective import cost_s
@@ -34,6 +34,7 @@ ROLLING_CELLS = 2**16
 # accept and in what they have earned: see docs/bench.md for what is lost against all pairs.
 LOOK = 2
 CHEAP = 0.25
+ALL_PAIRS = 2**15  # up to which nothing is pruned
 _USUAL_WAY_S = 300.0
 
 
@@ -120,8 +121,11 @@ def pruned(scene: Scene, units: Units) -> Graph:
     # Who declined a task is no loss to the number of those who may take it.
     wanted = LOOK * request.candidates * (1 if tasks.wider is None else tasks.wider)
     wanted = wanted + np.bincount(request.declined_task, minlength=scene.n)
-    task, driver, _ = candidate_pairs(tasks, drivers, wanted, crowds=True)
-    task, driver = _with_cheap(scene, units, task, driver)
+    if scene.n * scene.m <= ALL_PAIRS:
+        task, driver, _ = all_pairs(tasks, drivers)
+    else:
+        task, driver, _ = candidate_pairs(tasks, drivers, wanted, crowds=True)
+        task, driver = _with_cheap(scene, units, task, driver)
     travel = scene.travel_to(driver, scene.store[task])
     arrival = scene.free[driver] + travel + request.services.pickup_before_s
     pickup = np.maximum(units.ready[task], arrival)

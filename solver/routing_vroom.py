@@ -54,7 +54,9 @@ class Vroom:
         is returned when they turn out not to be feasible in whole numbers. `priority`: of a shipment above the others',
         up to `HIGHEST_PRIORITY`; the sum over the served ones is most important.
         """
-        priority = priority or {}
+        priority, vehicles = priority or {}, list(vehicles)
+        if not vehicles:
+            return {}  # VROOM crashes without any
         task = vroom.Input()
         task._set_durations_matrix("car", _vroom.Matrix(self._travel))
         for i in shipments:

@@ -53,8 +53,8 @@ def check_one(request: SolveRequest, one: Assignment, tasks: list[int], driver: 
             if penalty == BARRED
         }
         assert not barred & {(task, driver) for task in tasks}, "an offer to a driver who just declined"
-    stores = {(columns.pickup_lat[task], columns.pickup_lng[task]) for task in tasks}
-    assert len(stores) == 1, "a bundle of several stores"
+    stores = {store_of(request, task) for task in tasks}
+    assert len(stores) == 1 or request.solver == "batch", "a bundle of several stores"
     pickup_ms, doors = drive(request, tasks, driver)
     assert pickup_ms <= drivers.until_ms[driver] + TOLERANCE_MS, "a pick-up after the shift's end"
     for task, door_ms, back_ms in doors:
@@ -66,33 +66,41 @@ def check_one(request: SolveRequest, one: Assignment, tasks: list[int], driver: 
         assert one.leave_ms < request.offer_by_ms + free_ms, "an offer long before anybody has to set off"
 
 
+def store_of(request: SolveRequest, task: int) -> tuple[float, float]:
+    return float(request.tasks.pickup_lat[task]), float(request.tasks.pickup_lng[task])
+
+
 def drive(
     request: SolveRequest, tasks: list[int], driver: int
 ) -> tuple[float, list[tuple[int, float, float]]]:
-    """Milliseconds of the pick-up; and of each task, of the door and of the way straight back from it."""
+    """Store after store in the order of the tasks, then door after door. Milliseconds of the last pick-up; and of each
+    task, of the hand-over and of the way straight back to its store."""
     columns, drivers, services = request.tasks, request.drivers, request.services
 
     def way_ms(from_lat: float, from_lng: float, to_lat: float, to_lng: float) -> float:
         return 1000 * float(request.travel.seconds(from_lat, from_lng, to_lat, to_lng, request.now_ms))
 
-    lat, lng = float(drivers.lat[driver]), float(drivers.lng[driver])
-    store = float(columns.pickup_lat[tasks[0]]), float(columns.pickup_lng[tasks[0]])
-    at_ms = max(float(drivers.free_ms[driver]), request.now_ms) + way_ms(lat, lng, *store)
-    at_ms = max(at_ms + 1000 * services.pickup_before_s, *(float(columns.ready_ms[task]) for task in tasks))
-    pickup_ms, here, doors = at_ms, store, []
-    at_ms += 1000 * services.pickup_after_s
+    here = float(drivers.lat[driver]), float(drivers.lng[driver])
+    at_ms = pickup_ms = max(float(drivers.free_ms[driver]), request.now_ms)
+    for store in dict.fromkeys(store_of(request, task) for task in tasks):
+        goods = [task for task in tasks if store_of(request, task) == store]
+        at_ms += way_ms(*here, *store) + 1000 * services.pickup_before_s
+        pickup_ms = at_ms = max(at_ms, *(float(columns.ready_ms[task]) for task in goods))
+        at_ms += 1000 * services.pickup_after_s
+        here = store
+    doors = []
     for task in tasks:
         door = float(columns.dropoff_lat[task]), float(columns.dropoff_lng[task])
         at_ms += way_ms(*here, *door) + 1000 * services.door_before_s
         door_ms, here = at_ms, door
         at_ms += 1000 * services.door_after_s
-        doors.append((task, door_ms, at_ms + way_ms(*door, *store)))
+        doors.append((task, door_ms, at_ms + way_ms(*door, *store_of(request, task))))
     return pickup_ms, doors
 
 
 @pytest.mark.parametrize("name", SOLVERS)
 @given(request=problems())
-@settings(max_examples=250)
+@settings(max_examples=150)
 def test_a_small_plan_asks_for_nothing_that_cannot_be(name: str, request: SolveRequest) -> None:
     request = replace(request, solver=name)
     check(request, solve(request))
@@ -100,7 +108,7 @@ def test_a_small_plan_asks_for_nothing_that_cannot_be(name: str, request: SolveR
 
 @pytest.mark.parametrize("name", SOLVERS)
 @given(seed=st.integers(0, 10**6), tasks=st.integers(20, 60), drivers=st.integers(5, 40))
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_a_busy_hour(name: str, seed: int, tasks: int, drivers: int) -> None:
     """More orders than drivers, so that many are chained, bundled, late or left out."""
     request = replace(random_problem(seed, tasks, drivers, stores=6, expected=10), solver=name)
@@ -110,7 +118,7 @@ def test_a_busy_hour(name: str, seed: int, tasks: int, drivers: int) -> None:
 
 @pytest.mark.parametrize("name", SOLVERS)
 @pytest.mark.parametrize("size", LARGE)
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_large_plan_asks_for_nothing_that_cannot_be(name: str, size: tuple[int, int], seed: int) -> None:
     tasks, drivers = size
     assert tasks * (tasks + drivers) > ROLLING_CELLS

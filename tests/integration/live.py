@@ -58,7 +58,12 @@ class LiveServer:
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder, self.port = folder, free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._environment = os.environ | {"DASHBOARD_PORT": str(free_port())} | environment
+        self._environment = {
+            **os.environ,
+            "DASHBOARD_PORT": str(free_port()),
+            "OFFER_LEAD_S": "3600",  # offers come at once, as the stories expect
+            **environment,
+        }
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *arguments: str) -> None:

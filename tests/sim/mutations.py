@@ -129,15 +129,15 @@ def release(patch: Patch) -> None:
 
 # name -> how to take it out, and a seed whose world notices
 MUTATIONS: dict[str, tuple[Callable[[Patch], None], int]] = {
-    "epoch check": (epoch_check, 133),
-    "durable first": (durable_first, 9),
-    "dossier key": (dossier_key, 28),
-    "repeat guard": (repeat_guard, 97),
-    "accept guard": (accept_guard, 230),
+    "epoch check": (epoch_check, 18),
+    "durable first": (durable_first, 1),
+    "dossier key": (dossier_key, 137),
+    "repeat guard": (repeat_guard, 18),
+    "accept guard": (accept_guard, 17),
     "expiry": (expiry, 1),
-    "return first": (return_first, 12),
+    "return first": (return_first, 18),
     "busy driver": (busy_driver, 1),
-    "half bundle": (half_bundle, 1),
-    "shown once": (shown_once, 1),
-    "release": (release, 612),
+    "half bundle": (half_bundle, 3),
+    "shown once": (shown_once, 35),
+    "release": (release, 73),
 }

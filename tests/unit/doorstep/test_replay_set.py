@@ -13,13 +13,15 @@ from domain.messages import OfferSeenBy
 from doorstep.cli import app
 from doorstep.whatif import verdict
 from sim.whatif import METRICS, Metric
+from tests.support.build import at
 from tests.unit.recording import Recorded, record
 
 
 def deliveries(story: Recorded) -> None:
-    """Six deliveries by two drivers, with two minutes between them."""
-    for n in range(6):
-        story.delivered("ann" if n % 2 else "bob")
+    """Six deliveries with two minutes between them, while another driver is far away."""
+    story.drive("bob", at(north_km=30))
+    for _ in range(6):
+        story.delivered()
         story.wait(120)
 
 

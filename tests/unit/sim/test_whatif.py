@@ -16,7 +16,7 @@ from actors.segments import LogError
 from bench.mdrp import POLICY, write_solution
 from bench.mdrp_check import check
 from domain.lifecycle import Role
-from domain.messages import Cancel, Message, Ready, Refuse
+from domain.messages import Arrive, Cancel, Deliver, Message, Pickup, Ready, Refuse
 from domain.policy import RegionPolicy
 from domain.region import Region
 from domain.solve import Planning, Services
@@ -28,6 +28,7 @@ from sim.market import _Market
 from sim.mdrplib import read_mdrplib
 from sim.whatif import METRICS, Comparison, Pay, gini, measure, play, what_if
 from solver.registry import solve
+from tests.support.build import id_check
 from tests.unit.recording import logs, record
 
 MIN = 60_000
@@ -292,7 +293,7 @@ def test_a_value_arrives_at_its_path() -> None:
         ("ttl_s=inf", "offer_ttl_s is at least 1, and not inf."),
         ("candidates=1.5", "candidates is a whole number, and not '1.5'."),
         ("fleet=0", "scene.fleet is 0.01 to 10, and not 0."),
-        ("solver=magic", "solver is one of fast, greedy"),
+        ("solver=magic", "solver is one of "),
         ("sacrifice=maybe", "planning.sacrifice is true or false, and not maybe."),
         ("promise_s=60", "promise_s cannot be tried"),
         ("weights=3", "There is no setting weights."),
@@ -498,3 +499,21 @@ def test_orders_under_way_when_the_log_begins_are_left_out(tmp_path: Path) -> No
     later = day_of_log(parts[-1:])
     assert "order-1" not in [one.id for one in later.scene.day.orders]
     assert any("1 orders were under way when the log began" in note for note in later.notes)
+
+
+def test_waiting_for_goods_is_no_service(tmp_path: Path) -> None:
+    """Goods are packed after five minutes; the driver is there at once and takes them after six."""
+
+    def tell(story: Any) -> None:
+        for n in range(1, 7):
+            task_id = story.assigned()
+            story.do("ann", Arrive(task_id))
+            story.wait(360)
+            story.do("ann", Pickup(task_id), Arrive(task_id))
+            story.wait(70)
+            story.do("ann", id_check(f"order-{n}", f"check-{n}"), Deliver(f"order-{n}"))
+
+    record(tmp_path / "log", tell)
+    services = day_of_log(logs(tmp_path / "log")).scene.day.services
+    assert services.pickup_before_s == RegionPolicy().services.pickup_before_s, "nothing was learnt"
+    assert services.door_before_s == 70

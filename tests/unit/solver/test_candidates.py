@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,10 +11,14 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from domain.geo import distance_m
+from domain.solve import SolveRequest
 from solver.candidates import all_pairs, candidate_pairs
-from solver.fast import PRUNED_FROM
-from solver.objective import acceptance, pair_costs
-from solver.registry import SOLVERS, solve
+from solver.fast import ROLLING_CELLS, pruned
+from solver.objective import acceptance, terms_s
+from solver.registry import solve
+from solver.scene import Scene
+from solver.terms import Leg
+from solver.units import Units
 from tests.support.build import NOW, Point, at, problem
 
 
@@ -88,20 +94,17 @@ def test_a_crowd_at_one_store_looks_further_than_a_single_task() -> None:
 
 def test_while_drivers_are_to_be_had_no_task_of_a_crowd_is_left() -> None:
     request = problem([at(0)] * 200, scatter(210, 6), candidates=16)
-    assert PRUNED_FROM < 200 * 210
+    assert ROLLING_CELLS < 200 * 410
     assert len(solve(request).assignments) == 200
 
 
 def test_where_drivers_are_short_none_is_idle_for_being_near_no_store() -> None:
     """All stores in the middle, one driver far out: no task has him among its nearest."""
     request = problem(scatter(300, 7, km=2.0), [*scatter(99, 8, km=2.0), at(19, 19)], candidates=8)
-    assert PRUNED_FROM < 300 * 100
+    assert ROLLING_CELLS < 300 * 400
     plan = solve(request)
     assert len(plan.assignments) == 100
     assert "d99" in {one.driver_id for one in plan.assignments}
-    graph = SOLVERS["fast"].prepare(request)
-    keys = graph.task * 100 + graph.driver
-    assert (np.diff(keys) > 0).all(), "ordered by task, each pair once"
 
 
 def test_distances_are_those_of_the_sphere() -> None:
@@ -112,23 +115,61 @@ def test_distances_are_those_of_the_sphere() -> None:
     assert float(distance_m(0, 179.9, 0, -179.9)) == pytest.approx(22_239, rel=0.001)
 
 
+def legs(request: SolveRequest, task: int = 0) -> Leg:
+    """Every driver on the way to this task, one by one."""
+    scene = Scene(request, request.travel)
+    units, driver = Units(scene), np.arange(scene.m)
+    unit = np.full(scene.m, task)
+    travel = scene.travel_to(driver, scene.store[unit])
+    arrival = scene.free + travel + request.services.pickup_before_s
+    return Leg(scene, units, unit, driver, np.maximum(units.ready[unit], arrival), travel)
+
+
 def test_acceptance_falls_with_the_way_to_the_store_and_rises_with_the_drivers_record() -> None:
-    near, far = np.array([500.0]), np.array([20_000.0])
-    usual, trip = np.array([0.75]), np.array([5_000.0])
-    assert acceptance(usual, near, trip)[0] > acceptance(usual, far, trip)[0]
-    assert acceptance(np.array([0.9]), near, trip)[0] > acceptance(usual, near, trip)[0]
-    extremes = acceptance(np.array([0.0, 1.0]), np.array([1e6, 0.0]), np.array([0.0, 1e6]))
-    assert extremes.tolist() == [0.05, 0.99]
+    drivers = [at(0.5), at(20), at(0.5), at(300), at(0)]
+    near, far, liked, never, always = acceptance(
+        legs(problem([at(0)], drivers, rates=[0.75, 0.75, 0.9, 0.0, 1.0]))
+    )
+    assert far < near < liked
+    assert never == 0.05
+    assert always == 0.99
 
 
 def test_waiting_for_the_goods_costs_no_driving() -> None:
-    """A task that is ready later makes the order later, not the way longer."""
+    """A task that is ready later makes the order later, not the way longer, and nobody is to blame for it."""
     request = problem([at(0)], [at(1)])
-    one = np.zeros(1, np.int64)
-    _, now = pair_costs(request, one, one, np.array([1000.0]))
     later = replace(request, tasks=replace(request.tasks, ready_ms=np.array([NOW + 1_800_000])))
-    cost, then = pair_costs(later, one, one, np.array([1000.0]))
-    assert then["travel_s"][0] == now["travel_s"][0]
-    assert then["wait_s"][0] == pytest.approx(1800 - now["travel_s"][0])
-    assert then["eta_s"][0] > 1800
-    assert cost[0] > 0
+    now, then = terms_s(legs(request)), terms_s(legs(later))
+    assert then["travel"] == now["travel"]
+    assert now["delay"][0] > 0
+    assert then["delay"][0] == 0
+    [one] = solve(later).assignments
+    assert one.features["wait_s"] == pytest.approx(1800 - one.features["travel_s"] - 120, abs=0.01)
+    assert one.features["eta_s"] > 1800
+
+
+def test_who_would_cost_least_is_a_candidate_though_others_are_nearer() -> None:
+    """Three of four hardly ever accept, and stand nearer than those who always do."""
+    drivers = [*scatter(300, 3, km=3.0), *[at(9, east / 10) for east in range(100)]]
+    request = problem(scatter(90, 4, km=1.0), drivers, rates=[0.1] * 300 + [0.99] * 100, candidates=4)
+    scene = Scene(request, request.travel)
+    graph = pruned(scene, Units(scene))
+    assert np.bincount(graph.task[graph.driver >= 300], minlength=90).min() >= request.candidates
+    assert (np.diff(graph.task * 400 + graph.driver) > 0).all(), "ordered by task, each pair once"
+
+
+def test_pruning_keeps_of_each_task_the_nearest_who_may_take_it() -> None:
+    """At least `candidates` of them, however many have just declined."""
+    rng = np.random.default_rng(5)
+    tasks, drivers = scatter(60, 1), scatter(900, 2)
+    bars = [(t, int(d), math.inf) for t in range(60) for d in rng.choice(900, 90, replace=False)]
+    request = problem(tasks, drivers, declined=bars)
+    scene = Scene(request, request.travel)
+    graph = pruned(scene, Units(scene))
+    metres = all_pairs(request.tasks, request.drivers)[2].reshape(60, 900)
+    metres[tuple(np.array([(t, d) for t, d, _ in bars]).T)] = np.inf
+    kept = set(zip(graph.task.tolist(), graph.driver.tolist(), strict=True))
+    assert not kept & {(t, d) for t, d, _ in bars}
+    for t, order in enumerate(np.argsort(metres, axis=1)[:, : request.candidates].tolist()):
+        assert kept.issuperset((t, d) for d in order)
+        assert sorted(graph.drivers_of(t).tolist()) == sorted(d for task, d in kept if task == t)

@@ -152,12 +152,44 @@ def test_a_plan_breaks_no_rule(
 
 def test_legs_that_violate_the_triangle_inequality_are_survived() -> None:
     """Taking a stop out of a route may then make the rest late; the engine says so, and the move is not made."""
-    rng = np.random.default_rng(4)
-    one = problem(rng, 10, 3)
-    travel = rng.integers(1, 90, one.travel.shape).astype(float)
+    rng = np.random.default_rng(6)
+    one = problem(rng, 14, 4, capacity=9, tight=0.3)
+    shape = one.travel.shape
+    travel = 1.0 + rng.integers(1, 90, shape) * (rng.random(shape) < 0.5)
     np.fill_diagonal(travel, 0.0)
     one = replace(one, travel=travel)
-    assert check(one, solve_routes(one, time_limit_s=60, seed=1, moves=60)) == []
+    assert check(one, solve_routes(one, time_limit_s=60, seed=1, moves=40)) == []
+    engine, found = Vroom(one), {}
+    for v in engine.vehicles:
+        found[v] = engine.solve([v], [0, 1], exploration=0, start={v: [0, 1, ~1, ~0]})
+    assert None in found.values()
+
+
+@pytest.mark.parametrize("seed", [20, 37, 55])
+def test_what_the_first_plan_leaves_is_served_later_where_that_can_be(seed: int) -> None:
+    one = problem(np.random.default_rng(seed), 20, 4, tight=1.2, capacity=4)
+    first, best = (solve_routes(one, time_limit_s=60, seed=1, moves=moves) for moves in (0, 80))
+    assert len(best.unserved) < len(first.unserved)
+
+
+@pytest.mark.parametrize("seed", [2, 6])
+def test_a_route_is_emptied_where_shortening_alone_would_keep_it(seed: int) -> None:
+    one = problem(np.random.default_rng(seed), 24, 24, fixed=1000.0, tight=0.6, capacity=4)
+    depot = np.zeros(24, np.int64)
+    alike = replace(
+        one.vehicles, start=depot, end=depot, shift_from=np.zeros(24), shift_to=np.full(24, 500.0)
+    )
+    plan = solve_routes(replace(one, vehicles=alike), time_limit_s=60, seed=1, moves=300)
+    assert (len(plan.routes), plan.unserved) == (3, ())
+
+
+def test_a_hair_too_late_is_too_late() -> None:
+    """What the engine counts in thousandths is rounded against it."""
+    one = replace(LINE, travel=LINE.travel * 2**0.5)
+    for closes, unserved in ((1.4142, (0,)), (1.4152, ())):
+        shipments = replace(one.shipments, pickup_to=np.array([closes, FOR_EVER]))
+        plan = solve_routes(replace(one, shipments=shipments), time_limit_s=60, moves=10)
+        assert plan.unserved == unserved
 
 
 def test_the_search_improves_on_the_first_plan_and_repeats_itself() -> None:
