@@ -1,5 +1,6 @@
 """A virtual market: the product's own region and solvers on a virtual clock, with model couriers. No Ray, no gateway,
-one process, no chance but a seed: the same day under the same policy gives the same outcome byte for byte.
+one process, no chance but a seed: the same day under the same policy gives the same outcome byte for byte, as far as
+its solvers do not stop by a clock of their own (BATCH does).
 
 The market says to the region what gateways and the store would say (pings, opened tasks, answers to offers, steps of a
 delivery) and does what the region pushes. Couriers (`sim/couriers.py`) learn of an offer in the moment it is made and

@@ -146,4 +146,9 @@ def _scale(problem: Problem) -> int:
     values = values[np.isfinite(values)]
     if (values == np.rint(values)).all():
         return 1
-    return int(np.clip(_LATEST / max(1.0, float(np.abs(values).max())), 1, _FINEST))
+    # Nothing happens later than this, even if one vehicle served all. What closes after it never closes.
+    s, v = problem.shipments, problem.vehicles
+    opens = np.concatenate([s.pickup_from, s.door_from, v.shift_from])
+    drives = (2 * len(s.pickup) + 1) * problem.travel.max(initial=0.0)
+    latest = opens.max(initial=0.0) + s.pickup_service.sum() + s.door_service.sum() + drives
+    return int(np.clip(_LATEST / max(1.0, latest, v.fixed.max(initial=0.0)), 1, _FINEST))

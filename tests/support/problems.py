@@ -47,7 +47,8 @@ def random_problem(
         drivers=replace(
             request.drivers,
             free_ms=NOW + ahead_ms,
-            idle=rng.random(drivers) < np.where(ahead_ms == 0, 0.9, 0.4),  # some may be asked before they are free
+            idle=rng.random(drivers)
+            < np.where(ahead_ms == 0, 0.9, 0.4),  # some may be asked before they are free
             until_ms=_limit(rng, drivers, 60_000, 5_400_000),
             ahead=rng.normal(0, 2, drivers),
         ),

@@ -27,9 +27,11 @@ NEVER_S = 1e9
 
 
 def policy(**changes: Any) -> RegionPolicy:
-    """Looks by command alone, and offers at once: the nearest first."""
+    """Looks by command alone, and offers at once: the nearest first. No BATCH: it searches for so many seconds of a real
+    clock."""
     plain = RegionPolicy(
         solver="greedy",
+        batch_solver="",
         offer_ttl_s=NEVER_S,
         fast_window_s=NEVER_S,
         fast_max_wait_s=NEVER_S,
