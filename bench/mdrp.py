@@ -72,18 +72,8 @@ POLICY = RegionPolicy(
     refusal_prior=0.0,
     explain=False,
     batch_solver="",
-    weights=Weights(
-        travel=0.0, lateness=0.0, delay_squared_per_min=0.03, risk=0.0, fairness=18.0, retry_s=0.0
-    ),
-    planning=Planning(
-        sacrifice=True,
-        waiting=0.0,
-        left_out_pressure=3.0,
-        moves=24,
-        moves_orders=24,
-        moves_drivers=20,
-        moves_from_s=60.0,
-    ),
+    weights=Weights(travel=0.0, lateness=0.0, risk=0.0, fairness=18.0, retry_s=0.0),
+    planning=Planning(sacrifice=True, waiting=0.0),
 )
 
 

@@ -28,6 +28,8 @@ _LIBRARIES = (
     "numpy",
     "scipy",
     "ortools",
+    "pyvroom",
+    "pyvrp",
     "msgspec",
 )
 

@@ -40,6 +40,7 @@ _COLUMNS: dict[str, type] = {
     "state": np.int8,
     "rest_until_ms": np.int64,
     "on_since_ms": np.int64,  # beginning of the duty
+    "from_ms": np.int64,  # beginning of the shift, where it was said before it began
     "until_ms": np.int64,  # end of the shift, NEVER_MS: not known
     "free_ms": np.int64,  # when what is held will be done
     "free_lat": np.float64,  # ... and where
@@ -76,7 +77,7 @@ class Fleet:
         self.seen_ms = self.heard_ms = self.session = self.seq = self.gateway = np.empty(0, np.int64)
         self.rest_seq = np.empty(0, np.int64)
         self.rest_until_ms = self.offers = self.taken = np.empty(0, np.int64)
-        self.on_since_ms = self.until_ms = self.free_ms = self.done = np.empty(0, np.int64)
+        self.from_ms = self.on_since_ms = self.until_ms = self.free_ms = self.done = np.empty(0, np.int64)
         self.free_lat = self.free_lng = np.empty(0)
         self.on_duty = np.empty(0, np.bool_)
         self.state = np.empty(0, np.int8)
@@ -130,6 +131,8 @@ class Fleet:
         if batch.until_ms is not None:
             until_ms = batch.until_ms[source]
             self.until_ms[rows] = np.where(until_ms > 0, until_ms, NEVER_MS)
+        if batch.from_ms is not None:
+            self.from_ms[rows] = batch.from_ms[source]
         on_socket, heard = rows[has_socket], source[has_socket]
         self.session[on_socket], self.seq[on_socket] = batch.session[heard], batch.seq[heard]
         self.gateway[on_socket] = gateway
@@ -162,7 +165,7 @@ class Fleet:
         """Rows of the drivers who can be offered a task now, and with `ahead_ms` of those on the way to a last door who
         will be done so soon."""
         n = len(self.ids)
-        state, free_ms = self.state[:n], self.free_ms[:n]
+        state, free_ms = self.state[:n], np.maximum(self.free_ms[:n], self.from_ms[:n])
         mask = (state == DriverState.FREE) & (free_ms <= now_ms)
         if ahead_ms:
             mask |= (state == DriverState.FREE) & (free_ms < now_ms + ahead_ms)
@@ -179,6 +182,7 @@ class Fleet:
         busy = (state > DriverState.FREE) & (state < DriverState.RETURNING)
         mask = self.on_duty[:n] & (now_ms - self.seen_ms[:n] < stale_ms)
         mask &= (self.until_ms[:n] > now_ms) & (self.free_ms[:n] <= now_ms + ahead_ms)
+        mask &= self.from_ms[:n] <= now_ms + ahead_ms
         idle = (self.state[:n] == DriverState.FREE) & (self.rest_until_ms[:n] <= now_ms)
         return np.flatnonzero(mask & (idle | busy))
 
@@ -189,9 +193,10 @@ class Fleet:
         of all is the best guess for who is new (empirical Bayes).
         """
         of_all = (self.taken.sum() + 3) / (self.offers.sum() + 4)
-        free_ms = np.maximum(self.free_ms[rows], now_ms)
+        free_ms = np.maximum(np.maximum(self.free_ms[rows], self.from_ms[rows]), now_ms)
         waiting = (self.state[rows] == DriverState.FREE) & (self.free_ms[rows] <= now_ms)
-        hours = np.maximum(now_ms - self.on_since_ms[rows], 0) / 3_600_000
+        since_ms = np.maximum(self.on_since_ms[rows], self.from_ms[rows])
+        hours = np.maximum(now_ms - since_ms, 0) / 3_600_000
         return DriverColumns(
             ids=[self.ids[row] for row in rows.tolist()],
             lat=np.where(waiting, self.lat[rows], self.free_lat[rows]),

@@ -151,6 +151,7 @@ class DriversSeen(Struct, frozen=True, kw_only=True, tag=True):
     lng: npt.NDArray[np.float64]
     on_duty: npt.NDArray[np.bool_]
     until_ms: npt.NDArray[np.int64] | None = None  # end of the shift, 0 where it is not known
+    from_ms: npt.NDArray[np.int64] | None = None  # beginning of the shift where it lies ahead, else 0
 
 
 class OfferSeenBy(Struct, frozen=True, tag=True):

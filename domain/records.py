@@ -54,7 +54,9 @@ class OfferRow(Struct, frozen=True, kw_only=True):
     seen_ms: int | None = None
     closed_ms: int | None = None
     reason: str | None = None
-    explanation: Explanation | None = None  # written with the offer, kept for a while, never loaded into a region
+    explanation: Explanation | None = (
+        None  # written with the offer, kept for a while, never loaded into a region
+    )
 
 
 class OrderFact(Struct, frozen=True, kw_only=True):

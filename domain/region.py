@@ -417,8 +417,6 @@ class Region:
         free = set(self.rows_to_ask(now_ms).tolist())
         planned = {assignment.driver_id for assignment in message.plan.assignments}
         for assignment in message.plan.assignments:
-            if not assignment.now:
-                continue  # it may come out better yet
             row = self.fleet.index.get(assignment.driver_id)
             if row in free and all(task_id in self.open for task_id in assignment.task_ids):
                 free.discard(row)

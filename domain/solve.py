@@ -20,14 +20,10 @@ class Weights(Struct, frozen=True, kw_only=True):
     travel: float = 0.1  # alpha: seconds of driving to the pick-up
     lateness: float = 2.0  # beta: seconds past the promised time
     delay: float = 1.0  # gamma: seconds at the door behind 'picked up when ready and driven straight'
-    delay_squared_per_min: float = (
-        0.05  # ... and of its square, in minutes: two short delays rather than a long one
-    )
+    delay_squared_per_min: float = 0.03  # ... and of its square, in minutes: rather two short than one long
     risk: float = 1.0  # rho: probability of a refusal x seconds of the way back to the store
     fairness: float = 20.0  # lambda: seconds per order that the driver is ahead of the guaranteed pay
-    zone: float = (
-        0.0  # mu: seconds that a driver's move from a zone that lacks drivers to one that does not is worth
-    )
+    zone: float = 0.0  # mu: seconds of moving a driver from a zone that lacks drivers to one that does not
     retry_s: float = 30.0  # seconds lost when an offer is not taken
     declined: float = 1.0  # seconds that the request puts on pairs that were declined before
     more: dict[str, float] = {}  # of further terms, by their names in the registry
@@ -56,7 +52,7 @@ class Planning(Struct, frozen=True, kw_only=True):
     left_out_s: float = 18_000.0  # price of leaving an order out of the plan
     left_out_floor_s: float = 9_600.0  # ... which in a queue may fall to this,
     left_out_pressure: float = (
-        10.0  # by so many seconds per waiting order a driver and second of driver time saved
+        3.0  # by so much per waiting order a driver and second of driver time that it takes
     )
     sacrifice: bool = False  # an order may be left out for being late itself; else that is added to the price
     waiting: float = 0.5  # the price rises by so much per second since the order was opened
@@ -69,10 +65,10 @@ class Planning(Struct, frozen=True, kw_only=True):
     bundle_tries: int = 30  # bundles tried in one plan; 0 makes none
     rounds: int = 3  # times that the matching is repeated with the exact times of the last one
     rounds_from_s: float = 180.0  # ... when the plan costs more than this
-    moves: int = 8  # moves of the local search in one plan; 0 makes none
-    moves_orders: int = 12  # orders looked at for a move
-    moves_drivers: int = 12  # drivers looked at for each of them
-    moves_from_s: float = 300.0  # plans cheaper than this are not searched
+    moves: int = 24  # moves of the local search in one plan; 0 makes none
+    moves_orders: int = 24  # orders looked at for a move
+    moves_drivers: int = 20  # drivers looked at for each of them
+    moves_from_s: float = 60.0  # plans cheaper than this are not searched
     moves_gain_s: float = 30.0  # least gain of a move
     expected: float = 0.2  # weight of an order that is only expected against one that is there; 0: none
     expected_window_s: float = 1200.0  # orders of this last while are expected to come again
@@ -164,15 +160,13 @@ class Explanation(Struct, frozen=True, kw_only=True):
 
 
 class Assignment(Struct, frozen=True, kw_only=True):
-    """A proposal: these tasks, in the order of their doors, to this driver. `now`: to be offered at once; else it may
-    change until `leave_ms`, when the driver would have to set off."""
+    """A proposal: offer these tasks, in the order of their doors, to this driver now, who must leave by `leave_ms`."""
 
     task_ids: tuple[str, ...]
     driver_id: str
     cost: float
     features: dict[str, float]
     leave_ms: int = 0
-    now: bool = True
     explanation: Explanation | None = None
 
 
@@ -187,7 +181,8 @@ class Forecast(Struct, frozen=True, kw_only=True):
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """What a solver proposes. `forecast`: all tasks that it has a driver for, now or later; `left_out`: those that it
+    """What a solver proposes: what is to be offered now, and the rest, which may come out better yet. `forecast`: all
+    tasks that it has a driver for, now or later; `left_out`: those that it
     has none for, because whoever could take them serves others or cannot be there in time. `components`: connected
     parts of the candidate graph; `pairs`: its edges."""
 

@@ -56,9 +56,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     @classmethod
     def by(cls, request: SolveRequest) -> Asked:
         ids = request.tasks.ids
-        barred = np.bincount(
-            request.declined_task[np.isinf(request.declined_penalty_s)], minlength=len(ids)
-        )
+        barred = np.bincount(request.declined_task[np.isinf(request.declined_penalty_s)], minlength=len(ids))
         nobody = np.flatnonzero(barred == len(request.drivers.ids)).tolist()
         return cls(
             request_id=request.request_id,
@@ -75,7 +73,7 @@ def left_open(asked: Asked, plan: Plan | None) -> dict[str, Waiting]:
     """
     if plan is None:
         return dict.fromkeys(asked.task_ids, Waiting.UNSOLVED)
-    given = {task_id for assignment in plan.assignments if assignment.now for task_id in assignment.task_ids}
+    given = {task_id for assignment in plan.assignments for task_id in assignment.task_ids}
     left = dict.fromkeys(asked.task_ids, Waiting.UNEXPLAINED)
     left.update(dict.fromkeys(plan.left_out, Waiting.OUTNUMBERED))
     if plan.forecast is not None:

@@ -415,7 +415,13 @@ def bench_mdrp(
     from doorstep.benches import mdrp
 
     options = MdrpOptions(
-        instances=instances, accept=accept, only=only, jobs=jobs, horizon_min=horizon_min, rows=rows, seed=seed
+        instances=instances,
+        accept=accept,
+        only=only,
+        jobs=jobs,
+        horizon_min=horizon_min,
+        rows=rows,
+        seed=seed,
     )
     raise typer.Exit(mdrp(options, out, say))
 

@@ -152,7 +152,8 @@ class _Market:
         for order in self.day.orders:
             self.at(order.placed_ms, _Kind.ORDER, partial(self.open, order))
         for courier in self.couriers.values():
-            self.at(courier.day.on_ms, _Kind.DUTY, partial(self.duty, courier, True))
+            said_ms = courier.day.on_ms - in_ms(self.region.policy.planning.ahead_s)
+            self.at(said_ms, _Kind.DUTY, partial(self.duty, courier, True))
             self.at(courier.day.off_ms, _Kind.DUTY, partial(self.duty, courier, False))
         if ping_s is not None:
             self.every(in_ms(ping_s), _Kind.PING, self.ping_all)
@@ -379,6 +380,7 @@ class _Market:
             lng=np.array([place[1] for place in places], np.float64),
             on_duty=np.array([courier.on for courier in couriers], np.bool_),
             until_ms=np.array([courier.day.off_ms for courier in couriers], np.int64),
+            from_ms=np.array([courier.day.on_ms for courier in couriers], np.int64),
         )
         self.step(batch)
 

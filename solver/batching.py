@@ -30,7 +30,7 @@ from solver.units import Units
 
 CAPACITY = 3  # orders on board
 # The search is limited by moves, so that the same queue gives the same routes; the time is for a machine that stands.
-OPTIONS = BatchOptions(part_s=10.0, part_moves=20, driver_cost_s=0.0)
+OPTIONS = BatchOptions(part_s=60.0, part_moves=20, driver_cost_s=0.0)
 
 
 def batch(request: SolveRequest, travel: TravelTimes, spread: Spread) -> Plan:

@@ -17,7 +17,7 @@ from domain.arrays import F64, I64
 from domain.solve import DriverColumns, Forecast, Plan, SolveRequest, Spread, TaskColumns
 from domain.travel import TravelTimes
 from solver import bundles, proposals, rolling, search
-from solver.candidates import all_pairs, candidate_pairs
+from solver.candidates import Pairs, all_pairs, candidate_pairs
 from solver.graph import Graph, Part, split
 from solver.matching import cheapest_matching
 from solver.objective import cost_s
@@ -36,6 +36,7 @@ LOOK = 2
 CHEAP = 0.25
 ALL_PAIRS = 2**15  # up to which nothing is pruned
 _USUAL_WAY_S = 300.0
+_REACH = 3.0  # times as far away as the farthest of the nearest
 
 
 def fast(request: SolveRequest, travel: TravelTimes, spread: Spread) -> Plan:
@@ -124,8 +125,8 @@ def pruned(scene: Scene, units: Units) -> Graph:
     if scene.n * scene.m <= ALL_PAIRS:
         task, driver, _ = all_pairs(tasks, drivers)
     else:
-        task, driver, _ = candidate_pairs(tasks, drivers, wanted, crowds=True)
-        task, driver = _with_cheap(scene, units, task, driver)
+        pairs = candidate_pairs(tasks, drivers, wanted, crowds=True)
+        task, driver = _with_cheap(scene, units, pairs)
     travel = scene.travel_to(driver, scene.store[task])
     arrival = scene.free[driver] + travel + request.services.pickup_before_s
     pickup = np.maximum(units.ready[task], arrival)
@@ -144,10 +145,13 @@ def pruned(scene: Scene, units: Units) -> Graph:
     return Graph(task=task, driver=driver, cost_s=cost, match_s=match_s, pickup=pickup, parts=parts)
 
 
-def _with_cheap(scene: Scene, units: Units, task: I64, driver: I64) -> tuple[I64, I64]:
+def _with_cheap(scene: Scene, units: Units, pairs: Pairs) -> tuple[I64, I64]:
     """These pairs and those of each task with the nearest of the drivers who would cost least for a usual task, had all
-    the same way to it; each pair once."""
+    the same way to it; each pair once. None from far beyond: towns stay apart."""
     request, m = scene.request, scene.m
+    task, driver, metres = pairs
+    reach = np.zeros(scene.n)
+    np.maximum.at(reach, task, metres)
     slack = units.due[:, 0] - units.ideal[:, 0]
     usual = np.argsort(slack, kind="stable")[[scene.n // 2]]
     arrival = scene.free + _USUAL_WAY_S + request.services.pickup_before_s
@@ -155,8 +159,9 @@ def _with_cheap(scene: Scene, units: Units, task: I64, driver: I64) -> tuple[I64
     own_cost = cost_s(Leg(scene, units, usual, np.arange(m), pickup, np.full(m, _USUAL_WAY_S)))
     cheap = np.sort(np.argsort(own_cost, kind="stable")[: round(CHEAP * m)])
     wanted = np.full(scene.n, LOOK * request.candidates)
-    more, near, _ = candidate_pairs(request.tasks, _rows(request.drivers, cheap), wanted)
-    keys = np.sort(np.concatenate([task * m + driver, more * m + cheap[near]]))
+    more, near, away = candidate_pairs(request.tasks, _rows(request.drivers, cheap), wanted)
+    within = away <= _REACH * reach[more]
+    keys = np.sort(np.concatenate([task * m + driver, (more * m + cheap[near])[within]]))
     return np.divmod(keys[np.diff(keys, prepend=-1) > 0], m)
 
 

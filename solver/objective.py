@@ -20,12 +20,12 @@ _FAR_FROM_S, _FAR_PER_S, _TRIP_PER_S = 270.0, 0.0011, 0.00015
 
 
 def cost_s(leg: Leg) -> F64:
-    """The cost of each leg, in the shape that its arrays broadcast to."""
+    """The cost of each leg, in the shape that its arrays broadcast to. Where the driver is not known, the probability
+    of acceptance is that of the drivers' mean rate."""
     total = np.zeros(np.broadcast_shapes(np.shape(leg.pickup), np.shape(leg.travel)))
     for name, weight in active(leg.scene.request.weights):
         total += weight * TERMS[name](leg)
-    if leg.driver is not None:
-        total /= acceptance(leg)
+    total /= acceptance(leg) if leg.driver is not None else leg.scene.usual_acceptance
     if leg.units.real < leg.units.count:
         total *= leg.units.share[leg.unit]
     return total

@@ -109,6 +109,11 @@ class Scene:
         return np.array([zones.lack.get(cell, 0.0) for cell in cells], np.float64)
 
     @cached_property
+    def usual_acceptance(self) -> float:
+        """The mean of the drivers' rates."""
+        return float(np.clip(self.request.drivers.accept_rate.mean(), 0.05, 0.99)) if self.m else 1.0
+
+    @cached_property
     def penalties(self) -> dict[tuple[int, int], float]:
         """(task, driver) -> seconds that the pair costs for having been declined before; infinity bars it."""
         request = self.request

@@ -43,16 +43,15 @@ def check_one(request: SolveRequest, one: Assignment, tasks: list[int], driver: 
     """One assignment by itself."""
     columns, drivers = request.tasks, request.drivers
     assert tasks, "an offer of nothing"
-    if one.now:
-        assert drivers.idle[driver], "an offer to a driver who is busy"
-        barred = {
-            (task, who)
-            for task, who, penalty in zip(
-                request.declined_task, request.declined_driver, request.declined_penalty_s, strict=True
-            )
-            if penalty == BARRED
-        }
-        assert not barred & {(task, driver) for task in tasks}, "an offer to a driver who just declined"
+    assert drivers.idle[driver], "an offer to a driver who is busy"
+    barred = {
+        (task, who)
+        for task, who, penalty in zip(
+            request.declined_task, request.declined_driver, request.declined_penalty_s, strict=True
+        )
+        if penalty == BARRED
+    }
+    assert not barred & {(task, driver) for task in tasks}, "an offer to a driver who just declined"
     stores = {store_of(request, task) for task in tasks}
     assert len(stores) == 1 or request.solver == "batch", "a bundle of several stores"
     pickup_ms, doors = drive(request, tasks, driver)

@@ -77,8 +77,8 @@ class Story:
         self.store = MemoryStore()
         self.refusing = False  # the store will refuse the next record
         # One order an offer, and offers at once, unless the story is about something else.
-        policy = {"planning": Planning(bundle_tries=0), "offer_lead_s": 3600.0} | policy
-        self.policy = RegionPolicy(**policy)
+        usual: dict[str, Any] = {"planning": Planning(bundle_tries=0), "offer_lead_s": 3600.0}
+        self.policy = RegionPolicy(**usual | policy)
         self.now = NOW
         self.solving = solving
         self.solves: list[SolveRequest] = []

@@ -27,8 +27,8 @@ NEVER_S = 1e9
 
 
 def policy(**changes: Any) -> RegionPolicy:
-    """Looks by command alone, and offers at once: the nearest first. No BATCH: it searches for so many seconds of a real
-    clock."""
+    """Looks by command alone, and offers at once: the nearest first. No BATCH: it searches until a real clock says
+    stop."""
     plain = RegionPolicy(
         solver="greedy",
         batch_solver="",

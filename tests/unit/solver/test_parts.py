@@ -12,7 +12,7 @@ from solver.registry import solve
 from tests.support.build import at, problem
 from tests.support.problems import random_problem
 
-TOWNS, TASKS, DRIVERS = 3, 90, 150
+TOWNS, TASKS, DRIVERS = 3, 110, 150
 
 
 def towns() -> SolveRequest:
@@ -26,7 +26,7 @@ def towns() -> SolveRequest:
             for north, east in rng.uniform(-8, 8, (count, 2))
         ]
 
-    return replace(problem(scattered(TASKS), scattered(DRIVERS), candidates=80), offer_by_ms=NEVER_MS)
+    return replace(problem(scattered(TASKS), scattered(DRIVERS), candidates=24), offer_by_ms=NEVER_MS)
 
 
 def test_towns_together_cost_what_they_cost_one_by_one() -> None:
