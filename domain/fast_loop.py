@@ -52,6 +52,7 @@ class FastLoop:
     def first_waits(self, now_ms: int) -> None:
         """No task was open until now, so the longest wait begins now, and a window opened for nothing is closed."""
         self._window_ms, self._looked_ms = None, now_ms
+        self.pressure = 0.0
 
     def opened(self, task_id: str, opened_ms: int) -> None:
         """A task is new: it waits for a plan."""
@@ -93,7 +94,8 @@ class FastLoop:
     def _solver(self, now_ms: int, open_tasks: int, drivers: int) -> str:
         """Whose turn it is: in a queue that of BATCH, every so often."""
         policy = self._policy
-        queue = self.pressure >= policy.batch_pressure or open_tasks >= max(policy.batch_tasks, drivers + 1)
+        pressed = open_tasks > 1 and self.pressure >= policy.batch_pressure
+        queue = pressed or open_tasks >= max(policy.batch_tasks, drivers + 1)
         if not policy.batch_solver or not queue:
             return policy.solver
         if now_ms - self._batch_ms < in_ms(policy.batch_every_s):

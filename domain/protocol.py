@@ -49,14 +49,16 @@ class Hello(Client, frozen=True, tag="hello"):
 class Duty(Client, frozen=True, tag="duty"):
     """Go on duty at a place, or off duty. Off duty no offer is made; a task that is held stays held.
 
-    `until` is when the shift ends, at most 24 h ahead: nothing is offered that is to be picked up after it. It holds
-    until the next `duty`; without it the end is not known.
+    `until` is when the shift ends, at most 24 h ahead: nothing is offered that is to be picked up after it. `begins` is
+    when it begins, where that lies ahead: nothing is offered before, but plans count on the driver. Both hold until the
+    next `duty`; without them the shift has begun, and its end is not known.
     """
 
     on: bool
     lat: Lat | None = None
     lng: Lng | None = None
     until: Instant | None = None
+    begins: Instant | None = None
 
 
 class Location(Client, frozen=True, tag="location"):

@@ -131,6 +131,9 @@ class Region:
                 and (offer.closed_ms or 0) >= since_ms
             ):
                 offers.push_closed(self, offer)
+        for offer in image.recent_offers:
+            if offer.status is OfferStatus.ACCEPTED and offer.driver_id in self.held:
+                self.sequence[offer.driver_id] = (*self.sequence.get(offer.driver_id, ()), offer.task_ids)
         for offer in image.offers:
             offers.add(self, offer)
             if offer.expires_ms > now_ms:

@@ -83,6 +83,7 @@ class Sighting(Struct, frozen=True):
     lng: float | None
     on_duty: bool | None
     until: datetime | None = None  # end of the shift, with a word on duty; None: not known
+    begins: datetime | None = None  # beginning of the shift; None: it has begun
 
 
 class Shown(Struct, frozen=True):
@@ -175,7 +176,7 @@ class Connection:
             if (frame.lat is None) != (frame.lng is None):
                 self.refuse(None, InvalidRequest("Give lat and lng together."))
                 return None
-            return self.sighting(frame.lat, frame.lng, frame.on, frame.until)
+            return self.sighting(frame.lat, frame.lng, frame.on, frame.until, frame.begins)
         if isinstance(frame, OfferSeen):
             return Shown(frame.offer_id)
         if isinstance(frame, Ack):
@@ -190,11 +191,16 @@ class Connection:
         return Question(frame.id, TaskPickup, Pickup(frame.task_id))
 
     def sighting(
-        self, lat: float | None, lng: float | None, on_duty: bool | None, until: datetime | None = None
+        self,
+        lat: float | None,
+        lng: float | None,
+        on_duty: bool | None,
+        until: datetime | None = None,
+        begins: datetime | None = None,
     ) -> Sighting:
         """The next sighting of this socket's session, from the socket or from REST."""
         self._sightings += 1
-        return Sighting(self._sightings, lat, lng, on_duty, until)
+        return Sighting(self._sightings, lat, lng, on_duty, until, begins)
 
     def _bad(self, detail: str, raw: bytes) -> None:
         self._bad_frames += 1

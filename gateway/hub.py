@@ -22,8 +22,10 @@ class Socket(Protocol):
 
     def close(self, code: int, reason: str) -> None: ...
 
-    def sighted(self, lat: float, lng: float, on_duty: bool, until: datetime | None) -> None:
-        """The driver said over REST where they are, and until when if they are on duty."""
+    def sighted(
+        self, lat: float, lng: float, on_duty: bool, until: datetime | None, begins: datetime | None
+    ) -> None:
+        """The driver said over REST where they are, and from and until when if they are on duty."""
         ...
 
     def reattach(self) -> None:

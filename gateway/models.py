@@ -278,12 +278,14 @@ class DoorCheck(Body):
 
 class Duty(Body):
     """On duty at a place, or off duty. The place may be left out where one was said lately. `until`: when the shift
-    ends, on the server's clock, at most 24 h ahead; not known where it is left out."""
+    ends, on the server's clock, at most 24 h ahead; not known where it is left out. `begins`: when it begins, where
+    that lies ahead: nothing is offered before, but plans count on it."""
 
     on: bool
     lat: Lat | None = None
     lng: Lng | None = None
     until: AwareDatetime | None = None
+    begins: AwareDatetime | None = None
 
 
 class Decline(Body):

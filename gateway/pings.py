@@ -35,16 +35,19 @@ class State(Struct, frozen=True):
     on_duty: bool
     at_s: float  # seconds of the gateway's event loop
     until_ms: int = 0  # end of the shift, 0 where it is not known
+    from_ms: int = 0  # beginning of the shift where it lies ahead
 
 
-def shift_end_ms(until: datetime | None, now_ms: int) -> int:
-    """The end of a shift as a driver said it, 0 for None. `InvalidRequest` when it does not lie ahead, or too far."""
-    if until is None:
-        return 0
+def shift_ms(begins: datetime | None, until: datetime | None, now_ms: int) -> tuple[int, int]:
+    """Beginning and end of a shift as a driver said them, 0 for None. `InvalidRequest` for what does not lie ahead, or
+    too far, and for an end before the beginning."""
     # Compared as datetimes: milliseconds are far within the range of int64 then.
-    if not instant(now_ms) < until <= instant(now_ms + in_ms(SHIFT_LIMIT_S)):
-        raise InvalidRequest(f"until must lie ahead, by at most {SHIFT_LIMIT_S / 3600:g} h.")
-    return millis(until)
+    for name, moment in (("begins", begins), ("until", until)):
+        if moment is not None and not instant(now_ms) < moment <= instant(now_ms + in_ms(SHIFT_LIMIT_S)):
+            raise InvalidRequest(f"{name} must lie ahead, by at most {SHIFT_LIMIT_S / 3600:g} h.")
+    if begins is not None and until is not None and begins >= until:
+        raise InvalidRequest("begins must come before until.")
+    return 0 if begins is None else millis(begins), 0 if until is None else millis(until)
 
 
 def columns(gateway_id: str, states: list[State]) -> DriversSeen:
@@ -58,6 +61,7 @@ def columns(gateway_id: str, states: list[State]) -> DriversSeen:
         lng=np.array([state.lng for state in states], np.float64),
         on_duty=np.array([state.on_duty for state in states], np.bool_),
         until_ms=np.array([state.until_ms for state in states], np.int64),
+        from_ms=np.array([state.from_ms for state in states], np.int64),
     )
 
 

@@ -30,7 +30,7 @@ from gateway.connection import (
     Sighting,
 )
 from gateway.idempotency import fingerprint
-from gateway.pings import State, shift_end_ms
+from gateway.pings import State, shift_ms
 from gateway.places import nearest_region
 from gateway.services import Services
 
@@ -282,12 +282,12 @@ class DriverSocket:
         if event.on_duty is not None:
             on_duty = event.on_duty
             try:
-                until_ms = shift_end_ms(event.until, self._services.config.clock.now_ms())
+                from_ms, until_ms = shift_ms(event.begins, event.until, self._services.config.clock.now_ms())
             except InvalidRequest as error:
                 self._connection.refuse(None, error)
                 return
         elif before is not None:
-            on_duty, until_ms = before.on_duty, before.until_ms
+            on_duty, from_ms, until_ms = before.on_duty, before.from_ms, before.until_ms
         else:
             return  # a position before any word on duty says nothing about it: wait for the word
         lat, lng = event.lat, event.lng
@@ -301,8 +301,11 @@ class DriverSocket:
             self._spawn(self._move_to(region_id))
         self._services.metrics.pings.inc()
         at_s = asyncio.get_running_loop().time()
-        state = State(self.driver_id, region_id, self.session, event.seq, lat, lng, on_duty, at_s, until_ms)
-        pings.put(state)
+        pings.put(
+            State(
+                self.driver_id, region_id, self.session, event.seq, lat, lng, on_duty, at_s, until_ms, from_ms
+            )
+        )
 
     async def _move_to(self, region_id: str) -> None:
         """The driver has driven into another market. A task that is still held keeps its region."""
@@ -337,9 +340,11 @@ class DriverSocket:
         finally:
             self._mending = False
 
-    def sighted(self, lat: float, lng: float, on_duty: bool, until: datetime | None) -> None:
+    def sighted(
+        self, lat: float, lng: float, on_duty: bool, until: datetime | None, begins: datetime | None
+    ) -> None:
         """See `gateway.hub.Socket`."""
-        self._sighted(self._connection.sighting(lat, lng, on_duty, until))
+        self._sighted(self._connection.sighting(lat, lng, on_duty, until, begins))
 
     def reattach(self) -> None:
         """See `gateway.hub.Socket`."""

@@ -98,7 +98,7 @@ def _drivers(request: SolveRequest) -> BatchDrivers:
         lng=drivers.lng,
         free_ms=drivers.free_ms,
         shift_end_ms=drivers.until_ms,
-        capacity=np.full(len(drivers.ids), CAPACITY, np.int64),
+        capacity=np.full(len(drivers.ids), CAPACITY if request.planning.bundle_tries else 1, np.int64),
     )
 
 
@@ -152,7 +152,8 @@ def first_trip(scene: Scene, route: BatchRoute) -> tuple[int, ...]:
     first_door = next(i for i, stop in enumerate(route.stops) if not stop.is_pickup)
     on_board = {stop.task for stop in route.stops[:first_door]}
     trip = tuple(task for task in doors if task in on_board)
-    trip = tuple(task for task in trip if not np.isinf(scene.penalties.get((task, route.driver), 0.0)))
+    # Who declined a task comes after the others, and the routes know nothing of it: that is for FAST to weigh.
+    trip = tuple(task for task in trip if not scene.penalties.get((task, route.driver)))
     while len(trip) > 1 and not fits(scene, route.driver, trip):
         trip = trip[:-1]
     return trip if trip and fits(scene, route.driver, trip) else ()

@@ -14,7 +14,7 @@ from gateway.auth import OPERATORS, Anyone, Driver
 from gateway.deciding import ask_about_task
 from gateway.idempotency import Call, Mutation
 from gateway.models import Decline, Duty
-from gateway.pings import State, shift_end_ms
+from gateway.pings import State, shift_ms
 from gateway.places import nearest_region
 from gateway.problem import refusals
 from gateway.routes.common import Parts, Uid, json_response, once, own
@@ -47,7 +47,7 @@ async def current(driver_id: Uid, principal: Anyone, services: Parts) -> Respons
 async def duty(driver_id: Uid, body: Duty, driver: Driver, _: Mutation, services: Parts) -> Response:
     """Go on or off duty, or say where you are. Repeat it at least every minute: who is silent gets no offers."""
     own(driver_id, driver.id)
-    until_ms = shift_end_ms(body.until, services.config.clock.now_ms())
+    from_ms, until_ms = shift_ms(body.begins, body.until, services.config.clock.now_ms())
     last = services.pings.last(driver.id)
     lat, lng = body.lat, body.lng
     if lat is None or lng is None:
@@ -57,11 +57,12 @@ async def duty(driver_id: Uid, body: Duty, driver: Driver, _: Mutation, services
     region_id = nearest_region(services.config.regions, lat, lng)
     socket = services.hub.get(driver.id)
     if socket is not None:
-        socket.sighted(lat, lng, body.on, body.until)
+        socket.sighted(lat, lng, body.on, body.until, body.begins)
     else:
         # No socket, no session: the time numbers these, and any socket's word counts for more.
         seq, at_s = services.now_us() // 1000, asyncio.get_running_loop().time()
-        services.pings.put(State(driver.id, region_id, 0, seq, lat, lng, body.on, at_s, until_ms))
+        state = State(driver.id, region_id, 0, seq, lat, lng, body.on, at_s, until_ms, from_ms)
+        services.pings.put(state)
     return json_response({"driver_id": driver.id, "on": body.on, "region_id": region_id})
 
 

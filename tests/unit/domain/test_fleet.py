@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from domain.fleet import DriverState, Fleet
 from domain.messages import DriversSeen, Kick
@@ -191,3 +192,16 @@ def test_whatever_arrives_in_whatever_batches_the_newest_ping_stands(
         )
     for name, (session, seq, i) in newest.items():
         assert known(fleet, name) == (float(i), 0.0, session, seq, pings[i][3])
+
+
+def test_who_said_when_the_shift_begins_is_planned_with_and_not_asked() -> None:
+    fleet = Fleet()
+    batch = seen({"ann": HERE})
+    fleet.see(NOW, replace(batch, from_ms=np.array([NOW + 60_000])))
+    assert fleet.free_rows(NOW + 59_999, 90_000).tolist() == []
+    assert fleet.rows_to_plan(NOW - 1, 90_000, 60_000).tolist() == []
+    [row] = rows = fleet.rows_to_plan(NOW, 90_000, 60_000)
+    columns = fleet.columns(NOW, rows, fleet.free_rows(NOW, 90_000), 1.5)
+    assert (columns.free_ms.tolist(), columns.idle.tolist()) == ([NOW + 60_000], [False])
+    assert columns.ahead.tolist() == [0.0]  # no hour is paid yet
+    assert fleet.free_rows(NOW + 60_000, 90_000).tolist() == [row]

@@ -75,7 +75,7 @@ SHIFTS = st.dictionaries(
 
 @pytest.mark.parametrize("ahead_s", [0.0, 600.0])
 @given(script=moves, ends=SHIFTS)
-@settings(max_examples=40)
+@settings(max_examples=12)
 def test_offers_go_only_to_who_may_be_asked(ahead_s: float, script: list[Move], ends: dict[str, int]) -> None:
     story = Watched(
         ends, planning=Planning(), offer_ahead_s=ahead_s, driver_lost_s=life().policy.driver_lost_s

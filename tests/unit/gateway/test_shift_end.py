@@ -11,7 +11,7 @@ import pytest
 from domain.errors import InvalidRequest
 from domain.lifecycle import Role
 from domain.times import instant
-from gateway.pings import State, columns, shift_end_ms
+from gateway.pings import State, columns, shift_ms
 from tests.unit.gateway.world import DALLAS, World, until
 
 NOW_MS = 1_750_000_000_000
@@ -23,11 +23,13 @@ DAY = timedelta(hours=24)
 
 @pytest.mark.parametrize("ahead", [timedelta(milliseconds=1), timedelta(hours=8), DAY])
 def test_a_shift_ends_within_a_day(ahead: timedelta) -> None:
-    assert shift_end_ms(instant(NOW_MS) + ahead, NOW_MS) == NOW_MS + ahead // timedelta(milliseconds=1)
+    moment, ms = instant(NOW_MS) + ahead, NOW_MS + ahead // timedelta(milliseconds=1)
+    assert shift_ms(None, moment, NOW_MS) == (0, ms)
+    assert shift_ms(moment, None, NOW_MS) == (ms, 0)
 
 
 def test_an_end_that_is_not_said_is_not_known() -> None:
-    assert shift_end_ms(None, NOW_MS) == 0
+    assert shift_ms(None, None, NOW_MS) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -44,18 +46,29 @@ def test_an_end_that_is_not_said_is_not_known() -> None:
 )
 def test_an_end_that_has_passed_or_is_too_far_is_refused(end: datetime) -> None:
     with pytest.raises(InvalidRequest, match="until must lie ahead, by at most 24 h"):
-        shift_end_ms(end, NOW_MS)
+        shift_ms(None, end, NOW_MS)
+    with pytest.raises(InvalidRequest, match="begins must lie ahead, by at most 24 h"):
+        shift_ms(end, None, NOW_MS)
+
+
+@pytest.mark.parametrize("hours", [2, 3])
+def test_a_shift_begins_before_it_ends(hours: int) -> None:
+    until = instant(NOW_MS) + timedelta(hours=2)
+    with pytest.raises(InvalidRequest, match="begins must come before until"):
+        shift_ms(instant(NOW_MS) + timedelta(hours=hours), until, NOW_MS)
 
 
 def test_the_region_gets_a_column_of_it() -> None:
     states = [
-        State("ann", "r", 1, 1, 32.0, -96.0, True, 0.0, NOW_MS),
+        State("ann", "r", 1, 1, 32.0, -96.0, True, 0.0, NOW_MS, NOW_MS - 1),
         State("bob", "r", 1, 1, 32.0, -96.0, True, 0.0),
     ]
     batch = columns("gateway:0", states)
     assert batch.until_ms is not None
     assert batch.until_ms.dtype == np.int64
     assert batch.until_ms.tolist() == [NOW_MS, 0]
+    assert batch.from_ms is not None
+    assert batch.from_ms.tolist() == [NOW_MS - 1, 0]
 
 
 # -- both ways to say it ----------------------------------------------------------------------------------------------
