@@ -15,6 +15,9 @@ from vroom import _vroom
 from domain.arrays import F64
 from solver.routes import NO_END, Problem
 
+# More than VROOM has searches, which share out the same work. Where threads are fewer, they queue at a semaphore of
+# libstdc++ that now and then never wakes (GCC bug 104928): seen as a solve that stood for ever.
+THREADS = 32
 HIGHEST_PRIORITY = 100  # VROOM's scale
 _LATEST = 2**32 - 2  # VROOM's times and costs; one more is no limit
 _FINEST = 1000  # parts of a unit where the problem is not in whole ones
@@ -66,7 +69,7 @@ class Vroom:
             routes[v] = []
             task._add_vehicle(self._vehicle(v, start[v] if start is not None and v in start else ()))
         try:
-            answer = task.solve(exploration, nb_threads=1)
+            answer = task.solve(exploration, nb_threads=THREADS)
         except _vroom.VroomInputException:
             if start is None:
                 raise
