@@ -137,7 +137,7 @@ MUTATIONS: dict[str, tuple[Callable[[Patch], None], int]] = {
     "expiry": (expiry, 1),
     "return first": (return_first, 18),
     "busy driver": (busy_driver, 1),
-    "half bundle": (half_bundle, 3),
-    "shown once": (shown_once, 35),
+    "half bundle": (half_bundle, 15),
+    "shown once": (shown_once, 537),
     "release": (release, 73),
 }
