@@ -205,6 +205,6 @@ class Spread(Protocol):
 
 
 class Solver(Protocol):
-    """Pure: the same request and travel times give the same plan."""
+    """Pure: the same request and travel times give the same plan, but for those that the registry names."""
 
     def __call__(self, request: SolveRequest, travel: TravelTimes, spread: Spread) -> Plan: ...

@@ -17,6 +17,7 @@ from domain.outline import message_line, plan_line, ready_lines
 from domain.region import Region
 from domain.solve import Plan, SolveRequest
 from domain.times import instant
+from solver.names import NOT_REPEATABLE
 
 Say = Callable[[str], None]
 
@@ -163,6 +164,8 @@ class Replay:
             return
         recorded = entry.message.plan
         if recorded.request_id != self._asked.request_id:
+            return
+        if self._asked.solver in NOT_REPEATABLE:
             return
         self.tally.plans += 1
         try:

@@ -89,6 +89,7 @@ class World:
             fast_max_wait_s=chance.choice((10.0, 30.0)),
             driver_lost_s=300.0,
             push_ring=chance.choice((4, 64)),
+            batch_solver="",  # its routes are not the same each time (solver/names.py), and a world must be
             offer_lead_s=chance.choice((60.0, 300.0, 3600.0)),
             offer_ahead_s=chance.choice((0.0, 0.0, 300.0)),
             planning=chance.choice((Planning(), Planning(), Planning(bundle_tries=0))),

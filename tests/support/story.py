@@ -77,7 +77,11 @@ class Story:
         self.store = MemoryStore()
         self.refusing = False  # the store will refuse the next record
         # One order an offer, and offers at once, unless the story is about something else.
-        usual: dict[str, Any] = {"planning": Planning(bundle_tries=0), "offer_lead_s": 3600.0}
+        usual: dict[str, Any] = {
+            "planning": Planning(bundle_tries=0),
+            "offer_lead_s": 3600.0,
+            "batch_solver": "",
+        }
         self.policy = RegionPolicy(**usual | policy)
         self.now = NOW
         self.solving = solving
