@@ -76,13 +76,12 @@ class Question(Struct, frozen=True):
 
 
 class Sighting(Struct, frozen=True):
-    """Where the driver is and whether on duty. None: the client did not say; `seq` rises with each one."""
+    """Whether the driver is on duty, and where. None: the client did not say."""
 
-    seq: int
     lat: float | None
     lng: float | None
-    on_duty: bool | None
-    until: datetime | None = None  # end of the shift, with a word on duty; None: not known
+    on_duty: bool
+    until: datetime | None = None  # end of the shift; None: not known
     begins: datetime | None = None  # beginning of the shift; None: it has begun
 
 
@@ -98,7 +97,8 @@ class Handled(Struct, frozen=True):
     seq: int
 
 
-Event: TypeAlias = Greeting | Question | Sighting | Shown | Handled
+# A ping is its own event: nothing more is made of the most frequent message.
+Event: TypeAlias = Greeting | Question | Location | Sighting | Shown | Handled
 
 
 class _WithId(Struct):
@@ -115,13 +115,11 @@ class Connection:
         self.phase = Phase.HELLO
         self.closing: Close | None = None
         self.last_seq = 0  # the last push that was put out
-        self.received = 0
         self._max_frame_bytes = max_frame_bytes
         self._bad_frames_limit = bad_frames_limit
         self._outbox_limit = outbox_limit
         self._out: deque[bytes] = deque()
         self._bad_frames = 0
-        self._sightings = 0
         self._location_seq = -1
         self._early: list[ServerFrame] = []  # pushes that came before the welcome
         self._ahead: dict[int, ServerFrame] = {}  # pushes whose predecessor is missing
@@ -132,27 +130,25 @@ class Connection:
         """Take one frame in. A `bytes` argument is a binary frame, which the protocol does not have."""
         if self.phase is Phase.CLOSED:
             return None
-        self.received += 1
-        raw = data if isinstance(data, bytes) else data.encode("utf-8", "surrogatepass")
-        if len(raw) > self._max_frame_bytes:
+        if len(data) * 4 > self._max_frame_bytes and _size(data) > self._max_frame_bytes:
             self.close(CLOSE_TOO_LARGE, f"a frame has at most {self._max_frame_bytes} bytes")
             return None
         if isinstance(data, bytes):
-            self._bad("Frames are JSON text, not binary.", raw)
+            self._bad("Frames are JSON text, not binary.", data)
             return None
         # No field has a use for NUL, and the database cannot store it.
-        if b"\\u0000" in raw:
-            self._bad("A NUL character is not allowed.", raw)
+        if "\\u0000" in data:
+            self._bad("A NUL character is not allowed.", data)
             return None
         try:
-            frame = decode_client(raw)
+            frame = decode_client(data)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            self._bad(str(error), raw)
+            self._bad(str(error), data)
             return None
         if self.phase is not Phase.OPEN:
             return self._hello(frame)
         if isinstance(frame, Hello):
-            self._bad("The hello was said already.", raw)
+            self._bad("The hello was said already.", data)
             return None
         self._bad_frames = 0
         return self._take_frame(frame)
@@ -171,12 +167,12 @@ class Connection:
             if frame.seq <= self._location_seq:
                 return None
             self._location_seq = frame.seq
-            return self.sighting(frame.lat, frame.lng, None)
+            return frame
         if isinstance(frame, Duty):
             if (frame.lat is None) != (frame.lng is None):
                 self.refuse(None, InvalidRequest("Give lat and lng together."))
                 return None
-            return self.sighting(frame.lat, frame.lng, frame.on, frame.until, frame.begins)
+            return Sighting(frame.lat, frame.lng, frame.on, frame.until, frame.begins)
         if isinstance(frame, OfferSeen):
             return Shown(frame.offer_id)
         if isinstance(frame, Ack):
@@ -190,21 +186,9 @@ class Connection:
         assert isinstance(frame, TaskPickup)
         return Question(frame.id, TaskPickup, Pickup(frame.task_id))
 
-    def sighting(
-        self,
-        lat: float | None,
-        lng: float | None,
-        on_duty: bool | None,
-        until: datetime | None = None,
-        begins: datetime | None = None,
-    ) -> Sighting:
-        """The next sighting of this socket's session, from the socket or from REST."""
-        self._sightings += 1
-        return Sighting(self._sightings, lat, lng, on_duty, until, begins)
-
-    def _bad(self, detail: str, raw: bytes) -> None:
+    def _bad(self, detail: str, data: str | bytes) -> None:
         self._bad_frames += 1
-        self.refuse(_id_in(raw), BadFrame(detail))
+        self.refuse(_id_in(data), BadFrame(detail))
         if self._bad_frames >= self._bad_frames_limit:
             self.close(CLOSE_BAD, f"{self._bad_frames} bad frames in a row")
 
@@ -332,10 +316,15 @@ ANSWERS: dict[type[ClientFrame], str] = {
 }
 
 
-def _id_in(raw: bytes) -> str | None:
+def _size(data: str | bytes) -> int:
+    """Bytes on the wire."""
+    return len(data if isinstance(data, bytes) else data.encode("utf-8", "surrogatepass"))
+
+
+def _id_in(data: str | bytes) -> str | None:
     """The id of a frame that is otherwise bad, so that its sender need not wait for an answer."""
     try:
-        found = _decode_id(raw).id
+        found = _decode_id(data).id
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
     return found if 0 < len(found) <= 64 else None

@@ -23,8 +23,9 @@ KNOCK_S = 0.5  # a region that nobody has pinged for so long is asked for its ep
 Send = Callable[[str, DriversSeen], Awaitable[int]]
 
 
-class State(Struct, frozen=True):
-    """The newest that is known of a driver. `session` 0: no socket, the driver reports over REST."""
+class State(Struct):
+    """The newest that is known of a driver. `session` 0: no socket, the driver reports over REST. Of a socket's session
+    there is one, which each ping changes: no object is made for a ping."""
 
     driver_id: str
     region_id: str
@@ -103,6 +104,13 @@ class Pings:
         self._known[state.driver_id] = state
         self._parked.pop(state.driver_id, None)
         self._pending.setdefault(state.region_id, {})[state.driver_id] = state
+
+    def move(self, state: State, lat: float, lng: float) -> None:
+        """A ping of the socket whose state this is; that of a socket which another one has replaced is not news."""
+        if self._known.get(state.driver_id) is state:
+            state.lat, state.lng = lat, lng
+            state.seq += 1
+            self._pending[state.region_id][state.driver_id] = state
 
     def last(self, driver_id: str) -> State | None:
         """The newest state that this gateway knows."""

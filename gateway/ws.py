@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, MutableMapping
+from collections.abc import Awaitable, Coroutine, MutableMapping
 from datetime import datetime
 from typing import Any, Protocol
 
 import msgspec
 import structlog
-from fastapi import APIRouter, WebSocket
-from starlette.websockets import WebSocketDisconnect
+from fastapi import APIRouter
+from starlette.types import Receive, Scope, Send
 
 from domain.errors import Forbidden, InternalError, InvalidRequest, Overloaded, Refusal, Unauthenticated
 from domain.lifecycle import Role
 from domain.messages import Acked, Ask, Attach, Detach, OfferSeenBy
-from domain.protocol import CLOSE_SLOW_READER, SUBPROTOCOL, ServerFrame
+from domain.protocol import CLOSE_SLOW_READER, SUBPROTOCOL, Location, ServerFrame
 from domain.times import instant
 from gateway.connection import (
     CLOSE_BAD,
@@ -43,25 +43,45 @@ GAP_WAIT_S = 0.25  # a push that overtook another one waits so long before the r
 CLOSE_TIMEOUT_S = 5.0  # a client that reads nothing does not read the close frame either
 
 
-@router.websocket("/v1/drivers/ws")
-async def drivers_ws(ws: WebSocket) -> None:
-    """The driver protocol; see docs/protocol.md."""
-    services: Services = ws.app.state.services
-    offered = ws.scope.get("subprotocols", [])
-    await ws.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
-    await DriverSocket(ws, services).run()
-
-
 class Wire(Protocol):
-    """What a socket is read from and written to; Starlette's `WebSocket` once it is accepted."""
+    """What an accepted socket is read from and written to. Writing to one that is gone raises `OSError`."""
 
-    async def receive(self) -> MutableMapping[str, Any]:
+    def receive(self) -> Awaitable[MutableMapping[str, Any]]:
         """The next ASGI message."""
         ...
 
     async def send_text(self, data: str) -> None: ...
 
     async def close(self, code: int = 1000, reason: str | None = None) -> None: ...
+
+
+class AsgiWire:
+    """`Wire` on the server itself: a framework's socket in between would cost as much as the ping that it hands on."""
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self.receive, self._send = receive, send
+
+    async def accept(self, subprotocol: str | None) -> None:
+        await self.receive()
+        await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
+
+    async def send_text(self, data: str) -> None:
+        await self._send({"type": "websocket.send", "text": data})
+
+    async def close(self, code: int = 1000, reason: str | None = None) -> None:
+        await self._send({"type": "websocket.close", "code": code, "reason": reason})
+
+
+class DriversEndpoint:
+    """The driver protocol as an ASGI application; see docs/protocol.md."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        wire = AsgiWire(receive, send)
+        await wire.accept(SUBPROTOCOL if SUBPROTOCOL in scope.get("subprotocols", []) else None)
+        await DriverSocket(wire, scope["app"].state.services).run()
+
+
+router.add_websocket_route("/v1/drivers/ws", DriversEndpoint())  # type: ignore[arg-type]
 
 
 class DriverSocket:
@@ -74,6 +94,9 @@ class DriverSocket:
         self.session = 0
         self._ws = ws
         self._services = services
+        self._traffic = services.metrics.traffic
+        self._state: State | None = None  # of this session, once there is something to tell
+        self._roams = len(services.config.regions) > 1
         self._connection = Connection(
             max_frame_bytes=limits.ws_max_frame_bytes,
             bad_frames_limit=limits.ws_bad_frames_limit,
@@ -97,8 +120,8 @@ class DriverSocket:
         closer = asyncio.create_task(self._close_when_asked(reader))
         try:
             await self._read()
-        except (WebSocketDisconnect, RuntimeError):
-            pass  # the client has gone; starlette says so by either
+        except (OSError, RuntimeError):
+            pass  # the client has gone; the server says so by either
         except asyncio.CancelledError:
             if not self._closed.is_set():
                 raise
@@ -136,7 +159,7 @@ class DriverSocket:
                 for data in self._connection.take():
                     await self._ws.send_text(data.decode())
                 await self._ws.close(closing.code, closing.reason)
-        except (TimeoutError, RuntimeError, WebSocketDisconnect):
+        except (OSError, RuntimeError):  # a time-out is one of the former
             pass
         if self._reading:
             reader.cancel()
@@ -156,18 +179,21 @@ class DriverSocket:
             await self._greet(greeting)
         while True:
             event = await self._next_event()
-            if event is not None:
+            if type(event) is Location:
+                self._pinged(event.lat, event.lng)
+            elif event is not None:
                 self._carry_out(event)
                 self._flush()
 
     async def _next_event(self) -> Event | None:
         message = await self._ws.receive()
         if message["type"] == "websocket.disconnect":
-            raise WebSocketDisconnect(message.get("code", 1005))
+            raise ConnectionResetError
         data = message.get("text")
         event = self._connection.receive(message.get("bytes") or b"" if data is None else data)
-        self._services.metrics.ws_frames_in.inc()
-        self._flush()
+        self._traffic.frames_in += 1
+        if event is None:  # there may be an error to write, or the socket to close
+            self._flush()
         return event
 
     def _flush(self) -> None:
@@ -184,8 +210,8 @@ class DriverSocket:
             while connection.closing is None and (frames := connection.take()):
                 for data in frames:
                     await self._ws.send_text(data.decode())
-                self._services.metrics.ws_frames_out.inc(len(frames))
-        except (RuntimeError, WebSocketDisconnect):
+                self._traffic.frames_out += len(frames)
+        except (OSError, RuntimeError):
             pass  # the reader hears of it too
 
     # -- hello --------------------------------------------------------------------------------------------------------
@@ -276,36 +302,40 @@ class DriverSocket:
             self._questions -= 1
             self._flush()
 
+    def _pinged(self, lat: float, lng: float) -> None:
+        """The hot path: nothing is made, written or looked up that the newest position does not need."""
+        self._traffic.pings += 1
+        if self._state is not None and not self._roams:
+            self._services.pings.move(self._state, lat, lng)
+        elif (last := self._services.pings.last(self.driver_id)) is not None:
+            self._put(lat, lng, last.on_duty, last.until_ms, last.from_ms)
+        # A position before any word on duty says nothing about it: wait for the word.
+
     def _sighted(self, event: Sighting) -> None:
-        pings = self._services.pings
-        before = pings.last(self.driver_id)
-        if event.on_duty is not None:
-            on_duty = event.on_duty
-            try:
-                from_ms, until_ms = shift_ms(event.begins, event.until, self._services.config.clock.now_ms())
-            except InvalidRequest as error:
-                self._connection.refuse(None, error)
-                return
-        elif before is not None:
-            on_duty, from_ms, until_ms = before.on_duty, before.from_ms, before.until_ms
-        else:
-            return  # a position before any word on duty says nothing about it: wait for the word
+        try:
+            from_ms, until_ms = shift_ms(event.begins, event.until, self._services.config.clock.now_ms())
+        except InvalidRequest as error:
+            self._connection.refuse(None, error)
+            return
         lat, lng = event.lat, event.lng
         if lat is None or lng is None:
-            if before is None and on_duty:
+            before = self._services.pings.last(self.driver_id)
+            if before is None and event.on_duty:
                 self._connection.refuse(None, InvalidRequest("Say where you go on duty: lat and lng."))
                 return
             lat, lng = (before.lat, before.lng) if before else self._services.centre_of(self.region_id)
+        self._put(lat, lng, event.on_duty, until_ms, from_ms)
+
+    def _put(self, lat: float, lng: float, on_duty: bool, until_ms: int, from_ms: int) -> None:
         region_id = nearest_region(self._services.config.regions, lat, lng)
         if region_id != self.region_id:
             self._spawn(self._move_to(region_id))
-        self._services.metrics.pings.inc()
+        seq = 1 if self._state is None else self._state.seq + 1
         at_s = asyncio.get_running_loop().time()
-        pings.put(
-            State(
-                self.driver_id, region_id, self.session, event.seq, lat, lng, on_duty, at_s, until_ms, from_ms
-            )
+        self._state = State(
+            self.driver_id, region_id, self.session, seq, lat, lng, on_duty, at_s, until_ms, from_ms
         )
+        self._services.pings.put(self._state)
 
     async def _move_to(self, region_id: str) -> None:
         """The driver has driven into another market. A task that is still held keeps its region."""
@@ -344,7 +374,8 @@ class DriverSocket:
         self, lat: float, lng: float, on_duty: bool, until: datetime | None, begins: datetime | None
     ) -> None:
         """See `gateway.hub.Socket`."""
-        self._sighted(self._connection.sighting(lat, lng, on_duty, until, begins))
+        self._sighted(Sighting(lat, lng, on_duty, until, begins))
+        self._flush()
 
     def reattach(self) -> None:
         """See `gateway.hub.Socket`."""

@@ -64,6 +64,25 @@ async def test_the_newest_of_each_driver_goes_in_one_message() -> None:
     assert regions.batches == [("r", {"a": (9, 3, 35.0, True), "b": (9, 1, 33.0, True)})]
 
 
+async def test_a_ping_moves_the_state_that_is_there() -> None:
+    regions = Regions()
+    pings = make(regions)
+    first, second = state("a"), state("a", session=10)
+    pings.put(first)
+    pings.move(first, 33.5, -96.0)
+    await flush(pings)
+    pings.put(second)
+    pings.move(first, 40.0, -96.0)  # of the socket before
+    await flush(pings)
+    pings.move(second, 34.0, -96.0)
+    await flush(pings)
+    assert [batch["a"] for _, batch in regions.batches] == [
+        (9, 2, 33.5, True),
+        (10, 1, 33.0, True),
+        (10, 2, 34.0, True),
+    ]
+
+
 async def test_one_call_at_a_time_for_each_region() -> None:
     regions = Regions()
     regions.gate = asyncio.Event()
