@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from domain.messages import DriversSeen, Kick
+from domain.arrays import F64
+from domain.messages import DriversSeen, Kick, Push, Reported
 from domain.solve import NEVER_MS, DriverColumns
 
 Rows = npt.NDArray[np.int64]
@@ -56,12 +57,13 @@ _FILL = {"gateway": -1, "until_ms": NEVER_MS}
 
 class Seen(NamedTuple):
     """What a batch of pings brought: rows whose socket became known, rows that went off duty, whether anybody came on
-    duty, and sockets to close because a later one of the same driver is open."""
+    duty, and what to tell gateways: sockets to close because a later one of the same driver is open, and reports over
+    REST of drivers with a socket."""
 
     appeared: list[int]
     went_off: list[int]
     came_on: bool
-    kicks: list[Kick]
+    told: list[Kick | Push]
 
 
 class Fleet:
@@ -117,7 +119,7 @@ class Fleet:
         by_rest = (batch.session == 0) & (self.gateway[rows] < 0) & (batch.seq >= self.rest_seq[rows])
         fresh = np.where(batch.session == 0, by_rest, fresh)
         gateway = self.gateway_number(batch.gateway_id)
-        kicks = self._stale_sockets(batch, rows, later, gateway)
+        told = [*self._stale_sockets(batch, rows, later, gateway), *self._reports(batch, rows)]
 
         rows, source = rows[fresh], np.flatnonzero(fresh)
         went_off = rows[self.on_duty[rows] & ~batch.on_duty[source]]
@@ -138,7 +140,7 @@ class Fleet:
         self.gateway[on_socket] = gateway
         self.rest_seq[rows[~has_socket]] = batch.seq[source[~has_socket]]
         self.seen_ms[rows] = self.heard_ms[rows] = now_ms
-        return Seen(appeared.tolist(), went_off.tolist(), came_on, kicks)
+        return Seen(appeared.tolist(), went_off.tolist(), came_on, told)
 
     def _stale_sockets(
         self, batch: DriversSeen, rows: Rows, later: npt.NDArray[np.bool_], gateway: int
@@ -155,6 +157,26 @@ class Fleet:
             for i in np.flatnonzero(behind).tolist()
         ]
         return kicks
+
+    def _reports(self, batch: DriversSeen, rows: Rows) -> list[Push]:
+        """A socket speaks for its driver, so a word over REST goes to the socket, wherever that is, and comes from there."""
+        elsewhere = (batch.session == 0) & (self.gateway[rows] >= 0) & (batch.seq > self.rest_seq[rows])
+        pushes = []
+        for i in np.flatnonzero(elsewhere).tolist():
+            row = int(rows[i])
+            self.rest_seq[row] = said_ms = int(batch.seq[i])
+            report = Reported(
+                said_ms=said_ms,
+                lat=float(batch.lat[i]),
+                lng=float(batch.lng[i]),
+                on_duty=bool(batch.on_duty[i]),
+                until_ms=0 if batch.until_ms is None else int(batch.until_ms[i]),
+                from_ms=0 if batch.from_ms is None else int(batch.from_ms[i]),
+            )
+            pushes.append(
+                Push(self.gateways[self.gateway[row]], self.ids[row], int(self.session[row]), report)
+            )
+        return pushes
 
     def gateway_number(self, gateway_id: str) -> int:
         if gateway_id not in self.gateways:
@@ -186,6 +208,13 @@ class Fleet:
         idle = (self.state[:n] == DriverState.FREE) & (self.rest_until_ms[:n] <= now_ms)
         return np.flatnonzero(mask & (idle | busy))
 
+    def places(self, now_ms: int, rows: Rows) -> tuple[F64, F64, Rows]:
+        """Where each of these will be when done with what is held, and from when on there (ms)."""
+        free_ms = np.maximum(np.maximum(self.free_ms[rows], self.from_ms[rows]), now_ms)
+        waiting = (self.state[rows] == DriverState.FREE) & (self.free_ms[rows] <= now_ms)
+        lat = np.where(waiting, self.lat[rows], self.free_lat[rows])
+        return lat, np.where(waiting, self.lng[rows], self.free_lng[rows]), free_ms
+
     def columns(self, now_ms: int, rows: Rows, askable: Rows, guaranteed_per_h: float) -> DriverColumns:
         """The given rows as a solver sees them; `askable`: rows of those who may be made an offer.
 
@@ -193,14 +222,13 @@ class Fleet:
         of all is the best guess for who is new (empirical Bayes).
         """
         of_all = (self.taken.sum() + 3) / (self.offers.sum() + 4)
-        free_ms = np.maximum(np.maximum(self.free_ms[rows], self.from_ms[rows]), now_ms)
-        waiting = (self.state[rows] == DriverState.FREE) & (self.free_ms[rows] <= now_ms)
+        lat, lng, free_ms = self.places(now_ms, rows)
         since_ms = np.maximum(self.on_since_ms[rows], self.from_ms[rows])
         hours = np.maximum(now_ms - since_ms, 0) / 3_600_000
         return DriverColumns(
             ids=[self.ids[row] for row in rows.tolist()],
-            lat=np.where(waiting, self.lat[rows], self.free_lat[rows]),
-            lng=np.where(waiting, self.lng[rows], self.free_lng[rows]),
+            lat=lat,
+            lng=lng,
             free_ms=free_ms,
             until_ms=self.until_ms[rows],
             idle=np.isin(rows, askable),

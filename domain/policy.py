@@ -53,6 +53,7 @@ class RegionPolicy(Struct, frozen=True, kw_only=True):
     batch_tasks: int = 60  # so many open tasks, and more of them than drivers, are a queue,
     batch_pressure: float = 1.0  # ... and so are as many late orders a driver in the last plan
     solve_tasks_limit: int = 5_000  # open tasks in one solve, oldest first
+    solve_drivers_limit: int = 1_000  # drivers in one solve, those nearest to each store (`domain.nearby`)
     answers_limit: int = 50_000  # remembered answers
     closed_offers_limit: int = 20_000  # remembered outcomes of offers
     ended_tasks_limit: int = 20_000  # remembered tasks that have ended

@@ -23,6 +23,7 @@ import h3
 import numpy as np
 
 from domain import offers, requests
+from domain.arrays import F64
 from domain.errors import IdempotencyKeyReused, NotFound, Refusal
 from domain.fast_loop import FastLoop
 from domain.fleet import DriverState, Fleet, Rows
@@ -50,6 +51,7 @@ from domain.messages import (
     TaskOpened,
     Tick,
 )
+from domain.nearby import nearby
 from domain.ops import COUNTERS
 from domain.order import refused
 from domain.policy import RegionPolicy
@@ -60,7 +62,6 @@ from domain.protocol import (
     TaskUpdated,
 )
 from domain.records import Answer, OfferRow, Record, RegionImage, StoredAnswer, TaskRow
-from domain.solve import DriverColumns
 from domain.solving import View, zones_of
 from domain.times import in_ms
 
@@ -196,7 +197,7 @@ class Region:
         self._listen(now_ms)
         self._gateways_ms = now_ms
         seen = self.fleet.see(now_ms, batch)
-        self._ready.pushes.extend(seen.kicks)
+        self._ready.pushes.extend(seen.told)
         for row in seen.appeared:
             # This socket was opened before the region's present life: it has missed what its mailbox holds.
             for frame in self.mail.kept(self.fleet.ids[row]):
@@ -392,8 +393,15 @@ class Region:
         stale_ms, ahead_ms = in_ms(policy.driver_stale_s), in_ms(policy.planning.ahead_s)
         rows = fleet.rows_to_plan(now_ms, stale_ms, ahead_ms)
         jobs = [self.jobs[task_id] for task_id in islice(self.open, policy.solve_tasks_limit)]
+        lat, lng, free_ms = fleet.places(now_ms, rows)
+        view = self._view(lat, lng)
+        stores = [(job.task.pickup_lat, job.task.pickup_lng) for job in jobs]
+        near = nearby(lat, lng, (free_ms - now_ms) / 1000, stores, policy.solve_drivers_limit)
+        if near is not None:
+            # With so many drivers to choose from, none need be kept for what may come.
+            rows, view = rows[near], view._replace(lately=())
         drivers = fleet.columns(now_ms, rows, self.rows_to_ask(now_ms), policy.guaranteed_orders_per_h)
-        self._ready.solve = self.loop.ask(now_ms, jobs, drivers, self._view(now_ms, drivers))
+        self._ready.solve = self.loop.ask(now_ms, jobs, drivers, view)
 
     def rows_to_ask(self, now_ms: int) -> Rows:
         """Rows of the drivers who may be made an offer now: free, or with nothing before them but doors."""
@@ -405,13 +413,14 @@ class Region:
         asked = (ids[row] in self.offered or bool(self.releasable(ids[row])) for row in rows.tolist())
         return rows[~np.fromiter(asked, np.bool_, len(rows))]
 
-    def _view(self, now_ms: int, drivers: DriverColumns) -> View:
+    def _view(self, lat: F64, lng: F64) -> View:
+        """What is known beside tasks and drivers; the places are those of all drivers to plan with."""
         counters = self.counters
         doors = counters["refused"] + counters["delivered"]
         refusal = (counters["refused"] + 20 * self.policy.refusal_prior) / (doors + 20)
         zones = None
         if self.policy.weights.zone:
-            zones = zones_of(self.lately, drivers, self.policy.zone_resolution)
+            zones = zones_of(self.lately, lat, lng, self.policy.zone_resolution)
         return View(self.loop.foreseen, self.loop.pressure, self.lately, refusal, zones)
 
     def _plan_ready(self, now_ms: int, message: PlanReady) -> None:

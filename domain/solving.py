@@ -11,6 +11,7 @@ import h3
 import numpy as np
 from msgspec.structs import replace
 
+from domain.arrays import F64
 from domain.jobs import Job
 from domain.policy import RegionPolicy
 from domain.records import TaskRow
@@ -137,11 +138,11 @@ def decline_penalty_s(now_ms: int, times: int, last_ms: int, policy: RegionPolic
     return math.inf if resting else policy.decline_penalty_s * times
 
 
-def zones_of(lately: Sequence[TaskRow], drivers: DriverColumns, resolution: int) -> Zones:
-    """What each H3 cell lacks: orders of the last while from its stores, less drivers who are or will be free in it,
-    over both together."""
+def zones_of(lately: Sequence[TaskRow], lat: F64, lng: F64, resolution: int) -> Zones:
+    """What each H3 cell lacks: orders of the last while from its stores, less drivers who are or will be free in it
+    (their places), over both together."""
     orders = Counter(h3.latlng_to_cell(task.pickup_lat, task.pickup_lng, resolution) for task in lately)
-    places = zip(drivers.lat.tolist(), drivers.lng.tolist(), strict=True)
+    places = zip(lat.tolist(), lng.tolist(), strict=True)
     free = Counter(h3.latlng_to_cell(lat, lng, resolution) for lat, lng in places)
     lack = {
         cell: (orders[cell] - free[cell]) / (orders[cell] + free[cell]) for cell in sorted({*orders, *free})

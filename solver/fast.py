@@ -7,6 +7,7 @@ still too large is matched one task to one driver, at least cost among the large
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -29,6 +30,8 @@ C = TypeVar("C", TaskColumns, DriverColumns)
 
 # Tasks x (tasks + drivers) up to which everything is planned in one go.
 ROLLING_CELLS = 2**16
+# ... and the same with the expected ones, of which only so many are planned with as fit: those that are due first.
+FORESIGHT_CELLS = 2**18
 # Nearest drivers costed for each one asked for, and as many again of that share of all drivers who would cost least if
 # all had the same way. The cheapest is often not among the nearest, since drivers differ in how likely they are to
 # accept and in what they have earned: see docs/bench.md for what is lost against all pairs.
@@ -51,7 +54,7 @@ def fast(request: SolveRequest, travel: TravelTimes, spread: Spread) -> Plan:
 
 def plan_rolling(request: SolveRequest, travel: TravelTimes) -> Plan:
     """Chains, bundles and a local search over all tasks and drivers."""
-    scene = Scene(request, travel)
+    scene = Scene(_foresight(request), travel)
     units = Units(scene)
     matrix = rolling.costs(scene, units)
     chosen = np.arange(units.count)
@@ -73,6 +76,16 @@ def plan_rolling(request: SolveRequest, travel: TravelTimes) -> Plan:
         components=1,
         pairs=scene.n * scene.m,
     )
+
+
+def _foresight(request: SolveRequest) -> SolveRequest:
+    """The request with no more expected tasks than there is time for."""
+    n, m, expected = len(request.tasks.ids), len(request.drivers.ids), request.expected
+    room = max(0, int((math.sqrt(m * m + 4 * FORESIGHT_CELLS) - m) / 2) - n)
+    if expected is None or len(expected.ids) <= room:
+        return request
+    first = np.sort(np.argsort(expected.opened_ms, kind="stable")[:room])
+    return replace(request, expected=_rows(expected, first) if room else None)
 
 
 def _without(ids: Sequence[str], planned: Sequence[str]) -> tuple[str, ...]:
