@@ -6,6 +6,8 @@ door, then their doors. What comes after it in the route is a forecast. Tasks an
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from msgspec.structs import replace
 
@@ -44,11 +46,7 @@ def batch(request: SolveRequest, travel: TravelTimes, spread: Spread) -> Plan:
     tasks, drivers = _tasks(scene, units), _drivers(request)
     options = replace(OPTIONS, services=request.services)
     now_ms = request.now_ms
-
-    def away(from_lat: F64, from_lng: F64, to_lat: F64, to_lng: F64) -> F64:
-        return travel.seconds(from_lat, from_lng, to_lat, to_lng, now_ms)
-
-    parts = split(tasks, drivers, away, options)
+    parts = split(tasks, drivers, _away(travel, now_ms), options)
     pieces = [(tasks, drivers, part, travel, now_ms, options) for part in parts]
     routes = merged(n, spread(solve_part, pieces)).routes
     plan, used_tasks, used_drivers = _plan(scene, units, routes)
@@ -67,11 +65,14 @@ def solve_part(
     options: BatchOptions,
 ) -> BatchPlan:
     """Routes of one part; a function of plain values, so that it may run anywhere."""
+    return plan_part(tasks, drivers, part, _away(travel, now_ms), now_ms=now_ms, options=options)
 
-    def away(from_lat: F64, from_lng: F64, to_lat: F64, to_lng: F64) -> F64:
-        return travel.seconds(from_lat, from_lng, to_lat, to_lng, now_ms)
 
-    return plan_part(tasks, drivers, part, away, now_ms=now_ms, options=options)
+def _away(travel: TravelTimes, now_ms: int) -> Callable[[F64, F64, F64, F64], F64]:
+    """The driving times of now, as the route search asks for them."""
+    return lambda from_lat, from_lng, to_lat, to_lng: travel.seconds(
+        from_lat, from_lng, to_lat, to_lng, now_ms
+    )
 
 
 def _tasks(scene: Scene, units: Units) -> BatchTasks:

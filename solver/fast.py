@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from msgspec.structs import replace
 
-from domain.arrays import F64, I64
+from domain.arrays import I64
 from domain.solve import DriverColumns, Forecast, Plan, SolveRequest, Spread, TaskColumns
 from domain.travel import TravelTimes
 from solver import bundles, proposals, rolling, search
@@ -143,7 +143,7 @@ def pruned(scene: Scene, units: Units) -> Graph:
     travel = scene.travel_to(driver, scene.store[task])
     arrival = scene.free[driver] + travel + request.services.pickup_before_s
     pickup = np.maximum(units.ready[task], arrival)
-    cost = cost_s(Leg(scene, units, task, driver, pickup, travel)) + _declined(request, task, driver)
+    cost = cost_s(Leg(scene, units, task, driver, pickup, travel)) + scene.declined(task, driver)
     possible = np.isfinite(cost) & (pickup <= scene.until[driver]) & (pickup <= units.latest[task])
     if not possible.all():
         task, driver, cost, pickup = task[possible], driver[possible], cost[possible], pickup[possible]
@@ -176,20 +176,6 @@ def _with_cheap(scene: Scene, units: Units, pairs: Pairs) -> tuple[I64, I64]:
     within = away <= _REACH * reach[more]
     keys = np.sort(np.concatenate([task * m + driver, (more * m + cheap[near])[within]]))
     return np.divmod(keys[np.diff(keys, prepend=-1) > 0], m)
-
-
-def _declined(request: SolveRequest, task: I64, driver: I64) -> F64:
-    """Seconds added to pairs that were declined before; infinity bars a pair."""
-    penalty = np.zeros(len(task))
-    if len(request.declined_task):
-        width = len(request.drivers.ids)
-        keys = request.declined_task * width + request.declined_driver
-        order = np.argsort(keys)
-        at = np.searchsorted(keys[order], pair_keys := task * width + driver)
-        at = np.minimum(at, len(keys) - 1)
-        hit = keys[order][at] == pair_keys
-        penalty[hit] = request.weights.declined * request.declined_penalty_s[order][at][hit]
-    return penalty
 
 
 def _is_small(part: Part) -> bool:

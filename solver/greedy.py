@@ -25,7 +25,8 @@ def greedy(request: SolveRequest, travel: TravelTimes, spread: Spread) -> Plan:
     pickup = np.maximum(units.ready[:, None], scene.free + away_s + request.services.pickup_before_s)
     possible = (pickup <= scene.until) & (pickup <= units.latest[:, None]) & request.drivers.idle
     cost_s = np.where(possible, away_s, np.inf)
-    np.add.at(cost_s, (request.declined_task, request.declined_driver), request.declined_penalty_s)
+    for pair, seconds in scene.penalties.items():
+        cost_s[pair] += seconds
     chosen: list[tuple[int, int]] = []
     for task in np.argsort(request.tasks.opened_ms, kind="stable").tolist():
         driver = int(np.argmin(cost_s[task]))

@@ -100,15 +100,11 @@ def _leg(scene: Scene, units: Units, unit: I64, driver: I64) -> Leg:
 
 def _declined(scene: Scene, units: Units, unit: I64, driver: I64) -> F64:
     """Seconds that each pair costs for earlier declines; infinity where it is barred."""
-    weight, penalty = scene.request.weights.declined, scene.penalties
-    if not penalty:
-        return np.zeros(len(unit))
-    return np.array(
-        [
-            weight * sum(penalty.get((task, d), 0.0) for task in units.members[u])
-            for u, d in zip(unit.tolist(), driver.tolist(), strict=True)
-        ]
-    )
+    if units.real == units.singles:
+        return scene.declined(unit, driver)
+    penalty = scene.penalties
+    pairs = zip(unit.tolist(), driver.tolist(), strict=True)
+    return np.array([sum(penalty.get((task, d), 0.0) for task in units.members[u]) for u, d in pairs])
 
 
 def explanations(

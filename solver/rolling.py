@@ -74,7 +74,7 @@ def declined(scene: Scene, units: Units) -> F64:
     """(m, units): seconds for earlier declines, infinity bars."""
     penalty = np.zeros((scene.m, units.count))
     for (task, driver), seconds in scene.penalties.items():
-        penalty[driver, task] = seconds * scene.request.weights.declined
+        penalty[driver, task] = seconds
     if scene.penalties:
         for row in range(units.singles, units.real):
             penalty[:, row] = penalty[:, list(units.members[row])].sum(axis=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 
 import h3
@@ -115,10 +116,26 @@ class Scene:
 
     @cached_property
     def penalties(self) -> dict[tuple[int, int], float]:
-        """(task, driver) -> seconds that the pair costs for having been declined before; infinity bars it."""
+        """(task, driver) -> seconds that the pair costs for having been declined before; infinity bars it, whatever the
+        weight of declines is."""
         request = self.request
         pairs = zip(request.declined_task.tolist(), request.declined_driver.tolist(), strict=True)
-        return dict(zip(pairs, request.declined_penalty_s.tolist(), strict=True))
+        seconds = [
+            one if math.isinf(one) else one * request.weights.declined
+            for one in request.declined_penalty_s.tolist()
+        ]
+        return dict(zip(pairs, seconds, strict=True))
+
+    def declined(self, task: I64, driver: I64) -> F64:
+        """The penalty of each pair, 0 where there is none."""
+        penalty = np.zeros(len(task))
+        if self.penalties:
+            known = sorted((t * self.m + d, seconds) for (t, d), seconds in self.penalties.items())
+            keys, seconds = np.array([key for key, _ in known]), np.array([one for _, one in known])
+            wanted = task * self.m + driver
+            at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+            penalty = np.where(keys[at] == wanted, seconds[at], 0.0)
+        return penalty
 
 
 def from_now(times_ms: F64 | I64, now_ms: int) -> F64:

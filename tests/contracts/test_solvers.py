@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from domain.solve import DriverColumns, Plan, SolveRequest, TaskColumns
+from domain.solve import DriverColumns, Plan, SolveRequest, TaskColumns, Weights
 from solver.registry import SOLVERS, solve
 from tests.support.build import at, problem
 from tests.support.problems import BARRED, problems, random_problem
@@ -154,6 +154,12 @@ def test_the_nearest_of_equal_drivers_is_chosen(name: str) -> None:
 
 def test_a_driver_at_the_other_end_of_the_market_is_better_than_none(name: str) -> None:
     assert pairs_of(run(name, problem([at()], [at(70)]))) == [("t0", "d0")]
+
+
+def test_a_bar_has_no_price(name: str) -> None:
+    barred = problem([at()], [at(1), at(2)], declined=[(0, 0, BARRED), (0, 1, BARRED)])
+    plan = run(name, replace(barred, weights=Weights(declined=0.0)))
+    assert plan.assignments == ()
 
 
 def test_who_declined_before_comes_last(name: str) -> None:
