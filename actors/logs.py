@@ -12,6 +12,8 @@ from typing import Any
 
 import structlog
 
+ROOMS = ("actors", "doorstep", "gateway", "integrations", "persistence", "sim", "solver")
+
 # Fields that must not be written whatever a caller passes: a second lock, not a licence.
 PRIVATE_FIELDS = frozenset(
     {
@@ -68,7 +70,10 @@ def configure(level: str = "INFO", *, json: bool | None = None) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level)
+    # Libraries at DEBUG write frames, statements and bodies: only our own rooms may say that much.
+    root.setLevel(max(logging.getLevelNamesMapping()[level], logging.INFO))
+    for room in ROOMS:
+        logging.getLogger(room).setLevel(level)
     # Each connection and request is a line of our own, with ids; the server's lines would hold addresses of people.
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "httpx"):
         logging.getLogger(name).setLevel("WARNING")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 
+from actors.tracing import Origins, since
 from domain.messages import Kick, Push
 
 CALL_LIMIT = 2_000  # pushes in one call, to keep its argument below about 100 kB of typical frames
@@ -29,6 +31,17 @@ class Outboxes:
         self._waiting: dict[str, deque[Push | Kick]] = {}
         self._senders: dict[str, asyncio.Task[None]] = {}
         self._overflowed: set[str] = set()
+        self._followed: list[tuple[int, Origins]] = []  # (wall ns, requests) of pushes that wait
+
+    @property
+    def waiting(self) -> int:
+        """Pushes that no gateway has taken."""
+        return sum(map(len, self._waiting.values()))
+
+    def follow(self, origins: Origins) -> None:
+        """What was just put in belongs to these requests: trace it until the next call to a gateway is through."""
+        if any(origin.traceparent for origin in origins):
+            self._followed.append((time.time_ns(), origins))
 
     def put(self, gateway_id: str, push: Push | Kick) -> None:
         waiting = self._waiting.setdefault(gateway_id, deque())
@@ -44,7 +57,10 @@ class Outboxes:
         try:
             while waiting:
                 batch = [waiting.popleft() for _ in range(min(len(waiting), CALL_LIMIT))]
+                followed, self._followed = self._followed, []
                 await self._send(gateway_id, batch)
+                for since_ns, origins in followed:
+                    since("push", since_ns, origins, gateway=gateway_id, pushes=len(batch))
         except Exception:
             waiting.clear()
             self._overflowed.add(gateway_id)

@@ -3,33 +3,57 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
 from actors.clock import ServerClock
 from actors.config import Limits
+from actors.lines import committed
+from actors.meters import PersistenceTally, outcome_name, persistence_figures
+from actors.metrics import Family
 from actors.relay import Relay
+from actors.tracing import Origins, ids, opened, took
 from domain.errors import Overloaded, StoreUnavailable
 from domain.ports import Command, Store
-from domain.records import Outcome, RegionImage
+from domain.records import Done, Outcome, RegionImage
+from persistence.views import Backlog
 
 log = structlog.get_logger()
 
 SWEEP_EVERY_S = 30.0  # wall time
 SWEEP_LIMIT = 5_000  # rows of each kind at a time
+SWEEP_LEASE_S = 2.5 * SWEEP_EVERY_S
+# After so long nothing is written any more that was over by then: far longer than an append may take.
+SETTLED_S = 3_600.0  # server time
+SETTLED_WALL_S = 300.0
+DAY_S = 86_400.0
+WATCH_EVERY_S = 10.0  # between two looks at what waits in the outbox, wall time
 
-_Waiting = tuple[Command, "asyncio.Future[Outcome]"]
+_Waiting = tuple[Command, "asyncio.Future[Outcome]", Origins]
 
 
 class PersistenceShell:
     """Collects commands while appends are under way, so that a batch grows with the load and a lone command waits for
     nothing. At most `append_in_flight` transactions at once, each of at most `append_batch_limit` commands."""
 
-    def __init__(self, store: Store, relay: Relay, clock: ServerClock, limits: Limits) -> None:
+    def __init__(
+        self,
+        store: Store,
+        relay: Relay,
+        clock: ServerClock,
+        limits: Limits,
+        *,
+        name: str = "persistence:0",
+        backlog: Callable[[], Awaitable[Backlog]] | None = None,
+    ) -> None:
+        """`backlog` tells what waits in the outbox, for the metrics."""
         self._store, self._relay, self._clock, self._limits = store, relay, clock, limits
+        self._name, self._backlog, self._tally = name, backlog, PersistenceTally()
         self._sweeping: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._waiting: deque[_Waiting] = deque()
         self._committers: set[asyncio.Task[None]] = set()
         self._committing = 0  # committers that will still look at what is waiting
@@ -38,16 +62,45 @@ class PersistenceShell:
         """Begin to hand on what was committed, and to sweep what has had its time."""
         self._relay.start()
         self._sweeping = asyncio.ensure_future(self._sweep())
+        if self._backlog is not None:
+            self._watching = asyncio.ensure_future(self._watch(self._backlog))
+
+    async def _watch(self, backlog: Callable[[], Awaitable[Backlog]]) -> None:
+        while True:
+            try:
+                self._tally.backlog = await backlog()
+            except Exception as error:
+                log.warning("persistence.backlog_unknown", error=f"{type(error).__name__}: {error}")
+            await asyncio.sleep(WATCH_EVERY_S)
+
+    def figures(self) -> list[Family]:
+        """For Prometheus."""
+        return persistence_figures(
+            self._name,
+            self._tally,
+            waiting=len(self._waiting),
+            committing=self._committing,
+            now_ms=self._clock.now_ms(),
+            speed=self._clock.speed,
+        )
 
     async def _sweep(self) -> None:
-        """Forget answers older than `idempotency_ttl_s`, explanations older than `explain_keep_s` (server clock) and
-        events long handed on, in bites."""
+        """Forget answers older than `idempotency_ttl_s`, explanations older than `explain_keep_s`, offers older than
+        `offer_log_keep_days` (server clock) and events long handed on, in bites. One actor does it."""
         while True:
             await asyncio.sleep(SWEEP_EVERY_S)
             try:
+                if not await self._store.lease("sweep", self._name, SWEEP_LEASE_S):
+                    continue
                 swept = await self._store.sweep(
                     self._ago_ms(self._limits.idempotency_ttl_s),
                     self._ago_ms(self._limits.explain_keep_s),
+                    SWEEP_LIMIT,
+                )
+                keep_s = self._limits.offer_log_keep_days * DAY_S
+                swept += await self._store.retire(
+                    self._ago_ms(max(SETTLED_S, SETTLED_WALL_S * self._clock.speed)),
+                    self._ago_ms(keep_s) if keep_s else None,
                     SWEEP_LIMIT,
                 )
             except Exception as error:
@@ -64,17 +117,25 @@ class PersistenceShell:
 
         `Overloaded` beyond `append_queue_limit`; `StoreUnavailable` when it is not known whether they committed.
         """
-        if len(self._waiting) + len(commands) > self._limits.append_queue_limit:
+        # As in a region: what is too much by itself could never be taken.
+        if self._waiting and len(self._waiting) + len(commands) > self._limits.append_queue_limit:
+            self._tally.turned_away += len(commands)
             raise Overloaded(retry_after_s=1)
         loop = asyncio.get_running_loop()
         futures = [loop.create_future() for _ in commands]
-        self._waiting.extend(zip(commands, futures, strict=True))
+        for item, future in zip(commands, futures, strict=True):
+            command, origins = opened(item)
+            self._waiting.append((command, future, origins))
         if self._committing < self._limits.append_in_flight:
             self._committing += 1
             task = asyncio.ensure_future(self._commit())
             self._committers.add(task)
             task.add_done_callback(self._committers.discard)
         return list(await asyncio.gather(*futures))
+
+    def look(self) -> None:
+        """Another actor has committed something that may be ours to hand on."""
+        self._relay.look()
 
     async def open_region(self, region_id: str, now_ms: int) -> RegionImage:
         """See `domain.ports.Store.open_region`."""
@@ -92,24 +153,39 @@ class PersistenceShell:
         batch = [
             self._waiting.popleft() for _ in range(min(len(self._waiting), self._limits.append_batch_limit))
         ]
+        commands = [command for command, _, _ in batch]
+        origins = tuple(origin for _, _, some in batch for origin in some)
+        started_s = time.perf_counter()
         try:
-            outcomes = await self._store.append([command for command, _ in batch])
+            outcomes = await self._store.append(commands)
         except Exception as error:
+            self._tally.failed(commands)
             log.error(
-                "persistence.append_failed", error=f"{type(error).__name__}: {error}", commands=len(batch)
+                "persistence.append_failed",
+                error=f"{type(error).__name__}: {error}",
+                commands=len(batch),
+                **ids(origins),
             )
-            for _, future in batch:
+            for _, future, _ in batch:
                 if not future.done():
                     future.set_exception(StoreUnavailable(type(error).__name__))
             return
-        for (_, future), outcome in zip(batch, outcomes, strict=True):
+        took_s = time.perf_counter() - started_s
+        self._tally.committed(outcomes, took_s)
+        took("persistence.transaction", origins, took_s, commands=len(batch))
+        for (command, future, some), outcome in zip(batch, outcomes, strict=True):
+            if some:
+                committed(command, outcome, outcome_name(outcome), some)
             if not future.done():
                 future.set_result(outcome)
-        self._relay.wake()
+        self._relay.wake(
+            opened=any(isinstance(outcome, Done) and outcome.opened is not None for outcome in outcomes)
+        )
 
     async def stop(self) -> None:
         """Wait for what is under way."""
-        if self._sweeping is not None:
-            self._sweeping.cancel()
+        for task in (self._sweeping, self._watching):
+            if task is not None:
+                task.cancel()
         await asyncio.gather(*self._committers, return_exceptions=True)
         await self._relay.stop()

@@ -11,10 +11,14 @@ import structlog
 
 from actors.clock import ServerClock
 from actors.config import Limits
+from actors.lines import decided, kind_of
+from actors.meters import RegionTally, region_figures
+from actors.metrics import Family
 from actors.outbox import Outboxes
 from actors.pump import Batch, Journal, Pump, Taken
 from actors.restarts import Restarts
 from actors.timing import Timings, quantile
+from actors.tracing import Origins, ids, on_behalf_of, opened, took
 from domain.errors import InternalConflict, InternalError, Overloaded, Refusal, RegionUnavailable
 from domain.messages import (
     Ask,
@@ -41,9 +45,15 @@ from domain.views import region_view
 log = structlog.get_logger()
 
 Reply = Answer | Attached | None
-Ticket = asyncio.Future[Reply]
 Solve = Callable[[SolveRequest], Awaitable[Plan]]
 SendPushes = Callable[[str, list[Push | Kick]], Awaitable[None]]
+
+
+class Ticket(asyncio.Future[Reply]):
+    """Somebody who waits for a reply, and the requests that it is for."""
+
+    origins: Origins = ()
+    stepped_s = 0.0  # when, on the performance counter
 
 
 class Broken(NamedTuple):
@@ -84,7 +94,7 @@ class RegionShell:
         self._alarm = asyncio.Event()  # the next deadline has moved
         self._awaited_ms: int | None = None  # the deadline that is waited for, in server ms
         self._tasks: set[asyncio.Task[None]] = set()
-        self._timings = Timings()
+        self._timings, self._tally = Timings(), RegionTally()
         self._solved = 0
         self._closing = False
         self._drained = asyncio.Event()
@@ -113,18 +123,27 @@ class RegionShell:
         `RegionUnavailable` while the region is not restored, `Overloaded` beyond `region_inbox_limit`.
         """
         pump = self._serving()
-        if pump.waiting + len(messages) > self._limits.region_inbox_limit:
+        # What is too much by itself could never be taken: callers bound their batches, and nothing waits here.
+        if pump.waiting and pump.waiting + len(messages) > self._limits.region_inbox_limit:
             raise Overloaded(retry_after_s=1)
         tickets: list[Ticket] = []
-        for message in messages:
-            ticket: Ticket = asyncio.get_running_loop().create_future()
+        for item in messages:
+            ticket = Ticket(loop=asyncio.get_running_loop())
+            message, ticket.origins = opened(item)
             tickets.append(ticket)
             self._take(pump, message, ticket)
         return list(await asyncio.gather(*tickets))
 
     def seen(self, batch: DriversSeen) -> int:
-        """Take a batch of pings in; returns the epoch, by which a gateway notices a new life of the region."""
+        """Take a batch of pings in; returns the epoch, by which a gateway notices a new life of the region.
+
+        `Overloaded` while more than `region_shed_at` messages wait: decisions go before positions, of which the gateway
+        keeps the newest until the next try. A batch of nothing asks for the epoch alone and is always taken.
+        """
         pump = self._serving()
+        if batch.driver_ids and pump.waiting > self._limits.region_shed_at:
+            self._tally.shed += 1
+            raise Overloaded(retry_after_s=1)
         self._take(pump, batch, None)
         return pump.region.epoch
 
@@ -158,6 +177,14 @@ class RegionShell:
         }
         figures |= region.counters
         return figures | {name: getattr(health, name) for name in health.__struct_fields__}
+
+    def figures(self) -> list[Family]:
+        """For Prometheus; also between two lives."""
+        pump = self._pump
+        region, inbox = (pump.region, pump.waiting) if pump is not None else (None, 0)
+        return region_figures(
+            self.region_id, region, self._timings, self._tally, inbox=inbox, outbox=self._outboxes.waiting
+        )
 
     def lately(self, wall_s: float) -> dict[str, list[float]]:
         """What was measured in the last so many seconds, in ms, one by one and bounded: `task_to_plan` (server ms) of
@@ -194,7 +221,11 @@ class RegionShell:
             self._broken, self._pump = Broken(pump, Taken(message, ticket, None, ()), []), None
             self._work.set()
             return
-        self._timings.step.add(time.perf_counter() - started)
+        stepped_s = time.perf_counter()
+        self._timings.step.add(stepped_s - started)
+        if ticket is not None and ticket.origins:
+            ticket.stepped_s = stepped_s
+            took("region.step", ticket.origins, stepped_s - started, kind=kind_of(message))
         if solve is not None:
             self._spawn(self._run_solve(pump, solve))
         self._work.set()
@@ -236,12 +267,19 @@ class RegionShell:
     async def _make_durable(self, pump: Pump[Ticket], batch: Batch[Ticket]) -> bool:
         if batch.records:
             command = RegionRecords(self.region_id, pump.region.epoch, tuple(batch.records))
-            started = time.perf_counter()
+            started, origins = time.perf_counter(), _origins(batch.taken)
             try:
-                [outcome] = await self._store.append([command])
+                with on_behalf_of(origins):
+                    [outcome] = await self._store.append([command])
             except Exception as error:
                 # Whether it committed is unknown and only the store can tell: who waits asks again with the same id.
-                log.error("region.append_failed", region_id=self.region_id, error=type(error).__name__)
+                self._tally.appends_failed += 1
+                log.error(
+                    "region.append_failed",
+                    region_id=self.region_id,
+                    error=type(error).__name__,
+                    **ids(origins),
+                )
                 _turn_away(pump.abandoned()[1])
                 return await self._start_over([], [])
             self._timings.append.add(time.perf_counter() - started)
@@ -255,15 +293,22 @@ class RegionShell:
                 return await self._start_over(culprits, others)
             assert isinstance(outcome, Done)
             self._restarts.appended()
+            self._tally.durable(pump.region, batch.records, self._clock.now_ms(), self._clock.speed)
         self._release(pump.appended(batch))
         return True
 
     def _release(self, batch: Batch[Ticket]) -> None:
         for push in batch.pushes:
             self._outboxes.put(push.gateway_id, push)
+        if batch.pushes and (origins := _origins(batch.taken)):
+            self._outboxes.follow(origins)
         for taken in batch.taken:
-            if taken.ticket is not None and not taken.ticket.done():
-                taken.ticket.set_result(taken.reply)
+            ticket = taken.ticket
+            if ticket is not None and not ticket.done():
+                if ticket.origins:
+                    took("region.append", ticket.origins, time.perf_counter() - ticket.stepped_s)
+                    decided(self.region_id, taken.message, taken.reply, ticket.origins)
+                ticket.set_result(taken.reply)
 
     def _tell_of_refusal(
         self, outcome: RecordRefused, batch: Batch[Ticket], culprits: list[Taken[Ticket]]
@@ -279,6 +324,7 @@ class RegionShell:
             tasks=[task.task_id for task in record.tasks],
             offers=[offer.offer_id for offer in record.offers],
             orders=[fact.order_id for fact in record.orders],
+            **ids(_origins(culprits)),
         )
 
     async def _start_over(self, culprits: list[Taken[Ticket]], others: list[Taken[Ticket]]) -> bool:
@@ -326,6 +372,7 @@ class RegionShell:
                 delay_s = min(delay_s * 2, 1.0)
         self._pump = Pump(Region(image, self._policy, now_ms), now_ms, self._journal)
         self._restarts.began(self._now_s())
+        self._tally.lives += 1
         self._alarm.set()
         log.info("region.restored", region_id=self.region_id, epoch=image.epoch, tasks=len(image.tasks))
 
@@ -375,6 +422,7 @@ class RegionShell:
                 "region.solve_failed", region_id=self.region_id, error=f"{type(error).__name__}: {error}"
             )
             message = SolveFailed(request.request_id)
+            self._tally.solves_failed += 1
         self._timings.solve.add(time.perf_counter() - started)
         self._solved += 1
         if pump is self._pump:
@@ -396,10 +444,9 @@ class RegionShell:
             self._die(f"{type(error).__name__} in the shell")
 
 
-def kind_of(message: Message) -> str:
-    """What a message is called in the log, such as `Tick` or `Ask Accept`."""
-    name = type(message).__name__
-    return f"{name} {type(message.action).__name__}" if isinstance(message, Ask) else name
+def _origins(some: Iterable[Taken[Ticket]]) -> Origins:
+    """The requests that these were asked for."""
+    return tuple(origin for taken in some if taken.ticket is not None for origin in taken.ticket.origins)
 
 
 def _turn_away(some: Iterable[Taken[Ticket]]) -> None:

@@ -20,6 +20,9 @@ from domain.records import OrderBrief, OutboxEvent, TaskRow
 
 log = structlog.get_logger()
 
+# Under load there is a commit every few milliseconds. Nobody outside minds so short a wait, and the looks cost less.
+PACE_S = 0.02
+
 TellRegion = Callable[[str, list[TaskOpened]], Awaitable[None]]
 
 
@@ -39,7 +42,11 @@ class Opened(msgspec.Struct, frozen=True):
 
 
 class Relay:
-    """One loop per channel, each woken after a commit and otherwise every `outbox_retry_s`."""
+    """One loop per channel, each woken after a commit and otherwise every `outbox_retry_s`.
+
+    Of several relays, the one with the channel's lease hands its events on, so that each order's come in their order. A
+    lease that is not renewed for `outbox_lease_s`, because its holder is dead or frozen, goes to the next who asks.
+    """
 
     def __init__(
         self,
@@ -50,7 +57,14 @@ class Relay:
         tell_region: TellRegion,
         clock: ServerClock,
         limits: Limits,
+        holder: str = "persistence:0",
+        wake_others: Callable[[], None] = lambda: None,
     ) -> None:
+        """`holder`: under which name leases are taken. `wake_others` is called when something was committed here that
+        others have to hand on."""
+        self._holder, self._wake_others = holder, wake_others
+        self._leases: dict[Channel, float] = {}  # held until this time of the loop
+        self._down: dict[str, float] = {}  # region -> not to be asked before this time of the loop
         self._store, self._bus, self._payment = store, bus, payment
         self._tell_region, self._clock, self._limits = tell_region, clock, limits
         self._wakers = {channel: asyncio.Event() for channel in Channel}
@@ -66,8 +80,16 @@ class Relay:
             asyncio.ensure_future(self._run(channel, carry)) for channel, carry in carriers.items()
         ]
 
-    def wake(self) -> None:
-        """Something was committed."""
+    def wake(self, *, opened: bool = True) -> None:
+        """Something was committed here; `opened`: a task among it, which its region must be told of at once."""
+        for channel, waker in self._wakers.items():
+            if opened or channel is not Channel.TASKS:
+                waker.set()
+        if len(self._leases) < len(self._wakers):
+            self._wake_others()
+
+    def look(self) -> None:
+        """Something was committed, here or elsewhere."""
         for waker in self._wakers.values():
             waker.set()
 
@@ -75,6 +97,22 @@ class Relay:
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
+        if self._leases:
+            self._leases.clear()
+            with contextlib.suppress(Exception):  # then they end by themselves
+                await self._store.release(self._holder)
+
+    async def _leads(self, channel: Channel) -> bool:
+        """Whether this relay has the channel; renews the lease when half of it is over."""
+        now_s, lease_s = asyncio.get_running_loop().time(), self._limits.outbox_lease_s
+        until_s = self._leases.get(channel, 0.0)
+        if now_s < until_s - lease_s / 2:
+            return True
+        if await self._store.lease(f"outbox:{channel}", self._holder, lease_s):
+            self._leases[channel] = now_s + lease_s
+            return True
+        self._leases.pop(channel, None)
+        return False
 
     async def _run(
         self, channel: Channel, carry: Callable[[list[OutboxEvent]], Awaitable[list[int]]]
@@ -84,17 +122,30 @@ class Relay:
             waker.clear()
             more = False
             try:
-                events = await self._store.outbox_batch(channel, limit)
+                events: list[OutboxEvent] = []
+                if await self._leads(channel):
+                    events = await self._store.outbox_batch(channel, limit, self._down_regions(channel))
                 done = await carry(events) if events else []
                 if done:
                     await self._store.outbox_done(done)
-                more = len(events) == limit and len(done) > 0
+                # Of tasks, those whose region failed just now are left out of the next batch, so it is another one.
+                more = len(events) == limit and (len(done) > 0 or channel is Channel.TASKS)
             except Exception as error:
                 log.warning("relay.failed", channel=channel, error=f"{type(error).__name__}: {error}")
             if not more:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._limits.outbox_retry_s):
                         await waker.wait()
+                if channel is not Channel.TASKS:
+                    await asyncio.sleep(PACE_S)
+
+    def _down_regions(self, channel: Channel) -> list[str]:
+        """Those that were not there a moment ago. Their events are left out, or they would fill every batch."""
+        if channel is not Channel.TASKS:
+            return []
+        now_s = asyncio.get_running_loop().time()
+        self._down = {region_id: until_s for region_id, until_s in self._down.items() if until_s > now_s}
+        return sorted(self._down)
 
     async def _publish(self, events: list[OutboxEvent]) -> list[int]:
         await self._bus.publish(events)
@@ -110,11 +161,14 @@ class Relay:
         return await _what_worked([self._settle(event) for event in events])
 
     async def _tell(self, region_id: str, events: Sequence[OutboxEvent]) -> list[int]:
-        messages = []
-        for event in events:
-            payload = msgspec.convert(event.payload, Opened)
-            messages.append(TaskOpened(payload.task, payload.order))
-        await self._tell_region(region_id, messages)
+        try:
+            payloads = [msgspec.convert(event.payload, Opened) for event in events]
+            await self._tell_region(
+                region_id, [TaskOpened(payload.task, payload.order) for payload in payloads]
+            )
+        except Exception:
+            self._down[region_id] = asyncio.get_running_loop().time() + self._limits.outbox_retry_s
+            raise
         return [event.event_id for event in events]
 
     async def _settle(self, event: OutboxEvent) -> list[int]:

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import time
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import uuid4
 
 import ray
 from ray.actor import ActorHandle
+from ray.experimental import internal_kv
 from ray.util.metrics import Gauge
 
-from actors.config import Config, load_config
+from actors import tracing
+from actors.config import CONFIG_FILE_ENV, Config, config_folder, give_config, load_config
+from actors.garbage import tune
 from actors.logs import configure
+from actors.metrics import Family, Process
+from actors.peers import Peers
 from actors.persistence import PersistenceShell
 from actors.recorder import MB, Recorder
 from actors.region import RegionShell, Reply
 from actors.relay import Relay
+from actors.tracing import carried
 from actors.vendors import travel_times
+from actors.warmup import tiny
 from domain.messages import DriversSeen, Kick, Message, Push, TaskOpened
 from domain.ops import OpsFrame
 from domain.ports import Command
@@ -38,27 +48,99 @@ if TYPE_CHECKING:
 
 # Solver work yields to the region and the gateways on a busy machine.
 SOLVER_NICENESS = 5
-METRICS_EVERY_S = 5.0
+METRICS_EVERY_S = 10.0  # as often as Ray hands them on
 LAST_WORDS_S = 1.0  # for the log of a region whose process is about to end
 
 
-def start_actor(cls: type[Any], name: str, *args: object, namespace: str) -> ActorHandle[Any]:
-    """Start a detached actor under its name; a killed one comes back by itself.
+_LIFE = uuid4().hex  # of this process; its number may come again on another node
+KV_NAMESPACE = b"doorstep"
+RESIDENTS = ("gateway", "region", "persistence")  # in the order in which work flows
+SHARE = 0.001  # of a node's resource that an actor or a task takes: it says where, not how many
+WARM_HOLD_S = 0.5
+WARM_LIMIT = 16  # worker processes made ready at start, at most
+
+
+def life() -> str:
+    """Which process this is, of all that ever were: the id of its node, a slash and its own."""
+    return f"{ray.get_runtime_context().get_node_id()}/{_LIFE}"
+
+
+def start_actor(cls: type[Any], name: str, *args: object, config: Config) -> ActorHandle[Any]:
+    """Start a detached actor under its name, or find the one that has it; a killed one comes back by itself.
 
     Resident actors take no CPU slot of Ray's, since they wait most of the time; calls are never repeated by Ray,
     because only the caller knows whether a repeat is harmless.
     """
     remote = ray.remote(cls).options(
         name=name,
-        namespace=namespace,
+        namespace=config.namespace,
+        get_if_exists=True,
         lifetime="detached",
         max_restarts=-1,
         max_task_retries=0,
         num_cpus=0,
+        resources=_resources(name.partition(":")[0], config),
+        scheduling_strategy="SPREAD",
         max_concurrency=10_000,
     )
     handle: ActorHandle[Any] = remote.remote(*args)
     return handle
+
+
+def _resources(kind: str, config: Config) -> dict[str, float]:
+    """What ties an actor or task of this kind to the nodes that carry the resource `kind`, where there are such nodes.
+    A whole `gateway` is as many gateway actors as each node is to have; the others share without end."""
+    if kind not in config.placed:
+        return {}
+    # Ray counts in ten-thousandths, and the parts of a whole must fit.
+    return {kind: 10_000 // config.gateways / 10_000 if kind == "gateway" else SHARE}
+
+
+def residents(namespace: str) -> list[str]:
+    """The names of all resident actors that live or are coming back, in the order in which work flows."""
+    names = [
+        one["name"]
+        for one in ray.util.list_named_actors(all_namespaces=True)
+        if one["namespace"] == namespace
+    ]
+    kinds = {kind: place for place, kind in enumerate(RESIDENTS)}
+    return sorted(
+        (name for name in names if name.partition(":")[0] in kinds),
+        key=lambda name: (kinds[name.partition(":")[0]], name),
+    )
+
+
+# -- the configuration of a server on many nodes ----------------------------------------------------------------------
+
+
+def publish_config(config: Config) -> None:
+    """Put the configuration where every process of the cluster finds it."""
+    internal_kv._internal_kv_put(
+        config.namespace.encode(), config.text(), overwrite=True, namespace=KV_NAMESPACE
+    )
+
+
+def published_config(namespace: str) -> bytes | None:
+    """The text of what was published last and not withdrawn."""
+    text: bytes | None = internal_kv._internal_kv_get(namespace.encode(), namespace=KV_NAMESPACE)
+    return text
+
+
+def withdraw_config(namespace: str) -> None:
+    """Forget the configuration."""
+    internal_kv._internal_kv_del(namespace.encode(), namespace=KV_NAMESPACE)
+
+
+def fetch_config() -> Config:
+    """This process's configuration: of the file that its environment names, else what was published in its namespace.
+    `KeyError` when there is neither."""
+    if CONFIG_FILE_ENV not in os.environ:
+        namespace = ray.get_runtime_context().namespace
+        text = published_config(namespace)
+        if text is None:
+            raise KeyError(f"no configuration in {namespace}")
+        give_config(text)
+    return load_config()
 
 
 class NoSuchActor(LookupError):
@@ -71,24 +153,43 @@ class Handles:
     def __init__(self, namespace: str) -> None:
         self._namespace = namespace
         self._known: dict[str, ActorHandle[Any]] = {}
+        self._looking: dict[str, asyncio.Task[ActorHandle[Any]]] = {}
 
     async def call(self, name: str, method: str, *args: object) -> Any:
         """Call an actor's method by names. `NoSuchActor`, Ray's actor errors, or the callee's own exception."""
-        handle = self._known.get(name)
-        if handle is None:
-            # A look-up asks the cluster and blocks, so it must not hold up this actor's loop.
-            try:
-                handle = await asyncio.to_thread(ray.get_actor, name, namespace=self._namespace)
-            except ValueError as error:
-                raise NoSuchActor(name) from error
-            self._known[name] = handle
+        handle = self._known.get(name) or await self._look_up(name)
         try:
             return await getattr(handle, method).remote(*args)
+        except ray.exceptions.ActorUnavailableError:  # it is coming back, and the handle follows it
+            raise
         except ray.exceptions.RayActorError:
             self._known.pop(name, None)
             raise
         except ray.exceptions.RayTaskError as error:
             raise (error.cause if isinstance(error.cause, Exception) else error) from None
+
+    def meet(self, *names: str) -> None:
+        """Begin to look these up: who is known can be called while the cluster's head is away."""
+        for name in names:
+            if name not in self._looking:
+                looking = asyncio.ensure_future(
+                    asyncio.to_thread(ray.get_actor, name, namespace=self._namespace)
+                )
+                self._looking[name] = looking
+                looking.add_done_callback(partial(self._found, name))
+
+    async def _look_up(self, name: str) -> ActorHandle[Any]:
+        """Ask the cluster, once for all who wait. In a thread: it blocks, for a minute when the head is away."""
+        self.meet(name)
+        try:
+            return await asyncio.shield(self._looking[name])
+        except ValueError as error:
+            raise NoSuchActor(name) from error
+
+    def _found(self, name: str, looking: asyncio.Task[ActorHandle[Any]]) -> None:
+        del self._looking[name]
+        if not looking.cancelled() and looking.exception() is None:
+            self._known[name] = looking.result()
 
 
 class RemoteStore:
@@ -98,7 +199,9 @@ class RemoteStore:
         self._handles, self._name = handles, name
 
     async def append(self, commands: Sequence[Command]) -> list[Outcome]:
-        outcomes: list[Outcome] = await self._handles.call(self._name, "append", list(commands))
+        outcomes: list[Outcome] = await self._handles.call(
+            self._name, "append", [carried(command) for command in commands]
+        )
         return outcomes
 
     async def open_region(self, region_id: str, now_ms: int) -> RegionImage:
@@ -119,7 +222,7 @@ def solve_task(request: SolveRequest) -> Plan:
     def spread(work: Callable[..., R], pieces: Sequence[tuple[Any, ...]]) -> list[R]:
         if len(pieces) < 2:
             return here(work, pieces)
-        done: list[R] = ray.get([piece_task.remote(work, piece) for piece in pieces])  # type: ignore[arg-type]
+        done: list[R] = ray.get([_placed(piece_task).remote(work, piece) for piece in pieces])
         return done
 
     travel = travel_times(_config().roads, request.travel)
@@ -129,7 +232,7 @@ def solve_task(request: SolveRequest) -> Plan:
 @cache
 def _config() -> Config:
     """A worker process serves one server all its life."""
-    return load_config()
+    return fetch_config()
 
 
 @ray.remote(num_cpus=1, max_retries=0)
@@ -140,21 +243,48 @@ def piece_task(work: Callable[..., R], piece: tuple[Any, ...]) -> R:
 
 
 @ray.remote(num_cpus=1, max_retries=0)
-def load_solvers() -> None:
-    """Import what a solve needs."""
-    from solver.registry import SOLVERS
+def warm_task(requests: Sequence[SolveRequest]) -> int:
+    """Solve these here, roads and all; returns the process id. Holds on a moment, so that each of several such tasks
+    gets a process of its own."""
+    from solver.registry import SOLVERS, here
 
-    assert SOLVERS
+    for request in requests:
+        SOLVERS[request.solver](request, travel_times(_config().roads, request.travel), here)
+    time.sleep(WARM_HOLD_S)
+    return os.getpid()
 
 
-async def warm_up(solver: str) -> None:
-    """Let a worker process load the solvers now instead of under the first order."""
-    await load_solvers.remote()
+async def warm_up(config: Config) -> int:
+    """Let worker processes load and compile now what the first solves need, one for each processor slot that solves
+    may take at once; returns how many did. Ray keeps as many idle workers as it has slots."""
+    policies = {
+        id(policy): policy for policy in (config.policy_of(region) for region in config.regions)
+    }.values()
+    requests = [
+        tiny(solver, policy)
+        for policy in policies
+        for solver in (policy.solver, policy.batch_solver)
+        if solver
+    ]
+    slots = 0
+    for node in await asyncio.to_thread(ray.nodes):
+        if node["Alive"] and ("solver" not in config.placed or "solver" in node["Resources"]):
+            slots += int(node["Resources"].get("CPU", 0))
+    options = {"resources": _resources("solver", config), "scheduling_strategy": "SPREAD"}
+    calls = [warm_task.options(**options).remote(requests) for _ in range(min(slots, WARM_LIMIT))]
+    return len(set(await asyncio.gather(*calls)))
 
 
 async def _solve_remotely(request: SolveRequest) -> Plan:
-    plan: Plan = await solve_task.remote(request)
+    plan: Plan = await _placed(solve_task).remote(request)
     return plan
+
+
+@cache
+def _placed(task: Any) -> Any:
+    """The task where solves belong."""
+    resources = _resources("solver", _config())
+    return task.options(resources=resources) if resources else task
 
 
 # -- actors -----------------------------------------------------------------------------------------------------------
@@ -164,8 +294,9 @@ class RegionActor:
     """`region:<id>`. Restores itself when it starts; calls before that are refused with REGION_UNAVAILABLE."""
 
     def __init__(self, region_id: str) -> None:
-        config = load_config()
+        config = fetch_config()
         configure(config.log_level)
+        tracing.configure(config, f"region:{region_id}")
         handles = Handles(config.namespace)
 
         async def send(gateway_id: str, pushes: list[Push | Kick]) -> None:
@@ -183,7 +314,7 @@ class RegionActor:
 
         self._shell = RegionShell(
             region_id,
-            store=RemoteStore(handles, "persistence:0"),
+            store=RemoteStore(handles, config.persistence_of(region_id)),
             policy=config.policy_of(region_id),
             limits=config.limits,
             clock=config.clock,
@@ -193,7 +324,9 @@ class RegionActor:
             journal=self._recorder,
         )
         self._starting = asyncio.get_running_loop().create_task(self._shell.start())
-        self._metrics = asyncio.get_running_loop().create_task(self._export())
+        self._process = Process(f"region:{region_id}")
+        self._process.watch()
+        self._exporting = asyncio.get_running_loop().create_task(export(self.figures))
 
     async def post(self, messages: list[Message]) -> list[Reply]:
         return await self._shell.post(messages)
@@ -210,38 +343,30 @@ class RegionActor:
     async def lately(self, wall_s: float) -> dict[str, list[float]]:
         return self._shell.lately(wall_s)
 
-    async def started(self) -> int:
-        """Wait until the region serves; returns this process's id."""
+    def figures(self) -> list[Family]:
+        return self._shell.figures() + self._process.figures()
+
+    async def started(self) -> str:
+        """Wait until the region serves; returns which process it is."""
         await self._starting
-        return os.getpid()
+        return life()
 
     async def stop(self) -> None:
         await self._shell.stop()
         if self._recorder is not None:
             await asyncio.to_thread(self._recorder.close)
-
-    async def _export(self) -> None:
-        """The region's figures as metrics of Ray, for the dashboard and whatever scrapes it."""
-        await self._starting
-        gauges: dict[str, Gauge] = {}
-        while True:
-            await asyncio.sleep(METRICS_EVERY_S)
-            try:
-                stats = self._shell.stats()
-            except Exception:  # between two lives there is nothing to tell
-                continue
-            for name, value in stats.items():
-                if isinstance(value, int | float):
-                    gauge = gauges.setdefault(name, Gauge(f"doorstep_region_{name}", tag_keys=("region",)))
-                    gauge.set(value, {"region": str(stats["region_id"])})
+        await asyncio.to_thread(tracing.stop)
 
 
 class PersistenceActor:
     """`persistence:<n>`."""
 
     def __init__(self, name: str) -> None:
-        config = load_config()
+        config = fetch_config()
         configure(config.log_level)
+        tracing.configure(config, name)
+        from persistence.backlog import backlog
+
         handles = Handles(config.namespace)
         store = make_store(config)
 
@@ -255,22 +380,54 @@ class PersistenceActor:
             tell_region=tell_region,
             clock=config.clock,
             limits=config.limits,
+            holder=name,
+            wake_others=Peers(handles.call, [one for one in config.persistence_names if one != name]).wake,
         )
-        self._shell = PersistenceShell(store, relay, config.clock, config.limits)
+        self._shell = PersistenceShell(
+            store, relay, config.clock, config.limits, name=name, backlog=partial(backlog, store.engine)
+        )
         self._shell.start()
+        tune()
+        self._process = Process(name, disk=config_folder())
+        self._process.watch()
+        self._exporting = asyncio.get_running_loop().create_task(export(self.figures))
 
     async def append(self, commands: list[Command]) -> list[Outcome]:
         return await self._shell.append(commands)
 
+    async def look(self) -> None:
+        self._shell.look()
+
     async def open_region(self, region_id: str, now_ms: int) -> RegionImage:
         return await self._shell.open_region(region_id, now_ms)
 
-    async def started(self) -> int:
-        """Answers once the actor serves; returns this process's id."""
-        return os.getpid()
+    def figures(self) -> list[Family]:
+        return self._shell.figures() + self._process.figures()
+
+    async def started(self) -> str:
+        """Answers once the actor serves; returns which process it is."""
+        return life()
 
     async def stop(self) -> None:
         await self._shell.stop()
+        await asyncio.to_thread(tracing.stop)
+
+
+async def export(figures: Callable[[], list[Family]]) -> None:
+    """Hand an actor's figures to Ray for ever. Each sample becomes a gauge under its own name, buckets and totals too:
+    Ray's own histograms take single values only, and its counters differences."""
+    gauges: dict[str, Gauge] = {}
+    while True:
+        try:
+            for family in figures():
+                for suffix, labels, value in family.samples:
+                    name = family.name + suffix
+                    if name not in gauges:
+                        gauges[name] = Gauge(name, family.help, tag_keys=tuple(labels))
+                    gauges[name].set(value, dict(labels))
+        except Exception:  # the dashboard may go without; dispatch does not
+            logging.getLogger(__name__).exception("figures could not be handed to Ray")
+        await asyncio.sleep(METRICS_EVERY_S)
 
 
 def make_store(config: Config) -> PostgresStore:

@@ -6,19 +6,23 @@ import time
 from collections import deque
 from collections.abc import Iterable
 
+from actors.metrics import Histogram
+
 WINDOW = 512
 
 
 class Window:
-    """The last `WINDOW` durations, added in seconds, read in milliseconds."""
+    """The last `WINDOW` durations, added in seconds, read in milliseconds; `total` has all of them in buckets."""
 
     def __init__(self) -> None:
+        self.total = Histogram()
         self._seconds: deque[float] = deque(maxlen=WINDOW)
         self._at_s: deque[float] = deque(maxlen=WINDOW)  # of each, on the monotonic clock
 
     def add(self, seconds: float) -> None:
         self._seconds.append(seconds)
         self._at_s.append(time.monotonic())
+        self.total.add(seconds)
 
     def quantile_ms(self, q: float) -> float:
         """The q-quantile (0 <= q <= 1) of the window in ms; 0 when it is empty."""

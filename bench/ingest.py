@@ -104,7 +104,7 @@ async def _flood(
     """Pings a second by the server's counter, and what a socket took of the memory of the listening process, bytes."""
     url = "ws" + server.rstrip("/").removeprefix("http") + "/v1/drivers/ws"
     job = LoadJob(url=url, tokens=tokens, seconds=options.seconds, hello=hello)
-    before, before_bytes = await _counter(server), await asyncio.to_thread(_listener_bytes, server)
+    before, before_bytes = await counter(server), await asyncio.to_thread(_listener_bytes, server)
     load = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.load", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
@@ -136,13 +136,13 @@ async def _settled(server: str, before: float, started_s: float) -> float:
 
     The page is asked for after the flood alone: under it, its own answer would be late and the figure wrong.
     """
-    value, at_s = await _counter(server), time.monotonic()
-    while (again := await _counter(server)) != value:
+    value, at_s = await counter(server), time.monotonic()
+    while (again := await counter(server)) != value:
         value, at_s = again, time.monotonic()
     return (value - before) / (at_s - started_s)
 
 
-async def _counter(server: str) -> float:
+async def counter(server: str) -> float:
     """The server's count of pings."""
     for attempt in range(3):
         try:

@@ -19,6 +19,7 @@ import numpy as np
 import psutil
 from msgspec import Struct
 
+from bench.live_usage import Processes
 from bench.match import MatchOptions, market
 from bench.report import Figures, Report, report
 from domain.arrays import I64
@@ -98,7 +99,7 @@ async def _run(
     desk = await Desk.open(api, problem.tasks, options, ordering, progress)
     pings = Pings(call, problem.drivers)
     pinging.start(pings.run())
-    region = psutil.Process(await call(_REGION, "started"))
+    [region] = [psutil.Process(pid) for pid in Processes().pids("region")]
 
     async def figures() -> dict[str, Any]:
         if failures := pinging.failures + ordering.failures:

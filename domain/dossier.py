@@ -13,8 +13,8 @@ import hashlib
 import json
 from collections.abc import Iterable
 
+import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
 
 from domain.records import Json, OrderFact
 
@@ -47,7 +47,26 @@ class Verdict(Struct, frozen=True):
 
 def canonical(value: Json) -> bytes:
     """Canonical JSON bytes; `TypeError` for a float or anything that is not JSON, `ValueError` for broken Unicode."""
+    if _is_plain(value):
+        return _PLAIN.encode(value)
     return json.dumps(_ordered(value), separators=(",", ":"), ensure_ascii=False).encode()
+
+
+# The same bytes several times as fast for nearly all payloads; a test compares the two.
+_PLAIN = msgspec.json.Encoder(order="sorted")
+_INT_LIMIT = 2**63
+
+
+def _is_plain(value: Json) -> bool:
+    """Whether the value is made of nothing but the JSON types themselves, with keys that any order sorts alike."""
+    kind: type[object] = type(value)
+    if kind is str or kind is bool or value is None:
+        return True
+    if kind is int:
+        return bool(-_INT_LIMIT <= value < _INT_LIMIT)
+    if kind is dict:
+        return all(type(key) is str and key.isascii() and _is_plain(item) for key, item in value.items())
+    return kind in (list, tuple) and all(map(_is_plain, value))
 
 
 def _ordered(value: Json) -> Json:
@@ -69,31 +88,36 @@ def _utf16(key: str) -> bytes:
 
 def entry_hash(entry: Entry) -> bytes:
     """The hash of one entry, 32 bytes, from its content and its `prev_hash`; its own `hash` is not read."""
-    body = {
-        "order_id": entry.order_id,
-        "seq": entry.seq,
-        "type": entry.type,
-        "status": entry.status,
-        "at_ms": entry.at_ms,
-        "actor": entry.actor,
-        "payload": entry.payload,
-    }
-    return hashlib.sha256(entry.prev_hash + canonical(body)).digest()
+    return _hash(
+        entry.prev_hash,
+        {
+            "order_id": entry.order_id,
+            "seq": entry.seq,
+            "type": entry.type,
+            "status": entry.status,
+            "at_ms": entry.at_ms,
+            "actor": entry.actor,
+            "payload": entry.payload,
+        },
+    )
+
+
+def _hash(prev_hash: bytes, body: dict[str, Json]) -> bytes:
+    return hashlib.sha256(prev_hash + canonical(body)).digest()
 
 
 def extend(prev_hash: bytes, seq: int, fact: OrderFact) -> Entry:
     """The entry that `fact` adds as number `seq` to a chain whose head is `prev_hash`."""
-    entry = Entry(
-        order_id=fact.order_id,
-        seq=seq,
-        type=str(fact.event),
-        status=str(fact.status),
-        at_ms=fact.at_ms,
-        actor=f"{fact.role}:{fact.actor_id}",
-        payload=fact.payload,
-        prev_hash=prev_hash,
-    )
-    return replace(entry, hash=entry_hash(entry))
+    body: dict[str, Json] = {
+        "order_id": fact.order_id,
+        "seq": seq,
+        "type": str(fact.event),
+        "status": str(fact.status),
+        "at_ms": fact.at_ms,
+        "actor": f"{fact.role}:{fact.actor_id}",
+        "payload": fact.payload,
+    }
+    return Entry(**body, prev_hash=prev_hash, hash=_hash(prev_hash, body))
 
 
 def verify(entries: Iterable[Entry]) -> Verdict:

@@ -118,6 +118,12 @@ class TooLateToday(Refusal):
     code, status, hint = "TOO_LATE_TODAY", 409, "Order earlier in the day, or from a store that is nearer."
 
 
+class RateLimited(Refusal):
+    """You ask too often."""
+
+    code, status, hint = "RATE_LIMITED", 429, "Repeat with the same Idempotency-Key after Retry-After."
+
+
 class PayloadTooLarge(Refusal):
     """The request or frame is larger than the limit."""
 
@@ -161,6 +167,16 @@ class VendorUnavailable(Refusal):
     """An outside service did not answer in time."""
 
     code, status, hint = "VENDOR_UNAVAILABLE", 503, "Repeat with the same Idempotency-Key."
+
+
+class OutOfOrder(Refusal):
+    """A later action of yours about the same order was carried out before this one."""
+
+    code, status, hint = (
+        "OUT_OF_ORDER",
+        409,
+        "Drop it, and take how things stand from the snapshot or a read.",
+    )
 
 
 # -- offers -----------------------------------------------------------------------------------------------------------

@@ -119,7 +119,8 @@ class Fleet:
         by_rest = (batch.session == 0) & (self.gateway[rows] < 0) & (batch.seq >= self.rest_seq[rows])
         fresh = np.where(batch.session == 0, by_rest, fresh)
         gateway = self.gateway_number(batch.gateway_id)
-        told = [*self._stale_sockets(batch, rows, later, gateway), *self._reports(batch, rows)]
+        told: list[Kick | Push] = [*self._stale_sockets(batch, rows, later, gateway)]
+        told += self._reports(batch, rows)
 
         rows, source = rows[fresh], np.flatnonzero(fresh)
         went_off = rows[self.on_duty[rows] & ~batch.on_duty[source]]
@@ -159,7 +160,7 @@ class Fleet:
         return kicks
 
     def _reports(self, batch: DriversSeen, rows: Rows) -> list[Push]:
-        """A socket speaks for its driver, so a word over REST goes to the socket, wherever that is, and comes from there."""
+        """A socket speaks for its driver: a word over REST goes there, whichever gateway it is at, and comes back."""
         elsewhere = (batch.session == 0) & (self.gateway[rows] >= 0) & (batch.seq > self.rest_seq[rows])
         pushes = []
         for i in np.flatnonzero(elsewhere).tolist():

@@ -47,15 +47,18 @@ class Lately(Generic[K, V]):
 
 
 class Job:
-    """A task that has not ended, its order, and who declined it: driver -> (times, last at ms)."""
+    """A task that has not ended, its order, and who declined it: driver -> (times, last at ms). `device`: whose device
+    took the last step and its number there; `taken_ms`: when that step was taken (see `domain/device.py`)."""
 
-    __slots__ = ("declined", "order", "task", "tries")
+    __slots__ = ("declined", "device", "order", "taken_ms", "task", "tries")
 
     def __init__(self, task: TaskRow, order: OrderBrief) -> None:
         self.task = task
         self.order = order
         self.declined: dict[str, tuple[int, int]] = {}
         self.tries = 0  # offers of it that came to nothing
+        self.device = ("", -1)
+        self.taken_ms = task.opened_ms
 
     @property
     def held_by(self) -> str | None:
@@ -83,6 +86,7 @@ class Job:
         """Advance the order by its table and return the fact to write."""
         status = advance_order(self.order.status, event, role)
         self.order = replace(self.order, status=status)
+        self.taken_ms = at_ms
         return OrderFact(
             order_id=self.order.order_id,
             event=event,

@@ -116,6 +116,14 @@ Action: TypeAlias = (
 # -- messages into the region -----------------------------------------------------------------------------------------
 
 
+class Device(Struct, frozen=True, omit_defaults=True):
+    """What a driver's device says of an action: when it was taken, by the server's clock as the device knows it, and
+    its number, which rises."""
+
+    at_ms: int | None = None
+    n: int | None = None
+
+
 class Ask(Struct, frozen=True, kw_only=True, tag=True):
     """Somebody asks for an action. (scope, key) is the request's id: a repeat gets the first answer."""
 
@@ -125,6 +133,7 @@ class Ask(Struct, frozen=True, kw_only=True, tag=True):
     role: Role
     principal_id: str
     action: Action
+    device: Device | None = None
 
 
 class Settled(Struct, frozen=True, tag=True):
@@ -231,13 +240,25 @@ Message: TypeAlias = (
 # -- out of the region ------------------------------------------------------------------------------------------------
 
 
+class Reported(Struct, frozen=True):
+    """What the driver said over REST at a gateway without the socket; `said_ms` is wall time. For the gateway that has
+    it, not for the client: the socket's next ping must not say otherwise."""
+
+    said_ms: int
+    lat: float
+    lng: float
+    on_duty: bool
+    until_ms: int  # 0: not known
+    from_ms: int
+
+
 class Push(Struct, frozen=True):
     """A frame for a driver's socket on this gateway."""
 
     gateway_id: str
     driver_id: str
     session: int
-    frame: ServerFrame
+    frame: ServerFrame | Reported
 
 
 class Kick(Struct, frozen=True):

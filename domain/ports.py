@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
@@ -41,8 +41,10 @@ class RegionStore(Protocol):
 class Store(RegionStore, Protocol):
     """Hard state, and the events that were committed with it."""
 
-    async def outbox_batch(self, channel: Channel, limit: int) -> list[OutboxEvent]:
-        """Committed events of a channel that were not marked as done, oldest first."""
+    async def outbox_batch(
+        self, channel: Channel, limit: int, without: Collection[str] = ()
+    ) -> list[OutboxEvent]:
+        """Committed events of a channel that were not marked as done, oldest first; none of the regions `without`."""
         ...
 
     async def outbox_done(self, event_ids: Sequence[int]) -> None:
@@ -52,6 +54,23 @@ class Store(RegionStore, Protocol):
     async def sweep(self, before_ms: int, explained_before_ms: int, limit: int) -> int:
         """Forget at most `limit` answers older than `before_ms`, as many explanations of offers made before
         `explained_before_ms`, and as many events done long ago; returns how many."""
+        ...
+
+    async def retire(self, over_before_ms: int, offers_before_ms: int | None, limit: int) -> int:
+        """Add what was over before `over_before_ms` to the regions' totals, then forget at most `limit` offers that are
+        in the totals and were made before `offers_before_ms` (None: none at all); returns how many.
+
+        Nothing may be committed later that was over before `over_before_ms`.
+        """
+        ...
+
+    async def lease(self, name: str, holder: str, for_s: float) -> bool:
+        """Take or renew the lease of a work that one should do at a time, for so much wall time; False when somebody
+        else has it."""
+        ...
+
+    async def release(self, holder: str) -> None:
+        """Give all leases of the holder back."""
         ...
 
 

@@ -7,6 +7,7 @@ that says `resume_from`; one without it answers a client message and carries `in
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, TypeAlias
 
@@ -14,8 +15,11 @@ import msgspec
 from msgspec import Meta, Struct
 
 SUBPROTOCOL = "doorstep.v1"
-# Close codes: 1008 too many bad frames or no valid hello, 1009 frame too large, 1012 server restarting.
+# Close codes beside 1008 (too many bad frames or no valid hello) and 1009 (frame too large).
+CLOSE_RESTARTING = 1012
+CLOSE_OVERLOADED = 1013
 CLOSE_TAKEN_OVER = 4001
+CLOSE_TOKEN_EXPIRED = 4003
 CLOSE_SLOW_READER = 4008
 
 Lat: TypeAlias = Annotated[float, Meta(ge=-90, le=90)]
@@ -23,6 +27,20 @@ Lng: TypeAlias = Annotated[float, Meta(ge=-180, le=180)]
 Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64)]
 Instant: TypeAlias = Annotated[datetime, Meta(tz=True)]
 Seq: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
+
+
+_RETRY_HINT = re.compile(r"\bretry_after_ms=(\d{1,9})\b")
+
+
+def retry_reason(words: str, after_ms: int) -> str:
+    """The reason of a close that says when to connect again, as in `overloaded; retry_after_ms=1234`."""
+    return f"{words}; retry_after_ms={after_ms}"
+
+
+def retry_after_ms(reason: str) -> int | None:
+    """When to connect again, in milliseconds of wall time, if the close's reason says so."""
+    hint = _RETRY_HINT.search(reason)
+    return int(hint[1]) if hint else None
 
 
 class Client(Struct, frozen=True, tag_field="type", forbid_unknown_fields=False):
@@ -34,6 +52,7 @@ class Server(Struct, frozen=True, tag_field="type", omit_defaults=True, kw_only=
 
     seq: int = 0
     in_reply_to: str | None = None
+    skipped: int = 0  # pushes before this one that were left out, because a later one says all that they said
 
 
 # -- client -> server -------------------------------------------------------------------------------------------------
@@ -79,14 +98,22 @@ class OfferSeen(Client, frozen=True, tag="offer.seen"):
     offer_id: Id
 
 
-class OfferAccept(Client, frozen=True, tag="offer.accept"):
+class Taken(Client, frozen=True, kw_only=True):
+    """An action that may come in long after it was taken. `at`: when the driver took it, by `server_time` of the last
+    welcome as far as the device knows; `n`: a number that rises with every action of the driver."""
+
+    at: Instant | None = None
+    n: Seq | None = None
+
+
+class OfferAccept(Taken, frozen=True, tag="offer.accept"):
     """Take the offer. Answered by `offer.accepted` or `error`."""
 
     id: Id
     offer_id: Id
 
 
-class OfferReject(Client, frozen=True, tag="offer.reject"):
+class OfferReject(Taken, frozen=True, tag="offer.reject"):
     """Decline the offer. Answered by `offer.rejected` or `error`."""
 
     id: Id
@@ -94,14 +121,14 @@ class OfferReject(Client, frozen=True, tag="offer.reject"):
     reason: Annotated[str, Meta(max_length=200)] | None = None
 
 
-class TaskArrive(Client, frozen=True, tag="task.arrive"):
+class TaskArrive(Taken, frozen=True, tag="task.arrive"):
     """At the store, at the door, or back at the store with a return. Answered by `task.updated` or `error`."""
 
     id: Id
     task_id: Id
 
 
-class TaskPickup(Client, frozen=True, tag="task.pickup"):
+class TaskPickup(Taken, frozen=True, tag="task.pickup"):
     """The goods are in the vehicle. Answered by `task.updated` or `error`."""
 
     id: Id
@@ -114,8 +141,15 @@ class Ack(Client, frozen=True, tag="ack"):
     seq: Seq
 
 
+class Auth(Client, frozen=True, tag="auth"):
+    """A fresh access token of the same driver, so that the socket may stay open. Answered by `auth.ok` or `error`."""
+
+    id: Id
+    token: Annotated[str, Meta(max_length=4096)]
+
+
 ClientFrame: TypeAlias = (
-    Hello | Duty | Location | OfferSeen | OfferAccept | OfferReject | TaskArrive | TaskPickup | Ack
+    Hello | Duty | Location | OfferSeen | OfferAccept | OfferReject | TaskArrive | TaskPickup | Ack | Auth
 )
 
 
@@ -240,6 +274,18 @@ class TaskCancelled(Server, frozen=True, tag="task.cancelled"):
     reason: str
 
 
+class AuthExpired(Server, frozen=True, tag="auth.expired"):
+    """Your access token has expired. Send a fresh one by `auth` within `grace_s` seconds of wall time."""
+
+    grace_s: float
+
+
+class AuthOk(Server, frozen=True, tag="auth.ok"):
+    """The fresh token is taken; it is valid for `valid_s` more seconds of wall time."""
+
+    valid_s: float
+
+
 class Error(Server, frozen=True, tag="error"):
     """A message was refused; `code` is of the error catalogue."""
 
@@ -257,6 +303,8 @@ ServerFrame: TypeAlias = (
     | OfferRevoked
     | TaskUpdated
     | TaskCancelled
+    | AuthExpired
+    | AuthOk
     | Error
 )
 

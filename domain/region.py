@@ -173,7 +173,7 @@ class Region:
             self._ready.reply = answer if fingerprint == ask.fingerprint else refused(IdempotencyKeyReused())
             return
         try:
-            draft = requests.HANDLERS[type(ask.action)](self, now_ms, ask)
+            draft = requests.decide(self, now_ms, ask)
         except Refusal as error:
             answer = refused(error)
         else:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from domain import offers
+from domain import device, offers
 from domain.compliance import RULEBOOKS
 from domain.errors import Forbidden, NotFound, NotTaskHolder, OfferExpired, OfferTaken, WrongState
 from domain.jobs import Job, return_task, short, task_view
@@ -73,6 +73,28 @@ class Draft(Struct):
             checks=self.checks,
             answers=(stored,),
         )
+
+
+def decide(region: Region, now_ms: int, ask: Ask) -> Draft:
+    """What the request leads to; with the device's word on it, where there is one, in the facts of the order."""
+    handler, says = HANDLERS[type(ask.action)], ask.device
+    if says is None:
+        return handler(region, now_ms, ask)
+    jobs = device.concerned(region, ask)
+    device.require_turn(jobs, ask.principal_id, says)
+    last_ms = {job.order.order_id: job.taken_ms for job in jobs}
+    draft = handler(region, now_ms, ask)
+    draft.orders = tuple(
+        device.stamped(fact, says, last_ms[fact.order_id]) if fact.actor_id == ask.principal_id else fact
+        for fact in draft.orders
+    )
+    for job in jobs:
+        # A refusal at the door ends the task and begins the return: the device's word goes on with the order.
+        current = region.jobs.get(region.by_order.get(job.order.order_id, ""), job)
+        current.device = (ask.principal_id, job.device[1] if says.n is None else says.n)
+        if says.at_ms is not None:
+            current.taken_ms = device.taken_ms(says.at_ms, last_ms[job.order.order_id], now_ms)
+    return draft
 
 
 # -- offers -----------------------------------------------------------------------------------------------------------

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 from actors.remote import Handles
 from bench.accept import AcceptOptions, run_accept
+from bench.hostile import HostileOptions, run_hostile
 from bench.ingest import IngestOptions, run_ingest
+from bench.live import Fresh, LiveOptions, run_live
+from bench.live_accounts import driver_tokens
+from bench.live_soak import SoakOptions, run_soak
+from bench.live_stage import LoadError, Target
+from bench.live_storm import StormOptions, run_storm
+from bench.live_usage import NoFiles, Processes
 from bench.match import MatchOptions, run_match
 from bench.mdrp import MdrpOptions, run_mdrp, table, violations_of
 from bench.plan import PlanOptions, run_plan
+from bench.report import Report
 from bench.routes import RoutesOptions, run_routes
+from bench.writes import WritesOptions, run_writes
 from doorstep.embedded import EmbeddedError
+from doorstep.rolling import RestartError
 from doorstep.server import Server, StartError, running
 from doorstep.settings import Settings
 from sim.api import ServerRefused
@@ -38,7 +48,8 @@ async def _fresh(settings: Settings, say: Say) -> AsyncIterator[Server]:
     """A server with databases of its own."""
     folder = Path(tempfile.mkdtemp(prefix="doorstep-bench-"))
     try:
-        fresh = settings.model_copy(update={"data_dir": folder, "database_url": None, "redis_url": None})
+        own = {"data_dir": folder, "database_url": None, "redis_url": None, "rate_limits": "off"}
+        fresh = settings.model_copy(update=own)
         async with running(fresh, say) as server:
             yield server
     finally:
@@ -50,7 +61,8 @@ async def ingest(
 ) -> int:
     """Location pings a second, beside a bare socket sink and GEOADD."""
     try:
-        async with _server(settings, url, say) as (server, redis_url):
+        flooded = settings.model_copy(update={"ws_frames_per_s": 1e6, "ws_frames_burst": 1_000_000})
+        async with _server(flooded, url, say) as (server, redis_url):
             report = await run_ingest(server, options, redis_url=redis_url, out=out, progress=say)
     except (StartError, EmbeddedError, ServerRefused) as error:
         say(str(error))
@@ -79,6 +91,75 @@ async def plan(settings: Settings, options: PlanOptions, out: Path | None, say: 
         async with _fresh(settings, say) as server:
             call = Handles(server.config.namespace).call
             report = await run_plan(server.url, call, options, out=out, progress=say)
+    except (StartError, EmbeddedError, ServerRefused, RuntimeError) as error:
+        say(str(error))
+        return 1
+    print(report.table())
+    return 0
+
+
+async def live(settings: Settings, url: str | None, options: LiveOptions, out: Path | None, say: Say) -> int:
+    """A whole market at full size: latencies, what is lost, processor and memory."""
+    return await _market(lambda fresh: run_live(fresh, options, out=out, progress=say), settings, url, say)
+
+
+async def soak(settings: Settings, options: SoakOptions, out: Path | None, say: Say) -> int:
+    """The same for long: whether memory and latency stay flat; always on a server of its own."""
+    return await _market(lambda fresh: run_soak(fresh, options, out=out, progress=say), settings, None, say)
+
+
+async def storm(settings: Settings, options: StormOptions, out: Path | None, say: Say) -> int:
+    """Gateways killed and restarted under all sockets; always on a server of its own."""
+    return await _market(lambda fresh: run_storm(fresh, options, out=out, progress=say), settings, None, say)
+
+
+async def _market(
+    run: Callable[[Fresh], Awaitable[Report]], settings: Settings, url: str | None, say: Say
+) -> int:
+    # An offer is due as soon as there is a task, however far ahead its driver would have to set off.
+    settings = settings.model_copy(update={"offer_lead_s": 3600.0})
+
+    @asynccontextmanager
+    async def target() -> AsyncIterator[Target]:
+        if url is not None:
+            yield Target(url)
+            return
+        async with _fresh(settings, say) as server:
+            yield Target(server.url, server.config, Handles(server.config.namespace).call)
+
+    def fresh() -> AbstractAsyncContextManager[Target]:
+        return target()
+
+    try:
+        report = await run(fresh)
+    except (StartError, EmbeddedError, ServerRefused, LoadError, NoFiles, RestartError) as error:
+        say(str(error))
+        return 1
+    print(report.table())
+    return 0
+
+
+async def hostile(settings: Settings, mob: int, options: HostileOptions, out: Path | None, say: Say) -> int:
+    """What the well-behaved feel beside a flood, a slow reader and `mob` sockets of nonsense; a server of its own."""
+    try:
+        async with _fresh(settings, say) as server:
+            # Besides the well-behaved: one floods, one does not read, the others are the mob.
+            tokens = await driver_tokens(server.config, options.drivers + 2 + mob)
+            gateways = Processes().memory("gateway")
+            report = await run_hostile(server.url, tokens, options, rss_bytes=gateways, out=out, progress=say)
+    except (StartError, EmbeddedError, OSError, TimeoutError) as error:
+        say(str(error) or type(error).__name__)
+        return 1
+    print(report.table())
+    return 0
+
+
+async def writes(settings: Settings, options: WritesOptions, out: Path | None, say: Say) -> int:
+    """Durable commands and orders a second, beside bare commits, COPY and inserts; always on a server of its own."""
+    try:
+        async with _fresh(settings, say) as server:
+            call = Handles(server.config.namespace).call
+            report = await run_writes(server.url, call, server.config, options, out=out, progress=say)
     except (StartError, EmbeddedError, ServerRefused, RuntimeError) as error:
         say(str(error))
         return 1

@@ -72,6 +72,14 @@ def up(
         Path | None,
         typer.Option(help="Folder for logs of what regions decide, for `doorstep replay` (RECORD_DIR)."),
     ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Run in this Ray cluster, host:port or `auto`, instead of one of its own."),
+    ] = None,
+    detach: Annotated[
+        bool,
+        typer.Option("--detach", help="With --address: leave the actors to serve when this command ends."),
+    ] = False,
 ) -> None:
     """Start the server, and with --demo a city that uses it. Ctrl-C drains and leaves the data."""
     from doorstep.up import serve
@@ -83,7 +91,62 @@ def up(
     )
     if demo and settings.environment == "production":
         _fail("--demo brings made-up drivers and orders, and is refused in production.")
-    _run(serve(settings, say, demo_drivers=drivers if demo else None))
+    if demo and address is not None:
+        _fail(
+            "--demo is for one machine: with --address run `doorstep demo --server URL` beside it.", status=2
+        )
+    if detach and address is None:
+        _fail("--detach needs --address: a Ray cluster of this command's own ends with it.", status=2)
+    demo_drivers = drivers if demo else None
+    _run(serve(settings, say, demo_drivers=demo_drivers, address=address, detach=detach))
+
+
+Address = Annotated[
+    str | None,
+    typer.Option("--address", help="The Ray cluster, host:port or `auto`; the one of DATA_DIR unless given."),
+]
+
+
+@app.command()
+def restart(
+    part: Annotated[str, typer.Argument(help="gateways, regions, persistence or all.")],
+    address: Address = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Restart actors one at a time without losing anything: each drains, comes back, then the next one."""
+    from doorstep.rolling import PARTS, restart_command
+
+    if part not in PARTS:
+        _fail(f"{part!r} is not one of {', '.join(PARTS)}.", status=2)
+    _run(restart_command(part, _address(address, data_dir), say))
+
+
+@app.command("drain")
+def drain_server(
+    address: Address = None,
+    node: Annotated[
+        bool, typer.Option("--node", help="Only what is on this machine's Ray node, which is about to go.")
+    ] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Stop a server that `doorstep up --address ... --detach` left behind, in good order."""
+    from doorstep.rolling import drain_command
+
+    _run(drain_command(_address(address, data_dir), say, node=node))
+
+
+def _address(given: str | None, data_dir: Path | None) -> str:
+    from doorstep.cluster import address_file
+
+    if given is not None:
+        return given
+    folder = _settings(data_dir=data_dir).data_dir
+    try:
+        return address_file(folder).read_text().strip()
+    except OSError:
+        _fail(
+            f"No server has run in {folder}: name its folder with --data-dir, or --address of a Ray cluster."
+        )
 
 
 @app.command()
@@ -370,6 +433,119 @@ def bench_plan(
 
     options = PlanOptions(drivers=drivers, tasks=tasks, rate=rate, duration_s=duration, seed=seed)
     _run(plan(_settings(port=port), options, out, say))
+
+
+@bench_app.command("live")
+def bench_live(
+    drivers: Annotated[int, typer.Option(help="Sockets that stay open.", min=1, max=100_000)] = 10_000,
+    ping_hz: Annotated[float, typer.Option(help="Pings a second of each driver.", min=0.01, max=10)] = 1.0,
+    orders_per_min: Annotated[float, typer.Option(min=1, max=100_000)] = 600.0,
+    duration: Annotated[float, typer.Option(help="Seconds of orders.", min=1, max=86_400)] = 60.0,
+    sizes: Annotated[
+        str, typer.Option(help="Fleets to run one after the other, comma separated, each on a fresh server.")
+    ] = "",
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    server: ServerOption = None,
+    port: PortOption = None,
+    out: OutOption = None,
+) -> None:
+    """Drivers on sockets, orders from click to door: latencies, what is lost, processor and memory."""
+    from bench.live import LiveOptions, parse_sizes
+    from doorstep.benches import live
+
+    try:
+        parse_sizes(sizes)
+    except ValueError as error:
+        _fail(f"--sizes: {error}", status=2)
+    options = LiveOptions(
+        drivers=drivers,
+        ping_hz=ping_hz,
+        orders_per_min=orders_per_min,
+        duration_s=duration,
+        sizes=sizes,
+        seed=seed,
+    )
+    _run(live(_settings(port=port), server, options, out, say))
+
+
+@bench_app.command("soak")
+def bench_soak(
+    drivers: Annotated[int, typer.Option(min=1, max=100_000)] = 5_000,
+    ping_hz: Annotated[float, typer.Option(min=0.01, max=10)] = 1.0,
+    orders_per_min: Annotated[float, typer.Option(min=1, max=100_000)] = 300.0,
+    minutes: Annotated[float, typer.Option(min=0.05, max=10_000)] = 30.0,
+    sample: Annotated[float, typer.Option(help="Seconds between samples.", min=1, max=600)] = 10.0,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    port: PortOption = None,
+    out: OutOption = None,
+) -> None:
+    """The load of `bench live` for long: whether memory and latency stay flat."""
+    from bench.live_soak import SoakOptions
+    from doorstep.benches import soak
+
+    options = SoakOptions(
+        drivers=drivers,
+        ping_hz=ping_hz,
+        orders_per_min=orders_per_min,
+        minutes=minutes,
+        sample_s=sample,
+        seed=seed,
+    )
+    _run(soak(_settings(port=port), options, out, say))
+
+
+@bench_app.command("storm")
+def bench_storm(
+    drivers: Annotated[int, typer.Option(min=1, max=100_000)] = 10_000,
+    ping_hz: Annotated[float, typer.Option(min=0.01, max=10)] = 1.0,
+    orders_per_min: Annotated[float, typer.Option(min=1, max=100_000)] = 120.0,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    port: PortOption = None,
+    out: OutOption = None,
+) -> None:
+    """Gateways killed and restarted under all sockets: seconds until the drivers are back, and what is lost."""
+    from bench.live_storm import StormOptions
+    from doorstep.benches import storm
+
+    options = StormOptions(drivers=drivers, ping_hz=ping_hz, orders_per_min=orders_per_min, seed=seed)
+    _run(storm(_settings(port=port), options, out, say))
+
+
+@bench_app.command("writes")
+def bench_writes(
+    lives: Annotated[int, typer.Option(help="Orders under way at once.", min=1, max=5_000)] = 256,
+    connections: Annotated[int, typer.Option(help="That place orders.", min=1, max=1_000)] = 64,
+    seconds: Annotated[float, typer.Option(help="Of each measurement.", min=1, max=600)] = 8.0,
+    rounds: Annotated[int, typer.Option(min=1, max=100)] = 3,
+    port: PortOption = None,
+    out: OutOption = None,
+) -> None:
+    """Durable commands a second beside commits and COPY, and orders a second beside one bare insert."""
+    from bench.writes import WritesOptions
+    from doorstep.benches import writes
+
+    options = WritesOptions(lives=lives, connections=connections, seconds=seconds, rounds=rounds)
+    _run(writes(_settings(port=port), options, out, say))
+
+
+@bench_app.command("hostile")
+def bench_hostile(
+    frames: Annotated[int, typer.Option(help="Mutated frames.", min=1, max=100_000_000)] = 1_000_000,
+    drivers: Annotated[int, typer.Option(help="Well-behaved ones.", min=1, max=1_000)] = 20,
+    mob: Annotated[int, typer.Option(help="Sockets that send the mutants.", min=1, max=1_000)] = 400,
+    flood_per_s: Annotated[
+        float, typer.Option(help="Pings of the flooder; the others send one a second.", min=1, max=1e6)
+    ] = 10.0,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    port: PortOption = None,
+    out: OutOption = None,
+) -> None:
+    """A flood, a slow reader and mutated frames, beside drivers who must not feel them."""
+    from bench.hostile import HostileOptions
+    from doorstep.benches import hostile
+
+    options = HostileOptions(drivers=drivers, frames=frames, flood_per_s=flood_per_s, seed=seed)
+    _run(hostile(_settings(port=port), mob, options, out, say))
 
 
 @bench_app.command("match")

@@ -7,20 +7,27 @@ from __future__ import annotations
 
 import os
 
-RAY_ENVIRONMENT = {
+# Of every node, and the same in deploy/ray.env, whose nodes `ray start` starts without reading this.
+_EVERYWHERE = {
     "RAY_worker_niceness": "0",
     "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "1000",
     "RAY_health_check_failure_threshold": "3",
     "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+# Nodes that others can reach ask for a token.
+NODE_ENVIRONMENT = {**_EVERYWHERE, "RAY_AUTH_MODE": "token"}
+# Of a cluster on this machine alone.
+RAY_ENVIRONMENT = {
+    **_EVERYWHERE,
     # "No cluster beyond this machine", whatever the variable's name says: every port of Ray is then on loopback, where
     # the dashboard opens without a token.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_AUTH_MODE": "disabled",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_DEDUP_LOGS": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 for _name, _value in RAY_ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)

@@ -1,4 +1,4 @@
-"""`doorstep up`: databases, migrations, clock, cluster, and at the end all of it in reverse."""
+"""`doorstep up`: databases, the lease, migrations, clock, cluster, and at the end all of it in reverse."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from actors.clock import ServerClock
 from actors.config import Config, Limits
 from domain.markets import MARKETS
 from domain.policy import RegionPolicy
-from doorstep.cluster import Cluster
+from doorstep.cluster import Cluster, ClusterError
 from doorstep.embedded import Embedded, EmbeddedError
+from doorstep.lease import LeaseTaken, only_one
 from doorstep.policies import PolicyError, load_policies
 from doorstep.roads import RoadsError, require_roads, road_options, travel_model
 from doorstep.settings import Settings
@@ -37,30 +38,49 @@ class StartError(Exception):
 class Server:
     """What runs: where it answers and what it was configured with."""
 
-    def __init__(self, config: Config, dashboard_url: str) -> None:
-        self.config, self.dashboard_url = config, dashboard_url
+    def __init__(self, config: Config, dashboard_url: str, gateway_hosts: list[str]) -> None:
+        """`gateway_hosts`: the nodes that carry gateways, where such are set apart."""
+        self.config, self.dashboard_url, self._gateway_hosts = config, dashboard_url, gateway_hosts
 
     @property
     def url(self) -> str:
         host = "localhost" if self.config.host in ("127.0.0.1", "0.0.0.0") else self.config.host
+        if self.config.host == "0.0.0.0" and self._gateway_hosts:
+            host = self._gateway_hosts[0]
         return f"http://{host}:{self.config.port}"
 
 
 @asynccontextmanager
-async def running(settings: Settings, progress: Progress, *, ops_open: bool = False) -> AsyncIterator[Server]:
-    """The whole server for the time of the context. `StartError` or `EmbeddedError` when it cannot."""
+async def running(
+    settings: Settings,
+    progress: Progress,
+    *,
+    ops_open: bool = False,
+    address: str | None = None,
+    detach: bool = False,
+) -> AsyncIterator[Server]:
+    """The whole server for the time of the context. `StartError` or `EmbeddedError` when it cannot.
+
+    `address`: of a Ray cluster to run it in, instead of one of its own; with `detach` its actors outlive the context.
+    """
     unknown = [region_id for region_id in settings.region_ids if region_id not in MARKETS]
     if unknown:
         raise StartError(
             f"REGIONS names {unknown[0]}, which is not a market. There are: {', '.join(MARKETS)}."
         )
-    _require_free_port(settings.host, settings.port)
+    if address is not None:
+        _require_own_stores(settings)
+    else:
+        _require_free_port(settings.host, settings.port)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     try:
-        require_roads(settings)
+        if address is None:
+            require_roads(settings)
+        else:
+            travel_model(settings.travel_table)  # road tiles are on other nodes
     except RoadsError as error:
         raise StartError(str(error)) from None
-    if settings.record_dir is not None:
+    if settings.record_dir is not None and address is None:
         _require_writable(settings.record_dir)
         progress(f"recording what regions decide in {settings.record_dir}")
     embedded = None
@@ -71,35 +91,56 @@ async def running(settings: Settings, progress: Progress, *, ops_open: bool = Fa
     try:
         database_url = settings.database_url or (embedded.database_url if embedded else "")
         redis_url = settings.redis_url or (embedded.redis_url if embedded else "")
-        if settings.run_migrations_on_startup:
-            progress("bringing the schema up to date")
-            await migrate(database_url)
-        elif (at := await current_revision(database_url)) != head_revision():
-            raise StartError(
-                f"The schema is at {at or 'nothing'}, not {head_revision()}: run `doorstep migrate`."
-            )
-        config = await _configure(settings, database_url, redis_url, ops_open)
-        dashboard_port = settings.dashboard_port
-        if not _is_free("127.0.0.1", dashboard_port):
-            dashboard_port = _any_free_port()
-            progress(f"port {settings.dashboard_port} is taken: the Ray dashboard gets {dashboard_port}")
-        cluster = Cluster(config, settings.data_dir / "config.json", dashboard_port)
-        watch = asyncio.ensure_future(_keep_running(embedded, progress))
-        try:
-            try:
-                await cluster.start(progress)
-            except TimeoutError:
+        async with _only_one(database_url):
+            if settings.run_migrations_on_startup:
+                progress("bringing the schema up to date")
+                await migrate(database_url)
+            elif (at := await current_revision(database_url)) != head_revision():
                 raise StartError(
-                    "The actors did not start in time; their logs are in /tmp/ray/session_latest."
-                ) from None
-            yield Server(config, cluster.dashboard_url)
-        finally:
-            await cluster.stop(progress)
-            watch.cancel()
+                    f"The schema is at {at or 'nothing'}, not {head_revision()}: run `doorstep migrate`."
+                )
+            config = await _configure(settings, database_url, redis_url, ops_open)
+            dashboard_port = settings.dashboard_port
+            if address is None and not _is_free("127.0.0.1", dashboard_port):
+                dashboard_port = _any_free_port()
+                progress(f"port {settings.dashboard_port} is taken: the Ray dashboard gets {dashboard_port}")
+            cluster = Cluster(
+                config,
+                config_file=settings.data_dir / "config.json",
+                dashboard_port=dashboard_port,
+                address=address,
+                node_kinds=settings.node_kinds,
+            )
+            watch = asyncio.ensure_future(_keep_running(embedded, progress))
+            try:
+                try:
+                    await cluster.start(progress)
+                except TimeoutError:
+                    raise StartError(
+                        "The actors did not start in time; their logs are in /tmp/ray/session_latest."
+                    ) from None
+                except ClusterError as error:
+                    raise StartError(str(error)) from None
+                yield Server(cluster.config, cluster.dashboard_url, cluster.gateway_hosts)
+            finally:
+                await cluster.stop(progress, detach=detach)
+                watch.cancel()
     finally:
         if embedded is not None:
             progress("stopping the embedded Postgres and Redis")
             await asyncio.to_thread(embedded.stop)
+
+
+@asynccontextmanager
+async def _only_one(database_url: str) -> AsyncIterator[None]:
+    try:
+        async with only_one(database_url, NAMESPACE):
+            yield
+    except LeaseTaken:
+        raise StartError(
+            "Another `doorstep up` looks after a server on this database. Stop that one first, or give another"
+            " DATABASE_URL."
+        ) from None
 
 
 async def _configure(settings: Settings, database_url: str, redis_url: str, ops_open: bool) -> Config:
@@ -113,6 +154,8 @@ async def _configure(settings: Settings, database_url: str, redis_url: str, ops_
         database_url=database_url,
         redis_url=redis_url,
         regions=settings.region_ids,
+        persistence_actors=settings.persistence_actors,
+        gateways=settings.gateways,
         clock=ServerClock(speed=settings.speed, anchor_ms=anchor_ms, anchor_wall_ms=wall_ms),
         jwt_secret=settings.jwt_key(),
         jwt_ttl_s=settings.jwt_ttl_s,
@@ -122,6 +165,8 @@ async def _configure(settings: Settings, database_url: str, redis_url: str, ops_
         web_dist=str(WEB_DIST) if WEB_DIST.is_dir() else None,
         tile_url=settings.tile_url,
         log_level=settings.log_level,
+        otlp_endpoint=settings.otel_exporter_otlp_endpoint,
+        trace_sample=settings.trace_sample,
         identity_vendor=settings.identity_vendor,
         payment_vendor=settings.payment_vendor,
         ops_open=ops_open or settings.ops_open,
@@ -160,6 +205,13 @@ async def _keep_running(embedded: Embedded | None, progress: Progress) -> None:
                 progress(f"{name} had stopped and was started again")
         except EmbeddedError as error:
             progress(str(error))
+
+
+def _require_own_stores(settings: Settings) -> None:
+    """Other nodes cannot reach the embedded databases, which answer on the loopback interface only."""
+    for name, url in (("DATABASE_URL", settings.database_url), ("REDIS_URL", settings.redis_url)):
+        if url is None:
+            raise StartError(f"--address needs {name}: the embedded one cannot be reached by other nodes.")
 
 
 def _require_free_port(host: str, port: int) -> None:

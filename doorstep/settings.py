@@ -17,6 +17,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIN_SECRET_BYTES = 32  # HS256 wants a key at least as long as its hash
+NODE_KINDS = ("region", "gateway", "persistence", "solver")
 _MARKET = re.compile(r"[a-z]{2}-[a-z0-9]+")
 _FAKEABLE = ("identity_vendor", "payment_vendor")
 # pydantic starts a validator's message with this; the sentence after it is ours.
@@ -61,12 +62,27 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="DEBUG, INFO, WARNING or ERROR"
     )
+    otel_exporter_otlp_endpoint: str | None = Field(
+        None,
+        description="OTLP/HTTP receiver of traces, such as http://localhost:4318; empty traces nothing",
+    )
+    trace_sample: float = Field(0.05, ge=0, le=1, description="share of requests that are traced, 0 to 1")
     regions: str = Field("tx-dfw", description="markets to run, comma separated, such as tx-dfw,tx-hou")
     speed: float = Field(
         1.0,
         gt=0,
         le=1000,
         description="server seconds per wall second, over 0 to 1000; 1 in production",
+    )
+
+    # --- the cluster (docs/cluster.md)
+    gateways: int = Field(
+        1, ge=1, le=64, description="gateway actors on each node that carries any, on one port; 1 to 64"
+    )
+    node_kinds: str = Field(
+        "auto",
+        description="custom resources that say where actors and solver tasks go, of region, gateway, persistence and"
+        " solver, comma separated; auto takes those that the cluster has at start, none uses every node",
     )
 
     # --- stores
@@ -108,6 +124,12 @@ class Settings(BaseSettings):
         ge=0,
         le=31_536_000,
         description="server seconds it can be asked why an offer was made; 0, which keeps nothing, to 365 days",
+    )
+    offer_log_keep_days: float = Field(
+        0.0,
+        ge=0,
+        le=36_500,
+        description="server days an offer stays in the offer log; 0, which keeps it for ever, to 100 years",
     )
 
     # --- dispatch (the server's clock: wall seconds times SPEED)
@@ -222,11 +244,67 @@ class Settings(BaseSettings):
     ws_outbox_limit: int = Field(
         256, ge=8, le=65_536, description="frames waiting for a slow client before it is cut; 8 to 65536"
     )
+    ws_sockets_limit: int = Field(
+        20_000, ge=1, le=1_000_000, description="open driver sockets of one gateway; 1 to 10^6"
+    )
+    ws_hellos_limit: int = Field(
+        256, ge=1, le=100_000, description="hellos that one gateway answers at once; 1 to 100000"
+    )
+    ws_frames_per_s: float = Field(
+        50.0, ge=1, le=1e6, description="frames of one socket read in a second; the rest waits; 1 to 10^6"
+    )
+    ws_frames_burst: int = Field(
+        200, ge=1, le=1_000_000, description="frames of one socket read at once after a silence; 1 to 10^6"
+    )
+    ws_write_buffer_bytes: int = Field(
+        32_768,
+        ge=1024,
+        le=16_777_216,
+        description="bytes written to a socket and not sent, above which its outbox fills; 1 KiB to 16 MiB",
+    )
+    ws_auth_grace_s: float = Field(
+        60.0,
+        ge=0,
+        le=3600,
+        description="seconds a socket stays open after its access token has expired; 0 to 3600",
+    )
+    ws_recheck_s: float = Field(
+        60.0,
+        ge=0.1,
+        le=86_400,
+        description="seconds between two looks at the accounts of open sockets; 0.1 to 86400",
+    )
     gateway_outbox_limit: int = Field(
         50_000, ge=1000, le=10_000_000, description="pushes waiting for one gateway; 1000 to 10^7"
     )
     ping_flush_s: float = Field(
         0.1, gt=0, le=5, description="seconds the gateway collects location pings before one call; up to 5"
+    )
+
+    # --- a gateway under load (docs/gateway.md)
+    http_in_flight_limit: int = Field(
+        512, ge=1, le=100_000, description="HTTP requests under way in one gateway; 1 to 100000"
+    )
+    admit_lag_ms: float = Field(
+        1_000.0,
+        ge=10,
+        le=60_000,
+        description="milliseconds that a gateway may be behind before it turns new work away; 10 to 60000",
+    )
+    admit_retry_s: float = Field(
+        5.0,
+        ge=1,
+        le=300,
+        description="seconds over which those who are turned away are told to come again; 1 to 300",
+    )
+    drain_s: float = Field(
+        5.0, gt=0, le=300, description="seconds that sockets and requests get to end in a restart; up to 300"
+    )
+    drain_spread_s: float = Field(
+        10.0,
+        ge=0,
+        le=600,
+        description="seconds over which the clients of a restarting gateway are told to come again; 0 to 600",
     )
 
     # --- actors
@@ -235,6 +313,12 @@ class Settings(BaseSettings):
         ge=100,
         le=1_000_000,
         description="messages waiting for a region before it refuses; 100 to 10^6",
+    )
+    region_shed_at: int = Field(
+        2_000,
+        ge=1,
+        le=1_000_000,
+        description="messages waiting in a region beyond which positions wait for them; 1 to 10^6",
     )
     region_call_deadline_s: float = Field(
         20.0, gt=0, le=120, description="seconds a caller waits for a region's answer; up to 120"
@@ -248,9 +332,18 @@ class Settings(BaseSettings):
     append_batch_limit: int = Field(
         512, ge=1, le=10_000, description="commands in one transaction; 1 to 10000"
     )
+    persistence_actors: int = Field(
+        1, ge=1, le=64, description="actors that write to Postgres, each with a pool of its own; 1 to 64"
+    )
     outbox_batch: int = Field(200, ge=1, le=10_000, description="outbox rows published in one go; 1 to 10000")
     outbox_retry_s: float = Field(
         1.0, gt=0, le=300, description="seconds before an unacknowledged outbox row is tried again; up to 300"
+    )
+    outbox_lease_s: float = Field(
+        5.0,
+        ge=0.5,
+        le=300,
+        description="seconds after which another persistence actor takes over the outbox of a dead one; 0.5 to 300",
     )
     ops_frame_s: float = Field(
         0.25, ge=0.05, le=10, description="seconds between mission-control frames; 0.05 to 10"
@@ -260,6 +353,40 @@ class Settings(BaseSettings):
     )
     ops_open: bool = Field(
         False, description="show mission control without signing in; refused in production"
+    )
+
+    # --- rate limits (docs/limits.md)
+    rate_limits: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="auto (on in production), on, or off for local trials; off is refused in production",
+    )
+    rate_limit_rules: str = Field(
+        "",
+        description="limits that differ from the defaults, comma separated: order=60 per minute,read=90/second",
+    )
+    rate_limit_timeout_s: float = Field(
+        0.1,
+        gt=0,
+        le=5,
+        description="seconds to wait for Redis' count, then this gateway counts alone; up to 5",
+    )
+    rate_limit_retry_s: float = Field(
+        5.0,
+        ge=0.1,
+        le=300,
+        description="seconds until Redis is asked again after it did not answer; 0.1 to 300",
+    )
+    rate_limit_keys: int = Field(
+        100_000,
+        ge=100,
+        le=10_000_000,
+        description="clients whose counts a gateway keeps, beyond which it forgets the oldest; 100 to 10^7",
+    )
+    trusted_proxies: int = Field(
+        0,
+        ge=0,
+        le=10,
+        description="proxies of ours before the gateway, whose X-Forwarded-For is believed; 0 to 10",
     )
 
     # --- the log of what regions decide (docs/replay.md)
@@ -308,6 +435,15 @@ class Settings(BaseSettings):
             raise ValueError("names a market twice")
         return ",".join(ids)
 
+    @field_validator("node_kinds")
+    @classmethod
+    def _kinds(cls, value: str) -> str:
+        kinds = [part.strip() for part in value.split(",") if part.strip()]
+        bad = [kind for kind in kinds if kind not in NODE_KINDS]
+        if bad and kinds not in (["auto"], ["none"]):
+            raise ValueError(f"must be auto, none, or of {', '.join(NODE_KINDS)}, and {bad[0]!r} is none")
+        return ",".join(kinds)
+
     @field_validator("database_url")
     @classmethod
     def _postgres_url(cls, value: str | None) -> str | None:
@@ -318,7 +454,7 @@ class Settings(BaseSettings):
             raise ValueError("must start with postgresql://")
         return f"postgresql://{rest}"
 
-    @field_validator("osrm_url")
+    @field_validator("osrm_url", "otel_exporter_otlp_endpoint")
     @classmethod
     def _http_url(cls, value: str | None) -> str | None:
         if value is not None and not re.match(r"https?://[^/]", value):
@@ -330,6 +466,15 @@ class Settings(BaseSettings):
     def _redis_url(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("must start with redis://, rediss:// or unix://")
+        return value
+
+    @field_validator("rate_limit_rules")
+    @classmethod
+    def _budgets(cls, value: str) -> str:
+        if value:
+            from gateway.ratelimit import rules  # slow to load, and most servers have the defaults
+
+            rules(value)
         return value
 
     @field_validator("jwt_secret", "internal_token")
@@ -369,6 +514,8 @@ class Settings(BaseSettings):
         problems = []
         if self.speed != 1.0:
             problems.append(f"SPEED must be 1 in production, and is {self.speed:g}")
+        if self.rate_limits == "off":
+            problems.append("RATE_LIMITS must not be off in production: raise RATE_LIMIT_RULES instead")
         if self.ops_open:
             problems.append("OPS_OPEN must be off in production: mission control shows people's whereabouts")
         problems += [

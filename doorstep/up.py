@@ -26,14 +26,26 @@ Say = Callable[[str], None]
 CURTAIN_LIMIT_S = 20.0  # wall time that the demo gets to end when the server is stopped
 
 
-async def serve(settings: Settings, say: Say, *, demo_drivers: int | None) -> int:
+async def serve(
+    settings: Settings,
+    say: Say,
+    *,
+    demo_drivers: int | None,
+    address: str | None = None,
+    detach: bool = False,
+) -> int:
     """Run the server until Ctrl-C or SIGTERM, with a demonstration beside it if `demo_drivers` is given."""
+    demo = demo_drivers is not None
     try:
-        async with running(settings, say, ops_open=demo_drivers is not None) as server:
+        async with running(settings, say, ops_open=demo, address=address, detach=detach) as server:
             say(f"Mission control  {server.url}/ops")
             say(f"API              {server.url}/docs")
             say(f"Ray dashboard    http://{server.dashboard_url}")
-            say("Ctrl-C stops the server and keeps the data.")
+            say(
+                "Ctrl-C leaves the server to serve."
+                if detach
+                else "Ctrl-C stops the server and keeps the data."
+            )
             waiting = asyncio.ensure_future(until_signalled())
             if demo_drivers is None:
                 await waiting

@@ -6,6 +6,8 @@ import asyncio
 import logging
 import os
 
+from actors.garbage import tune
+from actors.remote import export, fetch_config, life
 from gateway.server import GatewayServer
 
 
@@ -14,16 +16,19 @@ class GatewayActor(GatewayServer):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
+        fetch_config()
         self._starting = asyncio.get_running_loop().create_task(self._serve())
 
     async def _serve(self) -> None:
         try:
             await self.start()
+            tune()
+            self._exporting = asyncio.get_running_loop().create_task(export(self.figures))
         except Exception:
             logging.getLogger(__name__).exception("the gateway cannot serve")
             os._exit(1)  # Ray tries again
 
-    async def started(self) -> int:
-        """Wait until the gateway serves; returns this process's id."""
+    async def started(self) -> str:
+        """Wait until the gateway serves; returns which process it is."""
         await self._starting
-        return os.getpid()
+        return life()

@@ -9,7 +9,9 @@ from typing import Any, TypeAlias
 
 import structlog
 
-from actors.config import Limits
+from actors.config import Limits, persistence_names, persistence_of
+from actors.metrics import Family, Labels, counter, gauge
+from actors.tracing import Carried, carried, since
 from domain.errors import InternalConflict, Overloaded, RegionUnavailable, StoreUnavailable
 from domain.messages import Ask, Attach, Attached, DriversSeen, Message
 from domain.ops import OpsFrame
@@ -20,7 +22,6 @@ from gateway.collector import Collector, Unavailable
 
 _log = structlog.stdlib.get_logger(__name__)
 
-PERSISTENCE = "persistence:0"
 POST_BATCH_LIMIT = 2_000  # messages to a region in one call
 # A region answers these in milliseconds; a longer wait means that it is busy or gone.
 SEEN_TIMEOUT_S = 5.0
@@ -33,12 +34,19 @@ ActorCall: TypeAlias = Callable[..., Awaitable[Any]]
 
 
 class ActorBackend:
-    """`gateway.backend.Backend` over the actors `region:<id>` and `persistence:0`. `chance` spreads the repeats."""
+    """`gateway.backend.Backend` over the actors `region:<id>` and `persistence:<n>`. `chance` spreads the repeats."""
 
     def __init__(
-        self, call: ActorCall, regions: Iterable[str], limits: Limits, chance: random.Random | None = None
+        self,
+        call: ActorCall,
+        regions: Iterable[str],
+        limits: Limits,
+        chance: random.Random | None = None,
+        *,
+        persistence_actors: int = 1,
     ) -> None:
         self._call = call
+        self._dropped = 0  # notices
         chance = chance or random.Random()
         self._regions: dict[str, Collector[Message, _Answered]] = {
             region_id: Collector(
@@ -52,19 +60,23 @@ class ActorBackend:
             )
             for region_id in regions
         }
-        self._persistence: Collector[OrderCommand, Outcome] = Collector(
-            "the order store",
-            self._caller(PERSISTENCE, "append"),
-            in_flight=limits.append_in_flight,
-            batch_limit=limits.append_batch_limit,
-            queue_limit=limits.append_queue_limit,
-            deadline_s=limits.region_call_deadline_s,
-            chance=chance,
-        )
+        self._persistence: dict[str, Collector[OrderCommand, Outcome]] = {
+            name: Collector(
+                "the order store",
+                self._caller(name, "append"),
+                in_flight=limits.append_in_flight,
+                batch_limit=limits.append_batch_limit,
+                queue_limit=limits.append_queue_limit,
+                deadline_s=limits.region_call_deadline_s,
+                chance=chance,
+            )
+            for name in persistence_names(persistence_actors)
+        }
 
     async def decide(self, command: OrderCommand) -> Answer:
         """See `Backend`. `InternalConflict` when the database refused the change."""
-        outcome = await self._persistence.ask(command)
+        name = persistence_of(command.order_id, len(self._persistence))
+        outcome = await self._persistence[name].ask(carried(command))
         if isinstance(outcome, Done):
             return outcome.answer
         if isinstance(outcome, RecordRefused):
@@ -75,7 +87,7 @@ class ActorBackend:
 
     async def ask(self, region_id: str, ask: Ask) -> Answer:
         """See `Backend`."""
-        answer = await self._regions[region_id].ask(ask)
+        answer = await self._regions[region_id].ask(carried(ask))
         assert isinstance(answer, Answer)
         return answer
 
@@ -90,6 +102,7 @@ class ActorBackend:
         try:
             self._regions[region_id].tell(notice)
         except Overloaded:
+            self._dropped += 1
             _log.warning("notice dropped", region_id=region_id, notice=type(notice).__name__)
 
     async def seen(self, region_id: str, batch: DriversSeen) -> int:
@@ -118,6 +131,9 @@ class ActorBackend:
 
     def _caller(self, name: str, method: str) -> Callable[[list[Any]], Awaitable[Sequence[Any]]]:
         async def call(batch: list[Any]) -> Sequence[Any]:
+            for item in batch:
+                if type(item) is Carried:
+                    since("collect", item.since_ns, item.origins, target=name, items=len(batch))
             answers: Sequence[Any] = await self._attempt(name, method, batch)
             return answers
 
@@ -130,12 +146,27 @@ class ActorBackend:
         except (RegionUnavailable, StoreUnavailable) as error:
             raise Unavailable(error.detail) from error
 
-    def retries(self) -> int:
-        """How many calls were repeated since the start."""
-        return self._persistence.retries + sum(collector.retries for collector in self._regions.values())
+    def figures(self, labels: Labels) -> list[Family]:
+        """What waits for the deciders and what was repeated, for Prometheus."""
+        collectors: dict[str, Collector[Any, Any]] = {**self._persistence, **self._regions}
+        each = [({**labels, "target": target}, collector) for target, collector in collectors.items()]
+        return [
+            gauge(
+                "doorstep_collector_waiting",
+                "Items waiting for a call to the target",
+                *((own, len(collector)) for own, collector in each),
+            ),
+            counter(
+                "doorstep_calls_retried",
+                "Calls to actors that were repeated",
+                *((own, collector.retries) for own, collector in each),
+            ),
+            counter("doorstep_notices_dropped", "Notices to overloaded regions", (labels, self._dropped)),
+        ]
 
     async def close(self) -> None:
         """Give up what waits."""
         for collector in self._regions.values():
             await collector.close()
-        await self._persistence.close()
+        for persistence in self._persistence.values():
+            await persistence.close()

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from gateway import apidocs, problem, ws
 from gateway.middleware import Requests
+from gateway.ratelimit import RateLimits
 from gateway.routes import accounts, drivers, internal, merchants, offers, ops, orders, routing
 from gateway.services import Services
 
@@ -40,7 +41,17 @@ def build_app(services: Services) -> FastAPI:
     app.include_router(apidocs.router)
     app.include_router(ws.router)
     problem.install(app)
-    app.add_middleware(Requests, metrics=services.metrics, body_limit_bytes=BODY_LIMIT_BYTES)
+    if services.limiter.is_on:
+        trusted_proxies = services.config.limits.trusted_proxies
+        app.add_middleware(
+            RateLimits, limiter=services.limiter, tokens=services.tokens, trusted_proxies=trusted_proxies
+        )
+    app.add_middleware(
+        Requests,
+        metrics=services.metrics,
+        admission=services.admission,
+        body_limit_bytes=BODY_LIMIT_BYTES,
+    )
     plain_openapi = app.openapi
 
     def openapi() -> dict[str, Any]:

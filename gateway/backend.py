@@ -7,7 +7,7 @@ from typing import Protocol, TypeAlias
 
 from domain.dossier import Entry
 from domain.hours import Hours
-from domain.lifecycle import OfferStatus, OrderStatus
+from domain.lifecycle import OfferStatus, OrderStatus, Role
 from domain.messages import Acked, Ask, Attach, Attached, Detach, DriversSeen, OfferSeenBy
 from domain.ops import OpsFrame
 from domain.order import OrderCommand
@@ -66,6 +66,10 @@ class ReadSide(Protocol):
     async def user(self, user_id: str) -> User | None: ...
 
     async def user_by_email(self, email: str) -> User | None: ...
+
+    async def roles_of(self, user_ids: Collection[str]) -> dict[str, Role]:
+        """The roles of those of these accounts that exist."""
+        ...
 
     async def add_user(self, user: User) -> None:
         """`EmailTaken` when an account with this address or id exists."""

@@ -7,24 +7,31 @@ client can send raises: a bad frame is an `error` to the client, and too many of
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from datetime import datetime
 from enum import Enum, auto
 from typing import TypeAlias
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
+from domain.device import device_of
 from domain.errors import BadFrame, InvalidRequest, Refusal, Unauthenticated
 from domain.mailbox import SEQ_ROOM
-from domain.messages import Accept, Action, Arrive, Attached, Pickup, Reject
+from domain.messages import Accept, Action, Arrive, Attached, Device, Pickup, Reject
 from domain.protocol import (
     CLOSE_SLOW_READER,
     Ack,
+    Auth,
+    AuthExpired,
+    AuthOk,
     ClientFrame,
     Duty,
     Error,
     Hello,
     Location,
+    Offer,
     OfferAccept,
     OfferAccepted,
     OfferReject,
@@ -42,7 +49,6 @@ from domain.records import Answer
 
 CLOSE_BAD = 1008
 CLOSE_TOO_LARGE = 1009
-CLOSE_RESTARTING = 1012
 AHEAD_LIMIT = 64  # pushes held back while one before them is missing
 
 
@@ -73,6 +79,7 @@ class Question(Struct, frozen=True):
     id: str
     frame_type: type[ClientFrame]
     action: Action
+    device: Device | None = None
 
 
 class Sighting(Struct, frozen=True):
@@ -97,8 +104,15 @@ class Handled(Struct, frozen=True):
     seq: int
 
 
+class Renewal(Struct, frozen=True):
+    """A fresh token: check it, then call `renewed` or `refuse` with its id."""
+
+    id: str
+    token: str
+
+
 # A ping is its own event: nothing more is made of the most frequent message.
-Event: TypeAlias = Greeting | Question | Location | Sighting | Shown | Handled
+Event: TypeAlias = Greeting | Question | Location | Sighting | Shown | Handled | Renewal
 
 
 class _WithId(Struct):
@@ -118,7 +132,7 @@ class Connection:
         self._max_frame_bytes = max_frame_bytes
         self._bad_frames_limit = bad_frames_limit
         self._outbox_limit = outbox_limit
-        self._out: deque[bytes] = deque()
+        self._out: deque[ServerFrame] = deque()
         self._bad_frames = 0
         self._location_seq = -1
         self._early: list[ServerFrame] = []  # pushes that came before the welcome
@@ -177,14 +191,16 @@ class Connection:
             return Shown(frame.offer_id)
         if isinstance(frame, Ack):
             return Handled(frame.seq)
+        if isinstance(frame, Auth):
+            return Renewal(frame.id, frame.token)
         if isinstance(frame, OfferAccept):
-            return Question(frame.id, OfferAccept, Accept(offer_id=frame.offer_id))
+            return _question(frame, Accept(offer_id=frame.offer_id))
         if isinstance(frame, OfferReject):
-            return Question(frame.id, OfferReject, Reject(offer_id=frame.offer_id, reason=frame.reason or ""))
+            return _question(frame, Reject(offer_id=frame.offer_id, reason=frame.reason or ""))
         if isinstance(frame, TaskArrive):
-            return Question(frame.id, TaskArrive, Arrive(frame.task_id))
+            return _question(frame, Arrive(frame.task_id))
         assert isinstance(frame, TaskPickup)
-        return Question(frame.id, TaskPickup, Pickup(frame.task_id))
+        return _question(frame, Pickup(frame.task_id))
 
     def _bad(self, detail: str, data: str | bytes) -> None:
         self._bad_frames += 1
@@ -277,6 +293,14 @@ class Connection:
             )
         )
 
+    def expired(self, grace_s: float) -> None:
+        """Ask for a fresh token; the socket is open for `grace_s` more seconds of wall time."""
+        self._put(AuthExpired(grace_s=grace_s))
+
+    def renewed(self, renewal: Renewal, valid_s: float) -> None:
+        """Answer a fresh token, which is valid for `valid_s` more seconds of wall time."""
+        self._put(AuthOk(in_reply_to=renewal.id, valid_s=valid_s))
+
     def close(self, code: int, reason: str) -> None:
         """Close after what is already in the outbox. The first close wins."""
         if self.closing is None:
@@ -288,22 +312,66 @@ class Connection:
     def _put(self, frame: ServerFrame) -> None:
         if self.phase is Phase.CLOSED:
             return
-        if len(self._out) >= self._outbox_limit:
+        self._out.append(frame)
+        if len(self._out) > self._outbox_limit:
+            self._out = newest(self._out)
+        if len(self._out) > self._outbox_limit:
             # Whatever is left would only make a slow reader slower; it gets all of it when it resumes.
             self._out.clear()
             self.close(CLOSE_SLOW_READER, "messages were not read in time")
-            return
-        self._out.append(encode(frame))
 
     @property
     def has_output(self) -> bool:
         return bool(self._out)
 
     def take(self) -> list[bytes]:
-        """The frames to write now, oldest first; empty when there are none."""
-        out = list(self._out)
+        """All frames to write now, oldest first; empty when there are none."""
+        out = [encode(frame) for frame in self._out]
         self._out.clear()
         return out
+
+    def take_one(self) -> bytes | None:
+        """The oldest frame to write; what is not taken yet can still be left out for a newer one."""
+        return encode(self._out.popleft()) if self._out else None
+
+
+def newest(frames: Iterable[ServerFrame]) -> deque[ServerFrame]:
+    """The frames without those pushes that a later one about the same offer or task replaces altogether. The push that
+    follows a gap says how many were `skipped`. A `welcome` starts anew, so nothing before it is left out for what comes
+    after it."""
+    kept: list[ServerFrame | None] = []
+    told: set[tuple[type, str]] = set()
+    for frame in reversed(list(frames)):
+        if isinstance(frame, Welcome):
+            told.clear()
+        subject = _subject(frame)
+        kept.append(frame if subject is None or subject not in told else None)
+        if subject is not None:
+            told.add(subject)
+    out: deque[ServerFrame] = deque()
+    skipped = 0
+    for frame, keep in zip(frames, reversed(kept), strict=True):
+        if keep is None:
+            skipped += 1 + frame.skipped
+        elif skipped and frame.seq:
+            out.append(replace(frame, skipped=frame.skipped + skipped))
+            skipped = 0
+        else:
+            out.append(frame)
+    return out
+
+
+def _subject(frame: ServerFrame) -> tuple[type, str] | None:
+    """What a push gives the whole present state of; None: it tells of something that happened."""
+    if not frame.seq:
+        return None
+    if isinstance(frame, TaskUpdated):
+        return TaskUpdated, frame.task.task_id
+    return (Offer, frame.offer_id) if isinstance(frame, Offer) else None
+
+
+def _question(frame: OfferAccept | OfferReject | TaskArrive | TaskPickup, action: Action) -> Question:
+    return Question(frame.id, type(frame), action, device_of(frame.at, frame.n))
 
 
 _AnswerFrame: TypeAlias = OfferAccepted | OfferRejected | TaskUpdated

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Protocol
 
-from domain.messages import Kick, Push
+from domain.messages import Kick, Push, Reported
 from domain.protocol import CLOSE_TAKEN_OVER, ServerFrame
 
 
@@ -26,6 +26,10 @@ class Socket(Protocol):
         self, lat: float, lng: float, on_duty: bool, until: datetime | None, begins: datetime | None
     ) -> None:
         """The driver said over REST where they are, and from and until when if they are on duty."""
+        ...
+
+    def reported(self, report: Reported) -> None:
+        """The same, said at another gateway; ignored when the driver has said something else since."""
         ...
 
     def reattach(self) -> None:
@@ -80,6 +84,8 @@ class Hub:
                 self.dropped += 1
             elif isinstance(item, Kick):
                 socket.close(CLOSE_TAKEN_OVER, "another socket took over")
+            elif isinstance(item.frame, Reported):
+                socket.reported(item.frame)
             else:
                 self.pushed += 1
                 socket.push(item.frame)

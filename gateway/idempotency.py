@@ -9,10 +9,11 @@ import uuid
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel
 
+from domain.device import device_of
 from domain.errors import InvalidRequest
-from domain.messages import Action, Ask
+from domain.messages import Action, Ask, Device
 from domain.order import OrderAction, OrderCommand
 from domain.records import Json
 from gateway.auth import Principal, authenticated
@@ -48,6 +49,7 @@ class Call:
         # Without a key of the client's, one of our own makes our internal repeats safe.
         self.key = key or uuid.uuid4().hex
         self.if_match = if_match
+        self.device: Device | None = None
         self._method = method
         self._path = path
         self.fingerprint = fingerprint(method, path, None)
@@ -86,6 +88,7 @@ class Call:
             role=self.principal.role,
             principal_id=self.principal.id,
             action=action,
+            device=self.device,
         )
 
 
@@ -127,3 +130,20 @@ def version_in(if_match: str | None) -> int | None:
 
 
 Mutation = Annotated[Call, Depends(_call)]
+
+
+async def _driver_call(
+    call: Mutation,
+    device_at: Annotated[
+        AwareDatetime | None,
+        Header(description="When the driver took this step, for one that is sent later (docs/protocol.md)."),
+    ] = None,
+    device_n: Annotated[
+        int | None, Header(ge=0, le=2**53, description="A number that rises with every action of the driver.")
+    ] = None,
+) -> Call:
+    call.device = device_of(device_at, device_n)
+    return call
+
+
+DriverStep = Annotated[Call, Depends(_driver_call)]

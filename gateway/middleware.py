@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 import uuid
@@ -10,31 +11,43 @@ import structlog
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from domain.errors import InternalError, PayloadTooLarge
-from gateway.metrics import Metrics
+from actors.tracing import Root, ids, on_behalf_of
+from domain.errors import InternalError, Overloaded, PayloadTooLarge
+from gateway.admission import Admission
+from gateway.metrics import METHODS, Metrics
 from gateway.problem import problem
 
 _log = structlog.stdlib.get_logger(__name__)
+_says = logging.getLogger(__name__)  # whether anybody reads a line is cheaper to ask here
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+UNTRACED = frozenset({"/metrics", "/health/live", "/health/ready"})  # asked for every few seconds by machines
 SLOW_S = 1.0  # a request that takes longer is logged even if it went well
 
 
 class Requests:
     """Pure ASGI, so that streams and sockets pass untouched."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, body_limit_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, admission: Admission, body_limit_bytes: int) -> None:
         self._app = app
         self._body_limit_bytes = body_limit_bytes
-        self._metrics = metrics
+        self._metrics, self._admission = metrics, admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        given = traceparent = b""
+        for name, value in scope["headers"]:
+            if name == b"x-request-id":
+                given = value
+            elif name == b"traceparent":
+                traceparent = value
         request_id = given.decode() if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
+        root = Root(
+            request_id, scope["method"], traceparent.decode("latin-1"), traced=scope["path"] not in UNTRACED
+        )
         started_s = time.perf_counter()
         status = received = 0
 
@@ -59,12 +72,17 @@ class Requests:
                 ]
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        with structlog.contextvars.bound_contextvars(**ids((root.origin,))), on_behalf_of((root.origin,)):
             try:
                 if self._announces_too_much(scope):
                     await problem(PayloadTooLarge(), request_id)(scope, receive, send_with_id)
                 else:
-                    await self._app(scope, receive_counted, send_with_id)
+                    with self._admission.request(scope["method"], scope["path"]):
+                        await self._app(scope, receive_counted, send_with_id)
+            except Overloaded as error:
+                if status:
+                    raise
+                await problem(error, request_id)(scope, receive, send_with_id)
             except Exception:
                 _log.exception("request failed", method=scope["method"], route=_template(scope))
                 if status:
@@ -73,12 +91,12 @@ class Requests:
             finally:
                 took_s = time.perf_counter() - started_s
                 route = _template(scope)
-                self._metrics.requests.labels(scope["method"], route, str(status)).inc()
+                method = scope["method"] if scope["method"] in METHODS else "other"
+                self._metrics.requests.labels(method, route, str(status)).inc()
                 self._metrics.request_s.labels(route).observe(took_s)
-                if status >= 500 or took_s > SLOW_S:
-                    _log.info(
-                        "request", method=scope["method"], route=route, status=status, took_s=round(took_s, 3)
-                    )
+                root.end(f"{method} {route}", failed=status >= 500, status=status)
+                if status >= 500 or took_s > SLOW_S or _says.isEnabledFor(logging.DEBUG):
+                    _log.info("request", method=method, route=route, status=status, took_s=round(took_s, 3))
 
     def _announces_too_much(self, scope: Scope) -> bool:
         """Refused before a byte of the body is read; a body of unknown length is counted as it comes."""

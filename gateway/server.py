@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import socket
 from collections.abc import Iterator
+from functools import partial
 
 import structlog
 import uvicorn
 
+from actors import tracing
 from actors.config import Config, load_config
 from actors.logs import configure
+from actors.metrics import Family, Process
 from actors.vendors import identity_vendor, payment_vendor
 from domain.messages import Kick, Push
+from domain.protocol import CLOSE_RESTARTING
 from gateway.actor_backend import ActorBackend
 from gateway.app import build_app
-from gateway.cluster import connect
-from gateway.connection import CLOSE_RESTARTING
+from gateway.cluster import connect, others
 from gateway.services import Services, assemble
+from gateway.wsserver import bounded_socket
 from persistence.reads import Reads
 
 _log = structlog.stdlib.get_logger(__name__)
 
-DRAIN_S = 5.0  # wall seconds that sockets and requests get to end by themselves
 BACKLOG = 4096
+FILES_SPARE = 1_000  # open files of a gateway besides its drivers' sockets
+RETIRE_AT_ONCE = 100  # sockets, before others get their turn
 # A peer that takes nothing for so long is gone: without it a stuck connection would outlive its close.
 TCP_USER_TIMEOUT_MS = 30_000
 
@@ -46,8 +52,9 @@ class GatewayServer:
         self._cluster: ActorBackend | None = None
         self._server: _Uvicorn | None = None
         self._serving: asyncio.Task[None] | None = None
-        self._flushing: asyncio.Task[None] | None = None
+        self._works: list[asyncio.Task[None]] = []  # for ever in the background
         self._reads: Reads | None = None
+        self._process: Process | None = None
 
     async def start(self) -> None:
         """Load the configuration, bind and serve; returns once connections are accepted. `OSError`: port taken."""
@@ -55,6 +62,7 @@ class GatewayServer:
             return
         config = load_config()
         configure(config.log_level)
+        tracing.configure(config, self.name)
         listener = listen(config.host, config.port)
         try:
             self._reads = Reads.connect(
@@ -71,11 +79,15 @@ class GatewayServer:
                 reads=self._reads,
                 identity=identity_vendor(config),
                 payment=payment_vendor(config),
+                others=others(config, self.name),
             )
-            self.services.metrics.gauge(
-                "doorstep_calls_retried", "Calls to actors that were repeated", self._cluster.retries
-            )
-            self._flushing = asyncio.create_task(self.services.pings.run(), name="pings")
+            self._process = Process(self.name)
+            self._process.watch()
+            self.services.metrics.add(self._process.figures)
+            self.services.metrics.add(partial(self._cluster.figures, {"gateway": self.name}))
+            self.services.admission.leave_room(room_for_sockets(config.limits.ws_sockets_limit))
+            for work in (self.services.pings, self.services.admission, self.services.recheck):
+                self._works.append(asyncio.create_task(work.run(), name=type(work).__name__))
             self._server = _Uvicorn(_uvicorn_config(self.services, config))
             self._serving = asyncio.create_task(self._server.serve(sockets=[listener]), name="uvicorn")
             while not self._server.started:
@@ -93,35 +105,62 @@ class GatewayServer:
         if self.services is not None:
             self.services.hub.deliver(batch)
 
+    def figures(self) -> list[Family]:
+        """This gateway's numbers, for the page of another one and for Ray."""
+        return self.services.metrics.figures() if self.services is not None else []
+
     async def drain(self) -> None:
-        """Stop accepting, close every socket with 1012, let requests end; at most twice `DRAIN_S`."""
+        """Stop accepting, close every socket with 1012 once it has its answers, let requests end.
+
+        Sockets get `drain_s`, the last fifth of it without waiting for answers, and requests as much after them.
+        Clients are told to come again spread over `drain_spread_s`.
+        """
         if self._server is None or self._serving is None or self.services is None:
             return
+        services, drain_s = self.services, self.services.config.limits.drain_s
+        until_s = asyncio.get_running_loop().time() + drain_s
+        services.admission.draining = True
         for server in getattr(self._server, "servers", ()):
             server.close()
-        await self.services.feeds.close()
-        for driver_socket in list(self.services.open_sockets):
-            driver_socket.close(CLOSE_RESTARTING, "the server restarts")
-        loop = asyncio.get_running_loop()
-        give_up_s = loop.time() + DRAIN_S
-        while self.services.open_sockets and loop.time() < give_up_s:  # noqa: ASYNC110 - once in a life
-            await asyncio.sleep(0.02)
+        await services.feeds.close()
+        for number, driver_socket in enumerate(list(services.open_sockets)):
+            if number % RETIRE_AT_ONCE == 0:
+                services.pings.flush()  # in batches; what a socket has not sent when it closes goes by itself
+                await asyncio.sleep(0)
+            driver_socket.retire(services.admission.restart_reason())
+        await self._closed_by(until_s - drain_s / 5)
+        for driver_socket in list(services.open_sockets):
+            driver_socket.close(CLOSE_RESTARTING, services.admission.restart_reason())
+        await self._closed_by(until_s)
         self._server.should_exit = True
-        await asyncio.wait([self._serving], timeout=DRAIN_S)
-        _log.info("gateway drained", gateway=self.name, sockets_left=len(self.services.open_sockets))
+        await asyncio.wait([self._serving], timeout=drain_s)
+        _log.info("gateway drained", gateway=self.name, sockets_left=len(services.open_sockets))
+
+    async def _closed_by(self, until_s: float) -> None:
+        """Wait for the last socket to close, until then on the event loop's clock."""
+        loop = asyncio.get_running_loop()
+        assert self.services is not None
+        while self.services.open_sockets and loop.time() < until_s:  # noqa: ASYNC110 - once in a life
+            await asyncio.sleep(0.02)
 
     async def stop(self) -> None:
         """Drain and let everything go."""
         await self.drain()
-        for task in (self._serving, self._flushing):
+        for task in (self._serving, *self._works):
             if task is not None and not task.done():
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
+        if self.services is not None:
+            await self.services.limiter.close()
+        if self._process is not None:
+            self._process.stop()
+        await asyncio.to_thread(tracing.stop)
         if self._cluster is not None:
             await self._cluster.close()
         if self._reads is not None:
             await self._reads.close()
-        self._serving = self._flushing = self._server = self._cluster = self._reads = self.services = None
+        self._works.clear()
+        self._serving = self._server = self._cluster = self._reads = self.services = None
 
 
 def _uvicorn_config(services: Services, config: Config) -> uvicorn.Config:
@@ -129,7 +168,7 @@ def _uvicorn_config(services: Services, config: Config) -> uvicorn.Config:
     return uvicorn.Config(
         build_app(services),
         http="httptools",
-        ws="websockets-sansio",
+        ws=bounded_socket(limits.ws_write_buffer_bytes),
         # Somewhat more than the protocol allows: a frame just over the limit is then closed with 1009 in good order,
         # after it was read, and only a much larger one is cut off unread.
         ws_max_size=4 * limits.ws_max_frame_bytes,
@@ -140,9 +179,24 @@ def _uvicorn_config(services: Services, config: Config) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # whom to believe about addresses is TRUSTED_PROXIES' business
         timeout_keep_alive=30,
-        timeout_graceful_shutdown=round(DRAIN_S),
+        timeout_graceful_shutdown=max(1, round(limits.drain_s)),
     )
+
+
+def room_for_sockets(wanted: int) -> int:
+    """How many of so many sockets may be open in this process, whose limit of open files is raised as far as it may be.
+    Beyond that limit nothing could be accepted, not even to be turned away."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = wanted + FILES_SPARE
+    if resource.RLIM_INFINITY != soft < files:
+        soft = files if hard == resource.RLIM_INFINITY else min(files, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    fits = wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft - FILES_SPARE))
+    if fits < wanted:
+        _log.warning("fewer sockets than WS_SOCKETS_LIMIT: open files are limited", sockets=fits, files=soft)
+    return fits
 
 
 def listen(host: str, port: int) -> socket.socket:

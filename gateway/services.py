@@ -13,12 +13,16 @@ from actors.vendors import road_router
 from domain.errors import NotFound
 from domain.markets import MARKETS
 from domain.ports import IdentityVendor, PaymentVendor
+from gateway.admission import Admission
 from gateway.auth import Passwords, Tokens
 from gateway.backend import Backend, ReadSide
 from gateway.hub import Hub, wall_us
-from gateway.metrics import Metrics
+from gateway.metrics import Metrics, Others
+from gateway.observed import Observed
 from gateway.opsfeed import Feeds
 from gateway.pings import Pings
+from gateway.ratelimit import Limiter, limiter_of
+from gateway.recheck import Recheck
 from gateway.roads import RoadDesk
 
 if TYPE_CHECKING:
@@ -42,7 +46,11 @@ class Services:
     passwords: Passwords
     roads: RoadDesk
     metrics: Metrics
-    open_sockets: set[DriverSocket] = field(default_factory=set)
+    limiter: Limiter
+    admission: Admission
+    recheck: Recheck
+    open_sockets: set[DriverSocket]
+    others: Others | None = None
     now_us: Callable[[], int] = wall_us
     chance: random.Random = field(default_factory=random.SystemRandom)
 
@@ -84,11 +92,15 @@ def assemble(
     reads: ReadSide,
     identity: IdentityVendor,
     payment: PaymentVendor,
+    others: Others | None = None,
     now_us: Callable[[], int] = wall_us,
     chance: random.Random | None = None,
 ) -> Services:
-    """Put the parts of one gateway together. `now_us` numbers sessions, `chance` makes ids."""
-    hub, metrics = Hub(now_us), Metrics()
+    """Put the parts of one gateway together. `others` tells the other parts' numbers, `now_us` numbers sessions,
+    `chance` makes ids."""
+    hub, metrics = Hub(now_us), Metrics(gateway_id)
+    open_sockets: set[DriverSocket] = set()
+    chance = chance or random.SystemRandom()
 
     def region_began_anew(region_id: str) -> None:
         # Those with a known position are told by it; the others have no other way.
@@ -106,7 +118,7 @@ def assemble(
     services = Services(
         config=config,
         gateway_id=gateway_id,
-        backend=backend,
+        backend=Observed(backend, metrics),
         reads=reads,
         identity=identity,
         payment=payment,
@@ -117,12 +129,18 @@ def assemble(
         passwords=Passwords(),
         roads=RoadDesk(road_router(config)),
         metrics=metrics,
+        limiter=limiter_of(config, metrics),
+        others=others,
+        open_sockets=open_sockets,
+        admission=Admission(config.limits, lambda: len(open_sockets), chance),
+        recheck=Recheck(reads, lambda: open_sockets, config.limits.ws_recheck_s),
         now_us=now_us,
-        chance=chance or random.SystemRandom(),
+        chance=chance,
     )
     metrics.gauge("doorstep_ws_sockets", "Driver sockets open", lambda: len(services.open_sockets))
-    metrics.gauge("doorstep_pings_sent", "Positions handed to regions since the start", lambda: pings.sent)
-    metrics.gauge("doorstep_pushes_sent", "Pushes handed to sockets since the start", lambda: hub.pushed)
-    metrics.gauge("doorstep_pushes_dropped", "Pushes for sockets that are gone", lambda: hub.dropped)
+    metrics.count("doorstep_pings_sent", "Positions handed to regions since the start", lambda: pings.sent)
+    metrics.count("doorstep_pushes_sent", "Pushes handed to sockets since the start", lambda: hub.pushed)
+    metrics.count("doorstep_pushes_dropped", "Pushes for sockets that are gone", lambda: hub.dropped)
+    metrics.add(lambda: [services.admission.figures(gateway_id)])
     metrics.gauge("doorstep_ops_viewers", "Open mission-control streams", lambda: services.feeds.viewers)
     return services

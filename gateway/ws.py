@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Coroutine, MutableMapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -12,20 +14,31 @@ import structlog
 from fastapi import APIRouter
 from starlette.types import Receive, Scope, Send
 
+from actors.tracing import Root, ids, work_for
 from domain.errors import Forbidden, InternalError, InvalidRequest, Overloaded, Refusal, Unauthenticated
 from domain.lifecycle import Role
-from domain.messages import Acked, Ask, Attach, Detach, OfferSeenBy
-from domain.protocol import CLOSE_SLOW_READER, SUBPROTOCOL, Location, ServerFrame
+from domain.messages import Acked, Ask, Attach, Detach, OfferSeenBy, Reported
+from domain.protocol import (
+    CLOSE_OVERLOADED,
+    CLOSE_RESTARTING,
+    CLOSE_SLOW_READER,
+    CLOSE_TOKEN_EXPIRED,
+    SUBPROTOCOL,
+    Location,
+    ServerFrame,
+)
 from domain.times import instant
+from gateway.admission import Kind
+from gateway.auth import Principal
 from gateway.connection import (
     CLOSE_BAD,
-    CLOSE_RESTARTING,
     Connection,
     Event,
     Greeting,
     Handled,
     Phase,
     Question,
+    Renewal,
     Shown,
     Sighting,
 )
@@ -39,6 +52,7 @@ _log = structlog.stdlib.get_logger(__name__)
 router = APIRouter()
 
 QUESTIONS_LIMIT = 16  # of one socket, waiting for their answers
+BAD_FRAME_COST = 5  # what a frame that comes to nothing counts for, since it costs the most
 GAP_WAIT_S = 0.25  # a push that overtook another one waits so long before the region is asked
 CLOSE_TIMEOUT_S = 5.0  # a client that reads nothing does not read the close frame either
 
@@ -77,8 +91,14 @@ class DriversEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         wire = AsgiWire(receive, send)
+        services: Services = scope["app"].state.services
+        # Accepted first: a client sees the code and the reason of a close, but not those of a refused handshake.
         await wire.accept(SUBPROTOCOL if SUBPROTOCOL in scope.get("subprotocols", []) else None)
-        await DriverSocket(wire, scope["app"].state.services).run()
+        if (turned_away := services.admission.socket()) is not None:
+            with suppress(OSError):
+                await wire.close(*turned_away)
+            return
+        await DriverSocket(wire, services).run()
 
 
 router.add_websocket_route("/v1/drivers/ws", DriversEndpoint())  # type: ignore[arg-type]
@@ -105,6 +125,11 @@ class DriverSocket:
         self._writer: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._questions = 0
+        self._retiring: str | None = None  # why the socket closes once its questions are answered
+        self._expiry: asyncio.TimerHandle | None = None
+        self._said_ms = 0  # wall time of the driver's last word on duty
+        self._frames_left = limits.ws_frames_burst * 1.0  # to be read before the clock is looked at
+        self._paced_s = 0.0
         self._mending = False
         self._reading = True
         self._closed = asyncio.Event()
@@ -116,6 +141,7 @@ class DriverSocket:
         services = self._services
         reader = asyncio.current_task()
         assert reader is not None
+        self._paced_s = asyncio.get_running_loop().time()
         services.open_sockets.add(self)
         closer = asyncio.create_task(self._close_when_asked(reader))
         try:
@@ -130,6 +156,8 @@ class DriverSocket:
             self._reading = False
             self._connection.close(CLOSE_RESTARTING, "closed")
             services.open_sockets.discard(self)
+            if self._expiry is not None:
+                self._expiry.cancel()
             for task in list(self._tasks):
                 task.cancel()
             if not self._closed.is_set():
@@ -150,6 +178,7 @@ class DriverSocket:
         await self._closed.wait()
         closing = self._connection.closing
         assert closing is not None
+        self._services.metrics.closes.labels(str(closing.code)).inc()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 if self._writer is not None and not self._writer.done():
@@ -186,6 +215,9 @@ class DriverSocket:
                 self._flush()
 
     async def _next_event(self) -> Event | None:
+        self._frames_left -= 1
+        if self._frames_left < 0:
+            await self._pace()
         message = await self._ws.receive()
         if message["type"] == "websocket.disconnect":
             raise ConnectionResetError
@@ -193,8 +225,18 @@ class DriverSocket:
         event = self._connection.receive(message.get("bytes") or b"" if data is None else data)
         self._traffic.frames_in += 1
         if event is None:  # there may be an error to write, or the socket to close
+            self._frames_left -= BAD_FRAME_COST - 1
             self._flush()
         return event
+
+    async def _pace(self) -> None:
+        """Wait until this socket may be read on. Nothing is lost: what is not read waits at its sender."""
+        limits, loop = self._services.config.limits, asyncio.get_running_loop()
+        earned = (loop.time() - self._paced_s) * limits.ws_frames_per_s
+        self._frames_left = min(self._frames_left + earned, limits.ws_frames_burst - 1.0)
+        self._paced_s = loop.time()
+        if self._frames_left < 0:
+            await asyncio.sleep(-self._frames_left / limits.ws_frames_per_s)
 
     def _flush(self) -> None:
         """Start writing if there is something to write and nobody at it; begin to close if it is time."""
@@ -207,22 +249,31 @@ class DriverSocket:
     async def _write(self) -> None:
         connection = self._connection
         try:
-            while connection.closing is None and (frames := connection.take()):
-                for data in frames:
-                    await self._ws.send_text(data.decode())
-                self._traffic.frames_out += len(frames)
+            while connection.closing is None and (data := connection.take_one()) is not None:
+                await self._ws.send_text(data.decode())
+                self._traffic.frames_out += 1
         except (OSError, RuntimeError):
             pass  # the reader hears of it too
 
     # -- hello --------------------------------------------------------------------------------------------------------
 
     async def _greet(self, greeting: Greeting) -> None:
+        admission = self._services.admission
+        if admission.refusal(Kind.HELLO) is not None:
+            self.close(CLOSE_OVERLOADED, admission.retry_reason())
+            return
+        admission.hellos += 1
+        try:
+            await self._admit(greeting)
+        finally:
+            admission.hellos -= 1
+
+    async def _admit(self, greeting: Greeting) -> None:
         services = self._services
         try:
-            principal = services.tokens.principal(greeting.token)
-            if principal.role is not Role.DRIVER:
-                raise Forbidden("The socket is for drivers.")
+            principal = self._driver_of(greeting.token)
             self.driver_id = principal.id
+            self._expire_at(principal.expires_s)
             self.region_id = await services.region_of_driver(self.driver_id)
             self.session = services.hub.next_session()
             services.hub.add(self)
@@ -235,6 +286,43 @@ class DriverSocket:
             _log.exception("hello failed", driver_id=self.driver_id)
             self._connection.refuse(None, InternalError())
             self.close(CLOSE_RESTARTING, InternalError.code)
+
+    def _driver_of(self, token: str) -> Principal:
+        principal = self._services.tokens.principal(token)
+        if principal.role is not Role.DRIVER or principal.id in self._services.recheck.barred:
+            raise Forbidden("The socket is for drivers.")
+        return principal
+
+    def _expire_at(self, expires_s: float) -> float:
+        """Watch the token's end, which is wall time; returns the seconds until then."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+        valid_s = max(0.0, expires_s - time.time())
+        self._expiry = asyncio.get_running_loop().call_later(valid_s, self._expire)
+        return valid_s
+
+    def _expire(self) -> None:
+        grace_s = self._services.config.limits.ws_auth_grace_s
+        self._connection.expired(grace_s)
+        self._flush()
+        self._expiry = asyncio.get_running_loop().call_later(
+            grace_s, self.close, CLOSE_TOKEN_EXPIRED, "the access token has expired"
+        )
+
+    def _renew(self, renewal: Renewal) -> None:
+        try:
+            principal = self._driver_of(renewal.token)
+            if principal.id != self.driver_id:
+                raise Forbidden("The token is another driver's.")
+        except Refusal as error:
+            self._connection.refuse(renewal.id, error)
+        else:
+            self._connection.renewed(renewal, round(self._expire_at(principal.expires_s), 3))
+
+    def expel(self) -> None:
+        """See `gateway.recheck.Expellable`."""
+        self._connection.refuse(None, Forbidden("This account is no driver's any more."))
+        self.close(CLOSE_BAD, Forbidden.code)
 
     async def _attach(self, resume_from: int | None) -> None:
         """Tell the region where the socket is, and the client where things stand."""
@@ -275,6 +363,8 @@ class DriverSocket:
             self._spawn(self._answer(event))
         elif isinstance(event, Sighting):
             self._sighted(event)
+        elif isinstance(event, Renewal):
+            self._renew(event)
         elif isinstance(event, Shown):
             backend.notify(self.region_id, OfferSeenBy(self.driver_id, event.offer_id))
         elif isinstance(event, Handled):
@@ -282,6 +372,9 @@ class DriverSocket:
             backend.notify(self.region_id, Acked(self.driver_id, min(event.seq, self._connection.last_seq)))
 
     async def _answer(self, question: Question) -> None:
+        root = Root(question.id, f"ws {question.frame_type.__name__}")
+        work_for((root.origin,))
+        structlog.contextvars.bind_contextvars(driver_id=self.driver_id, **ids((root.origin,)))
         ask = Ask(
             scope=f"{self.driver_id}|ws",
             key=question.id,
@@ -289,6 +382,7 @@ class DriverSocket:
             role=Role.DRIVER,
             principal_id=self.driver_id,
             action=question.action,
+            device=question.device,
         )
         try:
             answer = await self._services.backend.ask(self.region_id, ask)
@@ -300,7 +394,10 @@ class DriverSocket:
             self._connection.refuse(question.id, InternalError())
         finally:
             self._questions -= 1
+            if self._retiring is not None:
+                self.retire(self._retiring)
             self._flush()
+            root.end()
 
     def _pinged(self, lat: float, lng: float) -> None:
         """The hot path: nothing is made, written or looked up that the newest position does not need."""
@@ -324,6 +421,7 @@ class DriverSocket:
                 self._connection.refuse(None, InvalidRequest("Say where you go on duty: lat and lng."))
                 return
             lat, lng = (before.lat, before.lng) if before else self._services.centre_of(self.region_id)
+        self._said_ms = self._services.now_us() // 1000
         self._put(lat, lng, event.on_duty, until_ms, from_ms)
 
     def _put(self, lat: float, lng: float, on_duty: bool, until_ms: int, from_ms: int) -> None:
@@ -377,6 +475,12 @@ class DriverSocket:
         self._sighted(Sighting(lat, lng, on_duty, until, begins))
         self._flush()
 
+    def reported(self, report: Reported) -> None:
+        """See `gateway.hub.Socket`."""
+        if report.said_ms > self._said_ms:
+            self._said_ms = report.said_ms
+            self._put(report.lat, report.lng, report.on_duty, report.until_ms, report.from_ms)
+
     def reattach(self) -> None:
         """See `gateway.hub.Socket`."""
         if not self._mending and self._connection.phase is Phase.OPEN:
@@ -390,6 +494,12 @@ class DriverSocket:
             self.close(CLOSE_RESTARTING, error.code)
         finally:
             self._mending = False
+
+    def retire(self, reason: str) -> None:
+        """Close with 1012 as soon as every question that was asked is answered."""
+        self._retiring = reason
+        if not self._questions:
+            self.close(CLOSE_RESTARTING, reason)
 
     def close(self, code: int, reason: str) -> None:
         """Close the socket from this side."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import msgspec
+
 from domain.lifecycle import OrderStatus, TaskKind, TaskStatus
 from domain.ops import COUNTERS
 from domain.records import OrderBrief, RegionImage
-from persistence.load import Connection, offer_of, stored_answer_of, task_of
+from persistence.load import Connection, Row, json_of, offer_of, stored_answer_of, task_of
 
 RECENT_MS = 600_000
 RECENT_LIMIT = 5_000
@@ -26,24 +30,48 @@ ON CONFLICT (region_id) DO UPDATE SET epoch = r.epoch + 1 RETURNING epoch
 _TASKS = """
 SELECT t.*, o.status AS order_status, o.customer_id, o.merchant_id
 FROM tasks t JOIN orders o USING (order_id)
-WHERE t.region_id = $1 AND t.status NOT IN ('CANCELLED', 'DONE', 'FAILED')
+WHERE t.region_id = $1 AND t.live
 ORDER BY t.opened_ms, t.task_id
 """
-_OFFERS = "SELECT * FROM offers WHERE region_id = $1 AND status = 'OFFERED' ORDER BY made_ms, offer_id"
+_OFFERS = "SELECT * FROM offers WHERE region_id = $1 AND closed_ms IS NULL ORDER BY made_ms, offer_id"
 _RECENT_OFFERS = """
 SELECT * FROM offers WHERE region_id = $1 AND closed_ms >= $2 ORDER BY closed_ms DESC, offer_id DESC LIMIT $3
 """
+# Two halves, so that each comes by its index: those of late, and those that the outbox still has to tell of.
 _RECENT_TASKS = """
-SELECT * FROM tasks WHERE region_id = $1 AND ended_ms IS NOT NULL AND (ended_ms >= $2 OR task_id IN (
-    SELECT (payload #>> '{task,task_id}')::uuid FROM outbox WHERE channel = 'tasks' AND done_at IS NULL))
-ORDER BY ended_ms DESC, task_id DESC LIMIT $3
+SELECT * FROM (
+    SELECT * FROM tasks WHERE region_id = $1 AND NOT live AND ended_ms >= $2
+    UNION ALL
+    SELECT t.* FROM outbox e JOIN tasks t ON t.task_id = (e.payload #>> '{task,task_id}')::uuid
+    WHERE e.channel = 'tasks' AND e.done_at IS NULL AND e.region_id = $1
+      AND t.region_id = $1 AND NOT t.live AND t.ended_ms < $2
+) recent ORDER BY ended_ms DESC, task_id DESC LIMIT $3
 """
 _ANSWERS = """
 SELECT scope, key, fingerprint, code, detail, body::text AS body, at_ms FROM idempotency
 WHERE region_id = $1 ORDER BY at_ms DESC, scope DESC, key DESC LIMIT $2
 """
-_TASK_COUNTS = "SELECT kind, status, count(*) AS n FROM tasks WHERE region_id = $1 GROUP BY kind, status"
-_OFFER_COUNTS = "SELECT status, count(*) AS n FROM offers WHERE region_id = $1 GROUP BY status"
+_TOTALS = "SELECT before_ms, tasks::text, offers::text FROM region_totals WHERE region_id = $1"
+# What was over between $2 and $3, by status; `_OPEN_*` what is not over. Together with the totals: all there ever was.
+_ENDED_TASKS = """
+SELECT kind || ' ' || status AS name, count(*) AS n FROM tasks
+WHERE region_id = $1 AND NOT live AND ended_ms >= $2 AND ended_ms < $3 GROUP BY 1
+"""
+_CLOSED_OFFERS = """
+SELECT status AS name, count(*) AS n FROM offers
+WHERE region_id = $1 AND closed_ms >= $2 AND closed_ms < $3 GROUP BY 1
+"""
+_OPEN_TASKS = """
+SELECT kind || ' ' || status AS name, count(*) AS n FROM tasks WHERE region_id = $1 AND live GROUP BY 1
+"""
+_OPEN_OFFERS = """
+SELECT status AS name, count(*) AS n FROM offers WHERE region_id = $1 AND closed_ms IS NULL GROUP BY 1
+"""
+_LATER_MS = 2**62
+
+_NEW_TOTALS = "INSERT INTO region_totals VALUES ($1, 0, '{}', '{}') ON CONFLICT DO NOTHING"
+_LOCK_TOTALS = f"{_TOTALS} FOR UPDATE"
+_SET_TOTALS = "UPDATE region_totals SET before_ms = $2, tasks = $3, offers = $4 WHERE region_id = $1"
 
 
 async def load_image(connection: Connection, region_id: str, now_ms: int) -> RegionImage:
@@ -57,10 +85,7 @@ async def load_image(connection: Connection, region_id: str, now_ms: int) -> Reg
     recent_offers = await connection.fetch(_RECENT_OFFERS, region_id, now_ms - RECENT_MS, RECENT_LIMIT)
     recent_tasks = await connection.fetch(_RECENT_TASKS, region_id, now_ms - RECENT_MS, RECENT_LIMIT)
     answers = await connection.fetch(_ANSWERS, region_id, ANSWERS_LIMIT)
-    by_task = {
-        (row["kind"], row["status"]): row["n"] for row in await connection.fetch(_TASK_COUNTS, region_id)
-    }
-    by_offer = {row["status"]: row["n"] for row in await connection.fetch(_OFFER_COUNTS, region_id)}
+    by_task, by_offer = await _counts(connection, region_id)
     return RegionImage(
         region_id=region_id,
         epoch=epoch,
@@ -80,6 +105,47 @@ async def load_image(connection: Connection, region_id: str, now_ms: int) -> Reg
         answers=tuple(map(stored_answer_of, reversed(answers))),
         counters=counters(by_task, by_offer),
     )
+
+
+async def _counts(
+    connection: Connection, region_id: str
+) -> tuple[dict[tuple[str, str], int], dict[str, int]]:
+    """The region's tasks by (kind, status) and its offers by status, all that there ever were."""
+    row = await connection.fetchrow(_TOTALS, region_id)
+    since_ms, tasks, offers = _totals(row)
+    for statement, arguments in ((_ENDED_TASKS, (since_ms, _LATER_MS)), (_OPEN_TASKS, ())):
+        _add(tasks, await connection.fetch(statement, region_id, *arguments))
+    for statement, arguments in ((_CLOSED_OFFERS, (since_ms, _LATER_MS)), (_OPEN_OFFERS, ())):
+        _add(offers, await connection.fetch(statement, region_id, *arguments))
+    by_task = {}
+    for name, n in tasks.items():
+        kind, status = name.split()
+        by_task[kind, status] = n
+    return by_task, offers
+
+
+async def settle(connection: Connection, region_id: str, before_ms: int) -> None:
+    """Count what was over before `before_ms` into the region's totals, in the caller's transaction. Nothing may be
+    written later that was over before then: leave the longest append its time."""
+    await connection.execute(_NEW_TOTALS, region_id)
+    since_ms, tasks, offers = _totals(await connection.fetchrow(_LOCK_TOTALS, region_id))
+    if before_ms <= since_ms:
+        return
+    _add(tasks, await connection.fetch(_ENDED_TASKS, region_id, since_ms, before_ms))
+    _add(offers, await connection.fetch(_CLOSED_OFFERS, region_id, since_ms, before_ms))
+    counted = (msgspec.json.encode(counts).decode() for counts in (tasks, offers))
+    await connection.execute(_SET_TOTALS, region_id, before_ms, *counted)
+
+
+def _totals(row: Row | None) -> tuple[int, dict[str, int], dict[str, int]]:
+    if row is None:
+        return 0, {}, {}
+    return row["before_ms"], json_of(row["tasks"]), json_of(row["offers"])
+
+
+def _add(counts: dict[str, int], rows: Iterable[Row]) -> None:
+    for row in rows:
+        counts[row["name"]] = counts.get(row["name"], 0) + row["n"]
 
 
 def counters(by_task: dict[tuple[str, str], int], by_offer: dict[str, int]) -> dict[str, int]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import islice
 from typing import Generic, TypeAlias, TypeVar
 
@@ -108,6 +108,7 @@ class MemoryStore:
         self._checks_of: dict[str, set[str]] = {}
         self._live_tasks: dict[str, set[str]] = {}  # region -> tasks not ended
         self._live_offers: dict[str, set[str]] = {}
+        self._leases: dict[str, str] = {}  # name -> holder
         self._event_id = 0
 
     # -- what tests put in and look at --------------------------------------------------------------------------------
@@ -156,9 +157,12 @@ class MemoryStore:
         """See `domain.ports.Store.open_region`."""
         return self.open_region_now(region_id, now_ms)
 
-    async def outbox_batch(self, channel: Channel, limit: int) -> list[OutboxEvent]:
+    async def outbox_batch(
+        self, channel: Channel, limit: int, without: Collection[str] = ()
+    ) -> list[OutboxEvent]:
         """See `domain.ports.Store.outbox_batch`."""
-        return list(islice(self.outbox[channel].values(), limit))
+        waiting = (event for event in self.outbox[channel].values() if event.region_id not in without)
+        return list(islice(waiting, limit))
 
     async def outbox_done(self, event_ids: Sequence[int]) -> None:
         """See `domain.ports.Store.outbox_done`."""
@@ -178,6 +182,18 @@ class MemoryStore:
         for offer_id in told:
             del self.explanations[offer_id]
         return len(old[:limit]) + len(told)
+
+    async def retire(self, over_before_ms: int, offers_before_ms: int | None, limit: int) -> int:
+        """See `domain.ports.Store.retire`. Nothing is counted ahead here, and no offer forgotten."""
+        return 0
+
+    async def lease(self, name: str, holder: str, for_s: float) -> bool:
+        """See `domain.ports.Store.lease`. Without a clock: until it is released."""
+        return self._leases.setdefault(name, holder) == holder
+
+    async def release(self, holder: str) -> None:
+        """See `domain.ports.Store.release`."""
+        self._leases = {name: one for name, one in self._leases.items() if one != holder}
 
     def begin(self, commands: Sequence[Command]) -> Transaction:
         """Decide the commands on the rows of now."""

@@ -9,7 +9,7 @@ from msgspec.structs import asdict
 from domain.dossier import GENESIS, Entry
 from domain.errors import EmailTaken, NotFound
 from domain.hours import Hours
-from domain.lifecycle import TASK_ENDED, TASK_HELD, OfferStatus, OrderStatus, TaskKind
+from domain.lifecycle import TASK_ENDED, TASK_HELD, OfferStatus, OrderStatus, Role, TaskKind
 from domain.order import Product as OrderProduct
 from domain.order import Store as OrderStore
 from domain.records import OfferRow, StoredAnswer, TaskRow
@@ -43,6 +43,9 @@ class MemoryReads:
 
     async def user_by_email(self, email: str) -> User | None:
         return next((user for user in self.users.values() if user.email == email.lower()), None)
+
+    async def roles_of(self, user_ids: Collection[str]) -> dict[str, Role]:
+        return {user_id: self.users[user_id].role for user_id in user_ids if user_id in self.users}
 
     async def add_user(self, user: User) -> None:
         if user.user_id in self.users or await self.user_by_email(user.email):

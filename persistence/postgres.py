@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -16,7 +16,7 @@ from domain.order import refused
 from domain.ports import Channel, Command
 from domain.records import Done, OutboxEvent, Outcome, RecordRefused, RegionImage, RegionRecords
 from persistence.engine import create_engine
-from persistence.image import load_image
+from persistence.image import load_image, settle
 from persistence.load import Connection, load
 from persistence.plan import ConstraintBroken, Needs, needs, plan
 from persistence.write import KeyTaken, write
@@ -83,17 +83,22 @@ class PostgresStore:
         raise AssertionError("unreachable")
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[Connection]:
-        """A transaction on the asyncpg connection below the pool."""
+    async def _connection(self) -> AsyncIterator[Connection]:
+        """The asyncpg connection below the pool; each statement commits by itself."""
         async with self.engine.connect() as pooled:
             connection = (await pooled.get_raw_connection()).driver_connection
             assert isinstance(connection, asyncpg.Connection)
             try:
-                async with connection.transaction():
-                    yield connection
+                yield connection
             finally:
                 if connection.is_closed() or connection.is_in_transaction():
                     await pooled.invalidate()
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Connection]:
+        """A connection with a transaction on it."""
+        async with self._connection() as connection, connection.transaction():
+            yield connection
 
     # -- regions ------------------------------------------------------------------------------------------------------
 
@@ -104,10 +109,12 @@ class PostgresStore:
 
     # -- the outbox ---------------------------------------------------------------------------------------------------
 
-    async def outbox_batch(self, channel: Channel, limit: int) -> list[OutboxEvent]:
-        """Committed events of a channel that were not marked as done, oldest first."""
-        async with self._transaction() as connection:
-            rows = await connection.fetch(_WAITING, channel, limit)
+    async def outbox_batch(
+        self, channel: Channel, limit: int, without: Collection[str] = ()
+    ) -> list[OutboxEvent]:
+        """Committed events of a channel that were not marked as done, oldest first; none of the regions `without`."""
+        async with self._connection() as connection:
+            rows = await connection.fetch(_WAITING, channel, limit, list(without))
         return [
             OutboxEvent(
                 event_id=row["event_id"],
@@ -122,7 +129,7 @@ class PostgresStore:
 
     async def outbox_done(self, event_ids: Sequence[int]) -> None:
         """Mark events as published or worked off."""
-        async with self._transaction() as connection:
+        async with self._connection() as connection:
             await connection.execute(_DONE, list(event_ids))
 
     # -- sweeping -----------------------------------------------------------------------------------------------------
@@ -136,9 +143,34 @@ class PostgresStore:
             (_SWEEP_EXPLANATIONS, explained_before_ms),
             (_SWEEP_OUTBOX, OUTBOX_KEEP_S),
         ):
-            async with self._transaction() as connection:
+            async with self._connection() as connection:
                 swept += _count(await connection.execute(statement, cutoff, limit))
         return swept
+
+    async def retire(self, over_before_ms: int, offers_before_ms: int | None, limit: int) -> int:
+        """Add what was over before `over_before_ms` to the regions' totals, then forget at most `limit` offers made
+        before `offers_before_ms` (None: none)."""
+        async with self._connection() as connection:
+            regions = [row["region_id"] for row in await connection.fetch(_REGIONS)]
+        for region_id in regions:
+            async with self._transaction() as connection:
+                await settle(connection, region_id, over_before_ms)
+        if offers_before_ms is None:
+            return 0
+        async with self._connection() as connection:
+            return _count(await connection.execute(_FORGET_OFFERS, offers_before_ms, limit))
+
+    # -- works that one does at a time --------------------------------------------------------------------------------
+
+    async def lease(self, name: str, holder: str, for_s: float) -> bool:
+        """Take or renew the lease for so much of the database's time; False when somebody else has it."""
+        async with self._connection() as connection:
+            return await connection.fetchval(_LEASE, name, holder, for_s) is not None
+
+    async def release(self, holder: str) -> None:
+        """Give all leases of the holder back."""
+        async with self._connection() as connection:
+            await connection.execute("DELETE FROM leases WHERE holder = $1", holder)
 
 
 async def _carry_out(connection: Connection, commands: Sequence[Command]) -> list[Outcome]:
@@ -197,7 +229,7 @@ def constraint_of(error: BaseException) -> str:
 
 _WAITING = """
 SELECT event_id, topic, region_id, order_id, at_ms, payload::text AS payload FROM outbox
-WHERE channel = $1 AND done_at IS NULL ORDER BY event_id LIMIT $2
+WHERE channel = $1 AND done_at IS NULL AND region_id <> ALL ($3::text[]) ORDER BY event_id LIMIT $2
 """
 _DONE = "UPDATE outbox SET done_at = now() WHERE event_id = ANY($1::bigint[]) AND done_at IS NULL"
 _SWEEP_ANSWERS = """
@@ -212,6 +244,22 @@ _SWEEP_OUTBOX = """
 DELETE FROM outbox WHERE event_id = ANY(ARRAY(
     SELECT event_id FROM outbox WHERE done_at < now() - make_interval(secs => $1)
     ORDER BY event_id LIMIT $2 FOR UPDATE SKIP LOCKED))
+"""
+_REGIONS = "SELECT region_id FROM regions ORDER BY region_id"
+# Only what is in its region's totals. An explanation goes with its offer.
+_FORGET_OFFERS = """
+WITH old AS MATERIALIZED (
+    SELECT o.offer_id FROM offers o JOIN region_totals t USING (region_id)
+    WHERE o.made_ms < $1 AND o.closed_ms < t.before_ms ORDER BY o.made_ms LIMIT $2 FOR UPDATE OF o SKIP LOCKED
+), explained AS (
+    DELETE FROM offer_explanations e USING old WHERE e.offer_id = old.offer_id
+)
+DELETE FROM offers o USING old WHERE o.offer_id = old.offer_id
+"""
+_LEASE = """
+INSERT INTO leases AS l (name, holder, until) VALUES ($1, $2, now() + make_interval(secs => $3))
+ON CONFLICT (name) DO UPDATE SET holder = EXCLUDED.holder, until = EXCLUDED.until
+WHERE l.holder = EXCLUDED.holder OR l.until < now() RETURNING true
 """
 
 

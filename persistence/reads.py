@@ -27,7 +27,7 @@ from sqlalchemy.exc import IntegrityError
 from domain.dossier import Entry
 from domain.errors import EmailTaken, NotFound
 from domain.hours import Hours
-from domain.lifecycle import TASK_ENDED, TASK_HELD, OfferStatus, OrderStatus, Role, TaskKind
+from domain.lifecycle import TASK_HELD, OrderStatus, Role, TaskKind
 from domain.records import StoredAnswer, TaskRow
 from persistence import tables
 from persistence.engine import create_engine, create_plain_engine
@@ -67,8 +67,9 @@ ORDERS, ITEMS, EVENTS = table_of(tables.Order), table_of(tables.OrderItem), tabl
 TASKS, REGIONS = table_of(tables.Task), table_of(tables.Region)
 ANSWERS = table_of(tables.Idempotency)
 
-LIVE = TASKS.c.status.not_in([str(status) for status in sorted(TASK_ENDED)])
-HELD = TASKS.c.status.in_([str(status) for status in sorted(TASK_HELD)])
+LIVE = TASKS.c.live
+HELD = LIVE & TASKS.c.status.in_([str(status) for status in sorted(TASK_HELD)])
+OPEN = OFFERS.c.closed_ms.is_(None)  # status OFFERED, by a check of the table; the indexes name this
 
 
 class Reads(OfferReads):
@@ -108,6 +109,12 @@ class Reads(OfferReads):
         """An account by its address, in any case of letters."""
         row = await self._one(select(USERS).where(func.lower(USERS.c.email) == email.lower()))
         return _user(row) if row else None
+
+    async def roles_of(self, user_ids: Collection[str]) -> dict[str, Role]:
+        """The roles of those of these accounts that exist."""
+        known = [user_id for user_id in user_ids if is_id(user_id)]
+        rows = await self._all(select(USERS.c.user_id, USERS.c.role).where(USERS.c.user_id.in_(known)))
+        return {str(row["user_id"]): Role(row["role"]) for row in rows}
 
     async def add_user(self, user: User) -> None:
         """Make an account; `EmailTaken` when one with this address (or id) exists."""
@@ -301,8 +308,8 @@ class Reads(OfferReads):
         """What a driver has to do now, as committed."""
         if not is_id(driver_id):
             return DriverWork([], [], [])
-        open_to_them = (OFFERS.c.driver_id == driver_id, OFFERS.c.status == str(OfferStatus.OFFERED))
-        offers = [offer_of(row) for row in await self._all(select(OFFERS).where(*open_to_them))]
+        theirs = select(OFFERS).where(OFFERS.c.driver_id == driver_id, OPEN)
+        offers = [offer_of(row) for row in await self._all(theirs)]
         offered = [task_id for offer in offers for task_id in offer.task_ids]
         query = select(TASKS).where((TASKS.c.driver_id == driver_id) & HELD | TASKS.c.task_id.in_(offered))
         tasks = [task_of(row) for row in await self._all(query.order_by(TASKS.c.opened_ms, TASKS.c.task_id))]
@@ -314,9 +321,7 @@ class Reads(OfferReads):
         if not is_id(driver_id):
             return None
         held = select(TASKS.c.region_id).where(TASKS.c.driver_id == driver_id, LIVE)
-        offered = select(OFFERS.c.region_id).where(
-            OFFERS.c.driver_id == driver_id, OFFERS.c.status == str(OfferStatus.OFFERED)
-        )
+        offered = select(OFFERS.c.region_id).where(OFFERS.c.driver_id == driver_id, OPEN)
         row = await self._one(union_all(held, offered).limit(1))
         return row["region_id"] if row else None
 
@@ -332,12 +337,14 @@ class Reads(OfferReads):
         return {row["region_id"]: row["epoch"] for row in await self._all(select(REGIONS))}
 
     async def last_event_ms(self) -> int | None:
-        """The newest time in the data on the server's clock, None without data. Reads whole tables: at start only."""
+        """The newest time in the data on the server's clock, None without data. Each part is the end of an index: every
+        change of an order is an event of its dossier, and every change of a task that is no offer is one of its order.
+        """
+        closed = select(func.max(OFFERS.c.closed_ms)).where(OFFERS.c.region_id == REGIONS.c.region_id)
         newest = func.greatest(
-            select(func.max(ORDERS.c.updated_ms)).scalar_subquery(),
+            select(func.max(EVENTS.c.at_ms)).scalar_subquery(),
             select(func.max(OFFERS.c.made_ms)).scalar_subquery(),
-            select(func.max(OFFERS.c.closed_ms)).scalar_subquery(),
-            select(func.max(TASKS.c.ended_ms)).scalar_subquery(),
+            select(func.max(closed.scalar_subquery())).select_from(REGIONS).scalar_subquery(),
             select(func.max(ANSWERS.c.at_ms)).scalar_subquery(),
         )
         row = await self._one(select(newest.label("at_ms")))

@@ -2,7 +2,7 @@
 the server's clock, money is integer cents, coordinates are WGS84 degrees.
 
 Triggers (the lifecycle's second lock) are not part of the models: see `migrations/versions/0002_locks.py`,
-`0003_gates.py` and `0004_store_hours.py`.
+`0003_gates.py`, `0004_store_hours.py` and `0006_under_load.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     CheckConstraint,
+    Computed,
     DateTime,
     Float,
     ForeignKey,
@@ -197,6 +198,8 @@ class Task(Base):
     offer_id: Mapped[str | None] = mapped_column(Uid)
     ended_ms: Mapped[int | None]
     closes_ms: Mapped[int | None]
+    # Conditions of indexes name this and not the status: a step that ends nothing then stays on its page (HOT).
+    live: Mapped[bool] = mapped_column(Computed(_LIVE, persisted=True))
     __table_args__ = (
         _one_of("kind", TaskKind),
         _one_of("status", TaskStatus),
@@ -208,17 +211,11 @@ class Task(Base):
         ),
         # `uq_tasks_delivery`: an order has one delivery under way at most.
         Index(
-            "uq_tasks_delivery",
-            "order_id",
-            unique=True,
-            postgresql_where=text(f"kind = 'DELIVERY' AND {_LIVE}"),
+            "uq_tasks_delivery", "order_id", unique=True, postgresql_where=text("kind = 'DELIVERY' AND live")
         ),
-        Index("ix_tasks_live", "region_id", postgresql_where=text(_LIVE)),
-        Index("ix_tasks_driver", "driver_id", postgresql_where=text("driver_id IS NOT NULL")),
-        Index(
-            "ix_tasks_driver_live", "driver_id", postgresql_where=text(f"driver_id IS NOT NULL AND {_LIVE}")
-        ),
-        Index("ix_tasks_ended", "region_id", "ended_ms", postgresql_where=text("ended_ms IS NOT NULL")),
+        Index("ix_tasks_region", "region_id", "live", "ended_ms"),
+        Index("ix_tasks_driver", "driver_id", "live", postgresql_where=text("driver_id IS NOT NULL")),
+        {"postgresql_with": {"fillfactor": "50"}},
     )
 
 
@@ -241,10 +238,8 @@ class Offer(Base):
         _one_of("status", OfferStatus),
         CheckConstraint("cardinality(task_ids) > 0", name="task_ids"),
         CheckConstraint("(status = 'OFFERED') = (closed_ms IS NULL)", name="closed"),
-        Index("ix_offers_expires", "expires_ms", postgresql_where=text("status = 'OFFERED'")),
-        Index("ix_offers_driver_live", "driver_id", postgresql_where=text("status = 'OFFERED'")),
-        Index("ix_offers_region_status", "region_id", "status"),
-        Index("ix_offers_closed", "region_id", "closed_ms", postgresql_where=text("closed_ms IS NOT NULL")),
+        Index("ix_offers_driver_live", "driver_id", postgresql_where=text("closed_ms IS NULL")),
+        Index("ix_offers_region", "region_id", "closed_ms"),
         Index("ix_offers_made", "made_ms", "offer_id"),
     )
 
@@ -278,6 +273,7 @@ class DossierEvent(Base):
         _one_of("type", OrderEvent),
         _one_of("status", OrderStatus),
         CheckConstraint("seq > 0 AND octet_length(prev_hash) = 32 AND octet_length(hash) = 32", name="link"),
+        Index("ix_dossier_events_at", "at_ms"),
     )
 
 
@@ -347,6 +343,26 @@ class Region(Base):
     region_id: Mapped[str] = mapped_column(primary_key=True)
     epoch: Mapped[int]
     __table_args__ = (CheckConstraint("epoch > 0", name="epoch"),)
+
+
+class RegionTotals(Base):
+    """How many tasks ("KIND STATUS") and offers (status) of a region were over before a time. Counted ahead, because
+    a region that starts wants the numbers at once, and because the offer log does not keep for ever."""
+
+    __tablename__ = "region_totals"
+    region_id: Mapped[str] = mapped_column(primary_key=True)
+    before_ms: Mapped[int]
+    tasks: Mapped[dict[str, int]] = mapped_column(JSONB)
+    offers: Mapped[dict[str, int]] = mapped_column(JSONB)
+
+
+class Lease(Base):
+    """Which persistence actor does a work that only one should do; `until` is wall time."""
+
+    __tablename__ = "leases"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    holder: Mapped[str]
+    until: Mapped[datetime] = mapped_column(DateTime(timezone=True))
 
 
 class OrderEdge(Base):

@@ -99,3 +99,18 @@ class DriverWork(Struct, frozen=True):
     offers: list[OfferRow]
     offered_tasks: list[TaskRow]
     tasks: list[TaskRow]
+
+
+class Waiting(Struct, frozen=True):
+    """Committed events of one outbox channel that were not handed on: how many, up to `backlog.COUNT_LIMIT`, and the
+    oldest's time on the server's clock."""
+
+    rows: int = 0
+    oldest_ms: int | None = None
+
+
+class Backlog(Struct, frozen=True):
+    """What waits by channel, and the bytes that the database takes on disk."""
+
+    channels: dict[str, Waiting]
+    database_bytes: int

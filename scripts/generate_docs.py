@@ -68,12 +68,25 @@ def close_codes(limits: Limits) -> list[tuple[int, str]]:
         (1001, "You closed, or your network did. Reconnect with `resume_from`."),
         (
             1008,
-            f"No valid hello within {limits.ws_hello_timeout_s:g} s, a token that is not valid or not a driver's, or"
+            f"No valid hello within {limits.ws_hello_timeout_s:g} s, a token that is not valid or not a driver's, an"
+            " account that is gone or no driver's any more (`FORBIDDEN`), or"
             f" {limits.ws_bad_frames_limit} bad frames in a row.",
         ),
         (1009, f"A frame over {limits.ws_max_frame_bytes} bytes."),
-        (1011, f"No pong within {limits.ws_heartbeat_s:g} s of a ping."),
-        (1012, "The server restarts or the region is not serving. Reconnect after a short, random wait."),
+        (
+            1011,
+            f"Nothing came from you, no pong either, within {limits.ws_heartbeat_s:g} s of a ping. You may not see the"
+            " code: the connection is mostly dead by then.",
+        ),
+        (
+            protocol.CLOSE_RESTARTING,
+            "The server restarts or the region is not serving. Reconnect when `retry_after_ms` of the reason says, else"
+            " after a short, random wait.",
+        ),
+        (
+            protocol.CLOSE_OVERLOADED,
+            "The server has as much to do as it can. Reconnect when `retry_after_ms` of the reason says.",
+        ),
         (
             protocol.CLOSE_TAKEN_OVER,
             (
@@ -81,6 +94,11 @@ def close_codes(limits: Limits) -> list[tuple[int, str]]:
                 " again: a hello that it gave up may have been served late. After the third time in a row somebody"
                 " else is signed in."
             ),
+        ),
+        (
+            protocol.CLOSE_TOKEN_EXPIRED,
+            f"Your access token expired, and no fresh one came by `auth` within {limits.ws_auth_grace_s:g} s. Get one,"
+            " then reconnect with `resume_from`.",
         ),
         (
             protocol.CLOSE_SLOW_READER,
@@ -118,8 +136,22 @@ RULES = """
 * **A message with an `id` gets exactly one answer** with `in_reply_to`, from the message's own kind or `error`. Send
   it again with the same `id` when no answer came, also on a new socket: a repeat is not carried out twice and gets the
   same answer. Use a new `id` for a new wish; the same one with other content is `IDEMPOTENCY_KEY_REUSED`.
+* **Without a network** (F12) go on with the work, keep what is done, and send it when there is a socket again, in the
+  order in which it was done, each with the `id` that it got then, the next when the one before is answered. Say `at`,
+  when it was done by the server's clock as far as you know it, and `n`, a number that rises with every action of the
+  driver on any device: the time in ms, or one more than the last. REST takes them as `Device-At` and `Device-N` with
+  the steps of tasks and of the door. What has been overtaken is refused: an offer that has ended with `OFFER_EXPIRED`,
+  a task that went to somebody else with `NOT_TASK_HOLDER`, an action whose `n` is not above that of the last one
+  carried out for the same driver and order with `OUT_OF_ORDER`. Then drop what you did after it, and take how things
+  stand from a snapshot. An order may not be handed over before the answer to its ID check, so a driver without a
+  network waits at the door.
+* **The server's clock decides.** Your `at` goes into the order's dossier beside the time at which the server heard of
+  it: `device_at_ms`, with how late that was (`late_ms`) and your `n` (`device_n`). What cannot be (ahead of now, or
+  before the order's last step) is moved to what can, and what you said is kept as `device_said_ms`.
 * **A message with a `seq`** is pushed to you. `seq` rises by one with each push; after a restart of your region it
-  goes on at a much higher number. Handle each once, and `ack` the last one you handled now and then.
+  goes on at a much higher number. Handle each once, and `ack` the last one you handled now and then. Of a client that
+  reads slowly, pushes may be left out which a later one about the same task or offer replaces: the push after the gap
+  says how many in `skipped`.
 * **After a lost connection** send `resume_from` with the last `seq` that you handled. `resumed: true` means that all
   you missed follows the welcome; `resumed: false` means that the `snapshot` is the truth, whatever you believed.
 * **A `welcome` may come again** on an open socket when your region has changed or begun anew. Treat it as the first.
@@ -128,6 +160,13 @@ RULES = """
 * **A frame is one JSON object** as text. Unknown fields are ignored, in both directions. `NaN`, infinities, numbers out
   of range, NUL characters and binary frames make a frame a bad one.
 * **Heartbeat**: the server pings every `heartbeat_s`; every WebSocket library answers by itself.
+* **Tokens end.** The server says `auth.expired` when yours does; send a fresh one by `auth` and the socket stays open,
+  without anything being said again. It may be sent at any time before as well.
+* **When to connect again**: the reason of a close may hold `retry_after_ms=N` (as in `the server restarts;
+  retry_after_ms=1234`): wait so many milliseconds, which differ from client to client. Where it does not, wait 0.2 s
+  times a random factor of 0.5 to 1.5, and twice as long after each attempt that led to no `welcome`, up to 5 s.
+* **How fast you are read** is limited. What you send beyond it is not lost, but read late; who goes on so for long
+  cannot be told from who is dead.
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, TypeAlias
 
 from msgspec import Struct
@@ -16,11 +17,14 @@ class Send(Struct, frozen=True):
 
 
 class Call(Struct, frozen=True):
-    """POST `body` to `path` with `key` as Idempotency-Key and bring the answer back to `Brain.on_answer`."""
+    """POST `body` to `path` with `key` as Idempotency-Key and bring the answer back to `Brain.on_answer`. `at`, `n`:
+    when the driver took the step, and its number (see `domain.protocol.Taken`)."""
 
     key: str
     path: str
     body: dict[str, Any]
+    at: datetime | None = None
+    n: int | None = None
 
 
 class Resync(Struct, frozen=True):

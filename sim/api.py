@@ -84,11 +84,12 @@ class Api:
         form: dict[str, str] | None = None,
         key: str | None = None,
         params: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None,
     ) -> Reply:
         """Ask until there is an answer or patience ends; signs in again when the token has run out."""
         until_s, wait_s, errors, signed_in = time.monotonic() + self._patience_s, 0.2, 0, False
         while True:
-            reply, after_s = await self._once(method, path, account, body, form, key, params)
+            reply, after_s = await self._once(method, path, account, body, form, key, params, headers or {})
             self.stats["requests"] += 1
             if reply.status == 401 and account is not None and not signed_in:
                 signed_in = True
@@ -112,10 +113,12 @@ class Api:
         form: dict[str, str] | None,
         key: str | None,
         params: dict[str, str] | None,
+        headers: dict[str, str],
     ) -> tuple[Reply, float]:
-        headers = {"Authorization": f"Bearer {account.token}"} if account is not None else {}
+        if account is not None:
+            headers = headers | {"Authorization": f"Bearer {account.token}"}
         if key is not None:
-            headers["Idempotency-Key"] = key
+            headers = headers | {"Idempotency-Key": key}
         try:
             answer = await self._http.request(
                 method, path, json=body, data=form, headers=headers, params=params

@@ -15,13 +15,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from random import Random
-from typing import Any, TypeAlias
+from typing import Any
 
-from msgspec import Struct
+from msgspec.structs import replace
 
 from domain import protocol as wire
+from domain.lifecycle import TaskEvent, TaskStatus, advance_task
 from domain.times import instant
 from sim.actions import Action, Call, Resync, Send
+from sim.asks import Asked, Asks, Frame
 from sim.errands import Errands, Held
 from sim.motion import Car, Point, heading_deg
 from sim.offers import Choice, OfferBook
@@ -38,17 +40,11 @@ NEW_NUMBERING = (
     2**19
 )  # a jump this wide in `seq` is no loss: the region has begun a new life with numbers of its own
 _RETRY = frozenset({"REGION_UNAVAILABLE", "OVERLOADED", "VENDOR_UNAVAILABLE", "INTERNAL_ERROR"})
+_RETRY_STATUS = frozenset(
+    {0, 429, 502, 503, 504}
+)  # nothing is known: the same request again, with the same key
 _OFFER_GONE = frozenset({"OFFER_TAKEN", "OFFER_EXPIRED"})
-
-_Request: TypeAlias = wire.OfferAccept | wire.OfferReject | wire.TaskArrive | wire.TaskPickup
-
-
-class _Pending(Struct):
-    """A request without an answer yet. `frame` is None for REST: there the shell repeats."""
-
-    about: str
-    frame: wire.ClientFrame | None
-    resend_s: float
+_EVENTS = {wire.TaskArrive: TaskEvent.ARRIVE, wire.TaskPickup: TaskEvent.PICKUP}
 
 
 class Brain:
@@ -82,7 +78,7 @@ class Brain:
             stats=self.stats,
         )
         self._offers = OfferBook(persona, rng)
-        self._pending: dict[str, _Pending] = {}
+        self._asks = Asks()
         self._connected = False
         self._duty: bool | None = None  # as last said on this socket
         self._last_seq = self._covered_seq = 0
@@ -104,6 +100,11 @@ class Brain:
         return self._errands.tasks
 
     @property
+    def unanswered(self) -> list[str]:
+        """Ids of requests without an answer, sent or not."""
+        return [asked.key for asked in self._asks]
+
+    @property
     def busy(self) -> bool:
         """Whether a task is held."""
         return bool(self.tasks)
@@ -111,7 +112,7 @@ class Brain:
     @property
     def done(self) -> bool:
         """The shift is over and nothing is held or under way."""
-        return self._now >= self.off_s and not self.tasks and not self._pending
+        return self._now >= self.off_s and not self.tasks and not self._asks
 
     def end_shift(self, now_s: float) -> None:
         """No more offers from now on; what is held is finished."""
@@ -130,7 +131,7 @@ class Brain:
         if isinstance(frame, wire.Welcome):
             self._welcome(now_s, frame)
         else:
-            fresh = self._count(frame.seq)
+            fresh = self._count(frame.seq, frame.skipped)
             if frame.in_reply_to is not None:
                 self._reply(now_s, frame.in_reply_to, frame)
             elif fresh:
@@ -139,16 +140,24 @@ class Brain:
 
     def on_answer(self, now_s: float, key: str, status: int, body: dict[str, Any]) -> list[Action]:
         """The answer to a `Call`; status 0: none could be had, try again."""
-        pending = self._pending.pop(key, None)
-        if pending is not None and pending.about in self.tasks:
-            back_off_s = BACK_OFF_S * self.speed
-            if reason := self._errands.answered(now_s, pending.about, status, body, back_off_s):
+        asked, back_off_s = self._asks.get(key), BACK_OFF_S * self.speed
+        if asked is not None and status in _RETRY_STATUS:
+            self.stats[f"error:{body.get('code') or status}"] += 1
+            asked.due_s = now_s + back_off_s
+        elif asked is not None:
+            self._asks.pop(key)
+            if asked.about in self.tasks and (
+                reason := self._errands.answered(now_s, asked.about, status, body, back_off_s)
+            ):
                 self._resync(reason)
         return self._go_on(now_s)
 
     def on_disconnect(self) -> None:
-        """The socket is gone; positions move on meanwhile."""
+        """The socket is gone. The driver goes on: what is done meanwhile is kept and sent when there is one again."""
         self._connected, self._duty = False, None
+        for asked in self._asks:
+            if asked.then is not None:
+                self._errands.foresee(self._now, asked.about, asked.then)
 
     # -- frames -------------------------------------------------------------------------------------------------------
 
@@ -167,10 +176,9 @@ class Brain:
             self._offers.close(offer_id)
         for offer in snapshot.offers:
             self._offer(now_s, offer, say=True)  # whoever said so may not have been heard
-        for pending in self._pending.values():
-            pending.resend_s = now_s if pending.frame is not None else pending.resend_s
+        self._asks.resend(now_s)
 
-    def _count(self, seq: int) -> bool:
+    def _count(self, seq: int, skipped: int) -> bool:
         """Note a push's number; whether it says something new."""
         if seq == 0:
             return True
@@ -178,7 +186,7 @@ class Brain:
             self.stats["duplicates"] += 1
             self._out.append(Send(wire.Ack(seq=self._last_seq)))
             return False
-        jump = seq - self._last_seq - 1
+        jump = seq - self._last_seq - 1 - skipped
         if jump and jump < NEW_NUMBERING:
             self.stats["lost_frames"] += jump
         self._last_seq = seq
@@ -207,13 +215,13 @@ class Brain:
                 self.stats[f"error:{frame.code}"] += 1
 
     def _reply(self, now_s: float, request_id: str, frame: wire.ServerFrame) -> None:
-        pending = self._pending.get(request_id)
+        asked = self._asks.get(request_id)
         if isinstance(frame, wire.Error):
-            if pending is not None:
-                self._refused(now_s, request_id, pending, frame)
+            if asked is not None:
+                self._refused(now_s, asked, frame)
             return
         # What an answer says holds even if nobody waits for it any more: a task that was given is held.
-        self._pending.pop(request_id, None)
+        self._asks.pop(request_id)
         if isinstance(frame, wire.OfferAccepted):
             self._accepted(now_s, frame)
         elif isinstance(frame, wire.OfferRejected):
@@ -222,15 +230,17 @@ class Brain:
         elif isinstance(frame, wire.TaskUpdated):
             self._errands.hold(now_s, frame.task)
 
-    def _refused(self, now_s: float, request_id: str, pending: _Pending, error: wire.Error) -> None:
+    def _refused(self, now_s: float, asked: Asked, error: wire.Error) -> None:
         self.stats[f"error:{error.code}"] += 1
         if error.code in _RETRY:
-            pending.resend_s = now_s + (error.retry_after_s or 0.5) * self.speed
+            asked.due_s = now_s + (error.retry_after_s or 0.5) * self.speed
             return
-        del self._pending[request_id]
-        if error.code in _OFFER_GONE or pending.about in self._offers.open:
-            self._offers.close(pending.about)
-        elif held := self.tasks.get(pending.about):
+        # What was done after it stands on nothing.
+        self._asks.drop(asked.about)
+        if error.code in _OFFER_GONE or asked.about in self._offers.open:
+            self._offers.close(asked.about)
+        elif held := self.tasks.get(asked.about):
+            self._errands.foresee(now_s, asked.about, None)
             held.not_before_s = now_s + BACK_OFF_S * self.speed
             self._resync(error.code)
 
@@ -249,16 +259,16 @@ class Brain:
         self._offers.close(frame.offer_id)
 
     def _decide(self, now_s: float) -> None:
-        asked = self._asked()
+        asked = self._asks.about()
         for offer_id in self._offers.forgotten(now_s):
             if offer_id not in asked:
                 self._offers.close(offer_id)
         for offer in self._offers.due(now_s):
             if offer.choice is Choice.ACCEPT:
-                self._request(now_s, offer.offer_id, wire.OfferAccept(id=self._id(), offer_id=offer.offer_id))
+                self._ask(now_s, offer.offer_id, wire.OfferAccept(id=self._id(), offer_id=offer.offer_id))
             else:
                 reject = wire.OfferReject(id=self._id(), offer_id=offer.offer_id, reason="not now")
-                self._request(now_s, offer.offer_id, reject)
+                self._ask(now_s, offer.offer_id, reject)
         if (next_s := self._offers.next_s()) > now_s:
             self._at(next_s)
 
@@ -266,12 +276,12 @@ class Brain:
 
     def _work(self, now_s: float) -> None:
         """Ask for what the next stop takes, or note when."""
-        for task_id, step in self._errands.steps(now_s, self._asked()):
+        for task_id, step in self._errands.steps(now_s, self._asks.about(offline=not self._connected)):
             if isinstance(step, Call):
-                self._pending[step.key] = _Pending(task_id, None, float("inf"))
-                self._out.append(step)
+                self._ask(now_s, task_id, step)
             else:
-                self._request(now_s, task_id, step(id=self._id(), task_id=task_id))
+                then = advance_task(self.tasks[task_id].status, _EVENTS[step])
+                self._ask(now_s, task_id, step(id=self._id(), task_id=task_id), then)
         self._at(self._errands.wake_s)
 
     # -- position -----------------------------------------------------------------------------------------------------
@@ -311,9 +321,10 @@ class Brain:
         self._forget_requests()
         if self._connected:
             self._say_duty(now_s)
-            self._decide(now_s)
-            self._resend(now_s)
-            self._work(now_s)
+        self._decide(now_s)
+        self._work(now_s)
+        if self._connected:
+            self._send(now_s)
             self._ping(now_s)
         else:
             self._at(now_s + self.speed)
@@ -335,38 +346,30 @@ class Brain:
             if now_s < change_s:
                 self._at(change_s)
 
-    def _resend(self, now_s: float) -> None:
-        for pending in self._pending.values():
-            if pending.frame is None:
-                continue
-            if now_s >= pending.resend_s:
-                self.stats["resent"] += 1
-                pending.resend_s = now_s + ANSWER_TIMEOUT_S * self.speed
-                self._out.append(Send(pending.frame))
-            self._at(pending.resend_s)
+    def _send(self, now_s: float) -> None:
+        self.stats["resent"] += sum(asked.times > 0 for asked in self._asks.first() if now_s >= asked.due_s)
+        self._out += self._asks.send(now_s, ANSWER_TIMEOUT_S * self.speed)
+        self._at(self._asks.next_s())
 
     def _turn_back(self, now_s: float) -> None:
         """The server's clock was set back (a restart without its old anchor): nothing may wait for the old future."""
         self.stats["clock_set_back"] += 1
         self._errands.turn_back(now_s, self._now)
         self._ping_s = now_s
-        for pending in self._pending.values():
-            pending.resend_s = min(pending.resend_s, now_s + ANSWER_TIMEOUT_S * self.speed)
+        self._asks.turn_back(now_s + ANSWER_TIMEOUT_S * self.speed)
 
-    def _request(self, now_s: float, about: str, frame: _Request) -> None:
-        resend_s = now_s + ANSWER_TIMEOUT_S * self.speed
-        self._pending[frame.id] = _Pending(about, frame, resend_s)
-        self._out.append(Send(frame))
-        self._at(resend_s)
-
-    def _asked(self) -> set[str]:
-        """Offers and tasks with a request under way."""
-        return {pending.about for pending in self._pending.values()}
+    def _ask(self, now_s: float, about: str, what: Frame | Call, then: TaskStatus | None = None) -> None:
+        """Ask, with the time and a number; without a network, later, and go on as if it were granted."""
+        what = replace(what, at=instant(round(now_s * 1000)), n=self._asks.number(now_s))
+        self._asks.add(Asked(what.key if isinstance(what, Call) else what.id, about, what, then))
+        if not self._connected:
+            self.stats["done_offline"] += 1
+            if then is not None:
+                self._errands.foresee(now_s, about, then)
 
     def _forget_requests(self) -> None:
         """What is asked about an offer that has ended, or a task that is no longer ours, needs no answer."""
-        alive = self._offers.open.keys() | self.tasks.keys()
-        self._pending = {key: pending for key, pending in self._pending.items() if pending.about in alive}
+        self._asks.keep(self._offers.open.keys() | self.tasks.keys())
 
     def _resync(self, reason: str) -> None:
         self.stats["resyncs"] += 1

@@ -28,7 +28,7 @@ Progress = Callable[[str], None]
 # What worlds must have seen between them, or they have shown nothing: the whole life of orders, and every fault.
 EVERY_WORLD = (
     *(str(event) for event in OrderEvent if event is not OrderEvent.RELEASED),
-    *("bundle", "asked beside another"),
+    *("bundle", "asked beside another", "tunnel", "done offline", "sent late"),
 )
 EVERY_FAULT = (
     *(f"fault {kind}" for kind in KINDS),
@@ -77,6 +77,7 @@ class Summary(Struct, kw_only=True):
             ("refused and returned", f"{saw[str(OrderEvent.RETURN_CONFIRMED)]:,}"),
             ("called off", f"{saw[str(OrderEvent.CANCELLED)]:,}"),
             ("released", f"{saw[str(OrderEvent.RELEASED)]:,}"),
+            ("tunnels", f"{saw['tunnel']:,}, steps done offline {saw['done offline']:,}"),
             ("processes killed", f"{saw['fault crash']:,}"),
             ("frozen", f"{saw['fault freeze']:,}, of them replaced and woken as twins {saw['twins']:,}"),
             ("region lives", f"{saw['region lives']:,}"),

@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from domain import protocol as wire
-from domain.dossier import GENESIS, verify
+from domain.dossier import GENESIS, Entry, verify
 from domain.errors import InternalConflict
 from domain.lifecycle import (
     TASK_ENDED,
@@ -41,6 +41,7 @@ from sim.personas import Door
 ENDED = frozenset({OrderStatus.CLOSED, OrderStatus.CANCELLED, OrderStatus.REJECTED, OrderStatus.RETURNED})
 # Before a merchant took it on, an order may be left lying by its customer.
 UNBOUND = frozenset({OrderStatus.DRAFT, OrderStatus.AGE_VERIFIED, OrderStatus.PAYMENT_AUTHORIZED})
+LATE_MS = 10_000  # server time after which a step was sent late, and not just on its way
 LATE_TICK_MS = 5_000  # server time by which a region may miss a deadline of its own
 
 
@@ -104,6 +105,7 @@ class Checker:
             seq, head = self._heads.get(entry.order_id, (0, GENESIS))
             fits = entry.seq == seq + 1 and entry.prev_hash == head
             self.must(fits, "dossier", f"event {entry.seq} of {entry.order_id} does not follow event {seq}")
+            self._device(entry)
             self._heads[entry.order_id] = entry.seq, entry.hash
             self.saw[entry.type] += 1
         self._outbox_rows(planned)
@@ -125,6 +127,13 @@ class Checker:
             status, asked = self.memory.tasks[task_id].status, sorted(self._asked.get(task_id, ()))
             fits = bool(asked) == (status is TaskStatus.OFFERED)
             self.must(fits, "whole offer", f"{task_id} is {status}, offered by {asked}")
+
+    def _device(self, entry: Entry) -> None:
+        """What a phone said of the time is noted within what can be."""
+        late_ms, at_ms = entry.payload.get("late_ms", 0), entry.payload.get("device_at_ms", entry.at_ms)
+        fits = isinstance(late_ms, int) and late_ms >= 0 and at_ms == entry.at_ms - late_ms
+        self.must(fits, "device time", f"event {entry.seq} of {entry.order_id} is {late_ms} ms late")
+        self.saw["sent late"] += isinstance(late_ms, int) and late_ms > LATE_MS
 
     def _outbox_rows(self, planned: Plan) -> None:
         for_bus = [row for row in planned.outbox if row.channel is Channel.BUS]

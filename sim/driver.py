@@ -19,6 +19,7 @@ from sim.brain import Brain
 from sim.clock import ServerTime
 
 CONNECT_TIMEOUT_S = 20.0  # wall; a storm of reconnects may keep a server busy for a while
+SHORTEST_S = 0.01  # wall time between two looks at what to do in a tunnel
 BACK_OFF_MIN_S, BACK_OFF_MAX_S = 0.2, 5.0
 TAKEN_OVER_WAIT_S, TAKEN_OVER_LIMIT = 5.0, 3  # wall time, and times in a row until somebody else is signed in
 
@@ -48,19 +49,26 @@ class DriverBot:
         self._calls: set[asyncio.Task[None]] = set()
         self._accepts: dict[str, float] = {}
         self._welcomed = False
+        self._told_s: float | None = None  # wall seconds until the next connection, as the server has said
+        self._tunnel_s = float("inf")  # when the next tunnel begins, server seconds
 
     async def run(self) -> None:
         """The whole shift."""
         await self._clock.sleep_until(self.brain.on_s)
-        wait_s, connects, overtaken = BACK_OFF_MIN_S, 0, 0
+        self._tunnel_s = self._next_tunnel_s()
+        wait_s, again, overtaken = BACK_OFF_MIN_S, False, 0
         try:
             while not self.brain.done:
                 self._welcomed = False
-                code = await self._connect_once(connects)
-                connects += 1
+                code = await self._connect_once(again)
+                again = True
                 self._forget_socket()
                 if self.brain.done:
                     return
+                if self._clock.now_s() >= self._tunnel_s:
+                    await self._drive_through()
+                    again = False
+                    continue
                 if code == wire.CLOSE_TAKEN_OVER:
                     # Perhaps by a hello of our own that was given up and served late; see docs/protocol.md.
                     self.brain.stats["taken_over"] += 1
@@ -70,17 +78,18 @@ class DriverBot:
                     await asyncio.sleep(TAKEN_OVER_WAIT_S)
                     continue
                 overtaken = 0
-                if code == 1008 and not self._welcomed:
+                if code == wire.CLOSE_TOKEN_EXPIRED or (code == 1008 and not self._welcomed):
                     await self._renew()
                 wait_s = BACK_OFF_MIN_S if self._welcomed else min(BACK_OFF_MAX_S, wait_s * 2)
-                await asyncio.sleep(wait_s * random.uniform(0.5, 1.5))
-                self.brain.tick(self._clock.now_s())
+                told_s, self._told_s = self._told_s, None
+                await asyncio.sleep(wait_s * random.uniform(0.5, 1.5) if told_s is None else told_s)
+                await self._carry_out(self.brain.tick(self._clock.now_s()))
         finally:
             self._forget_socket()
             for call in self._calls:
                 call.cancel()
 
-    async def _connect_once(self, connects: int) -> int:
+    async def _connect_once(self, again: bool) -> int:
         """Open a socket and serve it to its end; returns the close code, 0 when there was no connection."""
         try:
             async with connect(
@@ -92,10 +101,14 @@ class DriverBot:
                 proxy=None,
             ) as ws:
                 self._ws, self.connected = ws, True
-                self.brain.stats["reconnects"] += connects > 0
+                self.brain.stats["reconnects"] += again
                 await self._serve(ws)
         except ConnectionClosed as closed:
-            return closed.rcvd.code if closed.rcvd is not None else 1006
+            if closed.rcvd is None:
+                return 1006
+            after_ms = wire.retry_after_ms(closed.rcvd.reason)
+            self._told_s = None if after_ms is None else after_ms / 1000
+            return closed.rcvd.code
         except (OSError, TimeoutError, InvalidHandshake, WebSocketException):
             self.brain.stats["failed_connects"] += 1
             return 0
@@ -104,9 +117,10 @@ class DriverBot:
     async def _serve(self, ws: ClientConnection) -> None:
         await ws.send(wire.encode(wire.Hello(self.account.token, self.brain.resume_from)), text=True)
         brain, clock = self.brain, self._clock
-        while not brain.done:
+        while not brain.done and clock.now_s() < self._tunnel_s:
             try:
-                async with asyncio.timeout(clock.wall_until(brain.next_wake_s())) as self._timeout:
+                wake_s = min(brain.next_wake_s(), self._tunnel_s)
+                async with asyncio.timeout(clock.wall_until(wake_s)) as self._timeout:
                     raw = await ws.recv()
             except TimeoutError:
                 actions = brain.tick(clock.now_s())
@@ -116,6 +130,21 @@ class DriverBot:
                 self._timeout = None
             await self._carry_out(actions)
             await asyncio.sleep(0)  # a full inbox must not keep the other drivers of this process waiting
+        if not brain.done:
+            ws.transport.abort()  # the tunnel begins: nobody says goodbye
+
+    async def _drive_through(self) -> None:
+        """No network for a while, in which the driver goes on; what is done there is sent afterwards."""
+        brain, clock = self.brain, self._clock
+        brain.stats["tunnels"] += 1
+        end_s = clock.now_s() + random.uniform(0.5, 1.5) * brain.persona.tunnel_s
+        while clock.now_s() < end_s and not brain.done:
+            await self._carry_out(brain.tick(clock.now_s()))
+            await asyncio.sleep(max(SHORTEST_S, clock.wall_until(min(end_s, brain.next_wake_s()))))
+        self._tunnel_s = self._next_tunnel_s()
+
+    def _next_tunnel_s(self) -> float:
+        return self._clock.now_s() + random.uniform(0.5, 1.5) * self.brain.persona.tunnel_every_s
 
     def _take(self, raw: str | bytes) -> list[Action]:
         try:
@@ -125,6 +154,10 @@ class DriverBot:
             return []
         if isinstance(frame, wire.Welcome):
             self._welcomed = True
+        elif isinstance(frame, wire.AuthExpired):
+            task = asyncio.create_task(self._prove())
+            self._calls.add(task)
+            task.add_done_callback(self._calls.discard)
         elif isinstance(frame, wire.OfferAccepted) and frame.in_reply_to in self._accepts:
             took_s = time.perf_counter() - self._accepts.pop(frame.in_reply_to)
             if self._accept_s is not None:
@@ -151,8 +184,9 @@ class DriverBot:
 
     async def _call(self, call: Call) -> None:
         try:
+            headers = {} if call.at is None else {"Device-At": call.at.isoformat(), "Device-N": str(call.n)}
             reply = await self._api.request(
-                "POST", call.path, account=self.account, body=call.body, key=call.key
+                "POST", call.path, account=self.account, body=call.body, key=call.key, headers=headers
             )
             status, body = reply.status, reply.body if isinstance(reply.body, dict) else {}
         except ServerRefused:  # not even a new token could be had
@@ -178,6 +212,13 @@ class DriverBot:
             await self._api.renew(self.account)
         except ServerRefused:
             self.brain.stats["sign_in_refused"] += 1
+
+    async def _prove(self) -> None:
+        """A fresh token for the open socket."""
+        await self._renew()
+        if self._ws is not None:
+            with suppress(ConnectionClosed):
+                await self._ws.send(wire.encode(wire.Auth("auth", self.account.token)), text=True)
 
     def _forget_socket(self) -> None:
         self._ws, self.connected = None, False

@@ -32,17 +32,18 @@ Step: TypeAlias = type[wire.TaskArrive] | type[wire.TaskPickup] | Call
 
 
 class Held(Struct):
-    """A task in hand."""
+    """A task in hand. `ahead`: where it will stand when the server has heard what was done without a network."""
 
     view: wire.TaskView
     since_s: float  # in the present status
+    ahead: TaskStatus | None = None
     stage: str = "check"  # at the door: check -> deliver, or refuse
     attempt: int = 0
     not_before_s: float = 0.0
 
     @property
     def status(self) -> TaskStatus:
-        return TaskStatus(self.view.status)
+        return self.ahead or TaskStatus(self.view.status)
 
     @property
     def is_return(self) -> bool:
@@ -102,12 +103,23 @@ class Errands:
         elif held is None:
             if view.task_id not in self._ended:
                 self.tasks[view.task_id] = Held(view, now_s)
-        elif trust or _RANK[status] >= _RANK[held.status]:
-            if status is not held.status:
-                held.since_s = now_s
-                if status is TaskStatus.PICKED_UP:
-                    self._busy_s = now_s + self._persona.store_after_s
-            held.view = view
+        elif trust or _RANK[status] >= _RANK[TaskStatus(held.view.status)]:
+            before, held.view = held.status, view
+            if held.ahead is not None and _RANK[status] >= _RANK[held.ahead]:
+                held.ahead = None
+            self._moved(now_s, held, before)
+
+    def foresee(self, now_s: float, task_id: str, ahead: TaskStatus | None) -> None:
+        """Without a network, go on as if this had been granted; None: it was not."""
+        if (held := self.tasks.get(task_id)) is not None:
+            before, held.ahead = held.status, ahead
+            self._moved(now_s, held, before)
+
+    def _moved(self, now_s: float, held: Held, before: TaskStatus) -> None:
+        if held.status is not before:
+            held.since_s = now_s
+            if held.status is TaskStatus.PICKED_UP:
+                self._busy_s = now_s + self._persona.store_after_s
 
     def drop(self, task_id: str, told: str) -> bool:
         """The task is no longer ours; False when it was not. The others of its bundle are."""
@@ -144,8 +156,6 @@ class Errands:
             return None
         self._stats[f"error:{code or status}"] += 1
         held.not_before_s = now_s + back_off_s
-        if status == 0 or status in (429, 502, 503, 504):
-            return None  # nothing is known: the same request again, with the same key
         held.attempt += 1
         if status == 500:
             return None  # nothing was done, and this key will get no other answer: again, with another one

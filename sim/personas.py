@@ -8,6 +8,8 @@ from random import Random
 from msgspec import Struct
 from msgspec.structs import replace
 
+TUNNEL_EVERY_S = 600.0  # server seconds between two tunnels of those who go through any, on average
+
 
 class Door(StrEnum):
     """What the driver finds at the door."""
@@ -38,6 +40,7 @@ class DriverShares(Struct, frozen=True, kw_only=True):
 
     sleepy_drivers: float = 0.10
     picky_drivers: float = 0.15
+    tunnel_drivers: float = 0.05  # go through tunnels: they work on without a network
     sleepy_lapse: float = 0.30
     picky_reject: float = 0.30
     others_lapse: float = 0.01
@@ -58,6 +61,8 @@ class DriverPersona(Struct, frozen=True, kw_only=True):
     door_before_s: float = 50.0  # to the door, and the ID
     door_after_s: float = 10.0
     nobody_home_wait_s: float = 180.0
+    tunnel_every_s: float = float("inf")  # mean time between two tunnels
+    tunnel_s: float = 100.0  # in a tunnel, on average
     roam_after_s: float = 240.0  # idle this long, the driver moves to another corner of town; inf: stays
 
 
@@ -80,10 +85,12 @@ def door_outcome(seed: int, order_id: str, shares: CustomerShares) -> Door:
 
 def driver_persona(rng: Random, shares: DriverShares, base: DriverPersona | None = None) -> DriverPersona:
     """A driver drawn from the shares, otherwise like `base`."""
-    lapse, reject = shares.others_lapse, shares.others_reject
+    lapse, reject, tunnel_every_s = shares.others_lapse, shares.others_reject, float("inf")
     draw = rng.random()
     if draw < shares.sleepy_drivers:
         lapse = shares.sleepy_lapse
     elif draw < shares.sleepy_drivers + shares.picky_drivers:
         reject = shares.picky_reject
-    return replace(base or DriverPersona(), lapse=lapse, reject=reject)
+    elif draw < shares.sleepy_drivers + shares.picky_drivers + shares.tunnel_drivers:
+        tunnel_every_s = TUNNEL_EVERY_S
+    return replace(base or DriverPersona(), lapse=lapse, reject=reject, tunnel_every_s=tunnel_every_s)

@@ -10,6 +10,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from domain import protocol as wire
+from domain.device import device_of
 from domain.lifecycle import TASK_HELD, TASK_RELEASABLE, Role
 from gateway.auth import Principal
 from gateway.ws import DriverSocket
@@ -20,12 +21,14 @@ from sim.pipe import Pipe
 if TYPE_CHECKING:
     from sim.world import World
 
+TUNNEL = "tunnel"
 TRAITS: dict[str, str] = {
     "sleeper": "never looks at the phone",
     "vanisher": "accepts and is not seen again, or only much later",
     "replayer": "has a phone that sends old messages again",
     "twin": "is logged in on two phones",
     "meddler": "takes steps that belong to somebody else, or too early",
+    TUNNEL: "drives through tunnels, and goes on with the work there",
 }
 GOODS_ABOARD = TASK_HELD - TASK_RELEASABLE
 REMEMBERED = 30  # sent messages that a replayer's phone keeps
@@ -35,6 +38,7 @@ DARK_SHARE = 0.5  # sleepers whose phone does not even show an offer
 BACK_OFF_S = (0.1, 1.0)  # wall time between connections
 HALF_OPEN_S = 20.0  # wall time within which a heartbeat finds a socket that is gone
 MISCHIEF_S = (0.5, 4.0)  # wall time between two of a meddler's or replayer's ideas
+TUNNEL_EVERY_S, TUNNEL_S = (20.0, 300.0), (10.0, 400.0)  # server seconds between tunnels, and in one
 
 
 class Phone:
@@ -52,6 +56,7 @@ class Phone:
     ) -> None:
         self.driver_id, self.brain, self.traits = driver_id, brain, traits
         self.away = False
+        self._underground = False
         self._world, self._token, self._chance, self._store_shut = world, token, chance, store_shut
         self._pipe: Pipe | None = None
         self._timer: Any = None
@@ -63,13 +68,16 @@ class Phone:
         world.loop.outside_later(chance.uniform(0, 2), self.connect)
         if traits & {"replayer", "meddler"}:
             world.loop.outside_later(chance.uniform(*MISCHIEF_S), self._mischief)
+        if TUNNEL in traits:
+            self._tunnels = Random(f"{world.seed}:tunnels:{brain.name}")
+            world.loop.outside_later(self._tunnels.uniform(*TUNNEL_EVERY_S) / world.speed, self._go_under)
 
     # -- the socket ---------------------------------------------------------------------------------------------------
 
     def connect(self) -> None:
         """Open a socket, unless the phone is off or has one."""
         world = self._world
-        if self.away or self._pipe is not None:
+        if self.away or self._underground or self._pipe is not None:
             return
         node = world.any_gateway(self._chance)
         if node is None:
@@ -113,11 +121,37 @@ class Phone:
     def switch_off(self) -> None:
         """Nothing is heard of this phone any more."""
         self.away = True
+        self._cut(self._chance)
+
+    def _cut(self, chance: Random) -> None:
+        """The network is gone, and the server finds out in time."""
         if self._pipe is not None:
             pipe, self._pipe = self._pipe, None
-            pipe.snap(self._chance.uniform(0, HALF_OPEN_S), 0.0)
+            pipe.snap(chance.uniform(0, HALF_OPEN_S), 0.0)
             self._given_up += not self._welcomed
         self.brain.on_disconnect()
+
+    def _go_under(self) -> None:
+        """Into a tunnel."""
+        world = self._world
+        if not world.turmoil.raging:
+            return
+        if not self.away:
+            world.say(lambda: f"{self.driver_id} drives into a tunnel")
+            world.checker.saw["tunnel"] += 1
+            self._underground = True
+            self._cut(self._tunnels)
+            self._act(self.brain.tick(world.now_s()))
+        world.loop.outside_later(self._tunnels.uniform(*TUNNEL_S) / world.speed, self._come_out)
+
+    def _come_out(self) -> None:
+        """Out of the tunnel: what was done there is sent."""
+        world = self._world
+        if self._underground:
+            world.say(lambda: f"{self.driver_id} comes out of the tunnel")
+            self._underground = False
+            self.connect()
+        world.loop.outside_later(self._tunnels.uniform(*TUNNEL_EVERY_S) / world.speed, self._go_under)
 
     def switch_on(self) -> None:
         """The phone is back."""
@@ -204,7 +238,7 @@ class Phone:
         world = self._world
         wait_s = max(0.01, (self.brain.next_wake_s() - world.now_s()) / world.speed)
         self._timer = None
-        if wait_s < float("inf") and self._pipe is not None:
+        if wait_s < float("inf") and not self.away:
             at_s = world.loop.time() + wait_s
             self._timer = world.loop.call_at(at_s, self._tick, context=world.loop.outside)
 
@@ -214,7 +248,8 @@ class Phone:
 
     async def _call(self, call: Call) -> None:
         principal = Principal(self.driver_id, Role.DRIVER)
-        status, body = await self._world.post(principal, call.path, call.body, call.key, self._chance)
+        device = device_of(call.at, call.n)
+        status, body = await self._world.post(principal, call.path, call.body, call.key, self._chance, device)
         self._act(self.brain.on_answer(self._world.now_s(), call.key, status, body))
 
     # -- mischief -----------------------------------------------------------------------------------------------------

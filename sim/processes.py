@@ -7,16 +7,17 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from actors.clock import ServerClock
+from actors.config import persistence_names
 from actors.persistence import PersistenceShell
 from actors.region import RegionShell, Reply
 from actors.relay import Relay
 from actors.vendors import identity_vendor, payment_vendor
-from domain.messages import DriversSeen, Kick, Message, Push, Ready, TaskOpened
+from domain.messages import Device, DriversSeen, Kick, Message, Push, Ready, TaskOpened
 from domain.ports import AgeResult, Command, IdResult, PaymentResult, VendorError
 from domain.records import OutboxEvent, Outcome, RegionImage
 from domain.region import Region
 from domain.solve import Plan, SolveRequest
-from gateway.actor_backend import PERSISTENCE, ActorBackend
+from gateway.actor_backend import ActorBackend
 from gateway.auth import Principal
 from gateway.services import Services, assemble
 from persistence.memory_reads import MemoryReads
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from sim.world import World
 
 REGION = "tx-dfw"
+(PERSISTENCE,) = persistence_names(1)
 EPOCH_S = 1_750_000_000  # the server's clock when a world begins, seconds since the Unix epoch
 
 
@@ -148,9 +150,9 @@ class GatewayProcess:
         self.services.hub.deliver(batch)
 
     async def rest(
-        self, who: Principal, path: str, key: str, body: rest.Body
+        self, who: Principal, path: str, key: str, body: rest.Body, device: Device | None
     ) -> tuple[int, rest.Body, str | None]:
-        return await rest.post(self.services, who, path, key, body)
+        return await rest.post(self.services, who, path, key, body, device)
 
 
 # kind of process -> what runs in it

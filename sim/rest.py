@@ -11,6 +11,7 @@ import msgspec
 from starlette.responses import Response
 
 from domain.errors import InternalError, Refusal
+from domain.messages import Device
 from gateway import models
 from gateway.auth import Principal
 from gateway.idempotency import Call
@@ -51,11 +52,12 @@ _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
 
 
 async def post(
-    services: Services, principal: Principal, path: str, key: str, body: Body
+    services: Services, principal: Principal, path: str, key: str, body: Body, device: Device | None
 ) -> tuple[int, Body, str | None]:
     """Status and body of a POST, and for a status of 500 the exception behind it, in words."""
     template = _ID.sub("{}", path)
     call = Call(principal, "POST", template, path, key, None)
+    call.device = device
     ids = [UUID(found) for found in _ID.findall(path)]
     try:
         response = await ROUTES[template](services, principal, call, ids, body)

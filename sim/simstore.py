@@ -7,7 +7,7 @@ even when whoever asked for it has died meanwhile.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from random import Random
 from typing import TypeVar
 
@@ -57,10 +57,12 @@ class SimStore:
         await self._connect()
         return await self._later(lambda: self._memory.open_region_now(region_id, now_ms))
 
-    async def outbox_batch(self, channel: Channel, limit: int) -> list[OutboxEvent]:
+    async def outbox_batch(
+        self, channel: Channel, limit: int, without: Collection[str] = ()
+    ) -> list[OutboxEvent]:
         """See `domain.ports.Store.outbox_batch`."""
         await self._connect()
-        return await self._memory.outbox_batch(channel, limit)
+        return await self._memory.outbox_batch(channel, limit, without)
 
     async def outbox_done(self, event_ids: Sequence[int]) -> None:
         """See `domain.ports.Store.outbox_done`."""
@@ -71,6 +73,18 @@ class SimStore:
         """See `domain.ports.Store.sweep`."""
         await self._connect()
         return await self._memory.sweep(before_ms, explained_before_ms, limit)
+
+    async def retire(self, over_before_ms: int, offers_before_ms: int | None, limit: int) -> int:
+        """See `domain.ports.Store.retire`."""
+        return await self._memory.retire(over_before_ms, offers_before_ms, limit)
+
+    async def lease(self, name: str, holder: str, for_s: float) -> bool:
+        """See `domain.ports.Store.lease`."""
+        return await self._memory.lease(name, holder, for_s)
+
+    async def release(self, holder: str) -> None:
+        """See `domain.ports.Store.release`."""
+        await self._memory.release(holder)
 
     async def _connect(self) -> None:
         if self._turmoil.strikes("store", 0.002):

@@ -41,6 +41,8 @@ class Summary(Struct, frozen=True, kw_only=True):
     resumed: int
     resyncs: int
     resent: int
+    tunnels: int
+    done_offline: int
     lost_frames: int
     retries: int
     wall_s: float
@@ -102,6 +104,8 @@ def summarize(
         resumed=drivers["resumed"],
         resyncs=drivers["resyncs"],
         resent=drivers["resent"],
+        tunnels=drivers["tunnels"],
+        done_offline=drivers["done_offline"],
         lost_frames=drivers["lost_frames"],
         retries=retries,
         wall_s=round(wall_s, 1),

@@ -20,13 +20,12 @@ from actors.clock import ServerClock
 from actors.config import Config, Limits
 from domain.journal import digest
 from domain.lifecycle import Role
-from domain.messages import DriversSeen, Message, Ready
+from domain.messages import Device, DriversSeen, Message, Ready
 from domain.order import Product, Store
 from domain.outline import message_line, ready_lines
 from domain.policy import RegionPolicy
 from domain.region import Region
 from domain.solve import Planning
-from gateway.actor_backend import PERSISTENCE
 from gateway.auth import Principal, Tokens
 from gateway.collector import Unavailable
 from sim import rest
@@ -36,8 +35,8 @@ from sim.motion import Point, offset
 from sim.net import Net, Node
 from sim.people import People
 from sim.personas import CustomerShares, Door, DriverPersona, door_outcome
-from sim.phones import TRAITS, Phone
-from sim.processes import EPOCH_S, PROCESSES, REGION, Clock, RegionProcess
+from sim.phones import TRAITS, TUNNEL, Phone
+from sim.processes import EPOCH_S, PERSISTENCE, PROCESSES, REGION, Clock, RegionProcess
 from sim.simstore import SimStore
 from sim.turmoil import KINDS, Turmoil
 from sim.virtual import TimeStandsStill, VirtualLoop
@@ -54,6 +53,7 @@ SHARES = CustomerShares(
 SHUT_SHARE = 0.06  # orders of a store that turns out to be closed
 RUSH_SHARE = 0.4  # worlds in which all orders are placed at once
 TRAIT_SHARE = 0.12  # drivers with each of the traits
+TUNNEL_SHARE = 0.25  # drivers who go through tunnels
 
 
 class Result(Struct, frozen=True, kw_only=True):
@@ -105,7 +105,8 @@ class World:
             append_in_flight=chance.choice((1, 2)),
             append_batch_limit=chance.choice((1, 3, 512)),
             append_queue_limit=chance.choice((3, 20_000)),
-            region_inbox_limit=chance.choice((4, 20_000)),
+            region_inbox_limit=(inbox := chance.choice((4, 20_000))),
+            region_shed_at=inbox // 2,
             gateway_outbox_limit=chance.choice((8, 50_000)),
             ws_outbox_limit=chance.choice((8, 256)),
             outbox_batch=chance.choice((1, 200)),
@@ -157,7 +158,11 @@ class World:
         driver_id = self.uid(f"driver-{number}")
         token = Tokens(SECRET, 86_400).issue(driver_id, Role.DRIVER)
         # The first is honest, so that whatever can be brought is brought in the end.
-        traits = frozenset(trait for trait in TRAITS if number and chance.random() < TRAIT_SHARE)
+        others = [trait for trait in TRAITS if trait != TUNNEL]
+        traits = frozenset(trait for trait in others if number and chance.random() < TRAIT_SHARE)
+        # Drawn by itself, so that whoever has other traits has them with and without tunnels.
+        if Random(f"{self.seed}:tunnel:{number}").random() < TUNNEL_SHARE:
+            traits |= {TUNNEL}
         persona = DriverPersona(
             lapse=1.0 if "sleeper" in traits else chance.choice((0.0, 0.1)),
             reject=chance.choice((0.0, 0.1, 0.3)) if number else 0.0,
@@ -229,13 +234,19 @@ class World:
         return node if node is not None and node.alive else None
 
     async def post(
-        self, who: Principal, path: str, body: rest.Body, key: str, chance: Random
+        self,
+        who: Principal,
+        path: str,
+        body: rest.Body,
+        key: str,
+        chance: Random,
+        device: Device | None = None,
     ) -> tuple[int, rest.Body]:
         """A REST request over any gateway; status 0: no answer came."""
         self.say(lambda: f"{who.role} {who.id} POST {path} {body}, key {key}")
         gateway = chance.choice(self.gateways)
         try:
-            status, answer, fault = await self.net.call(gateway, "rest", who, path, key, body)
+            status, answer, fault = await self.net.call(gateway, "rest", who, path, key, body, device)
         except Unavailable:
             self.say(lambda: f"{who.role} {who.id} gets no answer to {key}")
             return 0, {}
@@ -377,6 +388,8 @@ class World:
         for phone in self.phones:
             lost = phone.brain.stats["lost_frames"]
             self.checker.must(not lost, "pushes", f"{phone.driver_id}'s phone missed {lost} pushes")
+            kept = 0 if phone.away else len(phone.brain.unanswered)
+            self.checker.must(not kept, "phone", f"{phone.driver_id}'s phone keeps {kept} steps to itself")
             if not phone.away:
                 shown.setdefault(phone.driver_id, set()).update(phone.shown)
         self.checker.quiet(region, shown)
@@ -394,6 +407,7 @@ class World:
         saw.update({f"fault {kind}": count for kind, count in self.turmoil.struck.items()})
         for phone in self.phones:
             saw["phone resumed"] += phone.brain.stats["resumed"]
+            saw["done offline"] += phone.brain.stats["done_offline"]
             saw.update(f"trait {trait}" for trait in phone.traits)
         return Result(
             seed=self.seed,

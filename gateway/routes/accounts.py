@@ -37,6 +37,7 @@ async def register(
     idempotency_key: Annotated[str | None, Header(max_length=KEY_LIMIT)] = None,
 ) -> Response:
     """Make an account of role customer, merchant or driver, and sign it in."""
+    await services.limiter.check("account", body.email.lower())
     # The account's id comes from the key, so that a repeat is known by the account that it finds.
     call = call_of(request, _NOBODY, idempotency_key)
     user_id = call.derived_id(body.email) if call.given else str(uuid4())
@@ -71,6 +72,7 @@ async def register(
 async def token(form: Annotated[OAuth2PasswordRequestForm, Depends()], services: Parts) -> Response:
     """Sign in with e-mail address and password (the OAuth2 password form)."""
     email = form.username.strip().lower()
+    await services.limiter.check("account", email[:254])
     unfit = len(email) > 254 or len(form.password) > PASSWORD_LIMIT or "\x00" in email
     user = None if unfit else await services.reads.user_by_email(email)
     # An account's existence does not show: the hash is computed either way.

@@ -12,7 +12,7 @@ from domain.jobs import offer_view, task_view
 from domain.messages import Accept, Action, Arrive, ConfirmReturn, Pickup, Reject
 from gateway.auth import OPERATORS, Anyone, Driver
 from gateway.deciding import ask_about_task
-from gateway.idempotency import Call, Mutation
+from gateway.idempotency import Call, DriverStep, Mutation
 from gateway.models import Decline, Duty
 from gateway.pings import State, shift_ms
 from gateway.places import nearest_region
@@ -22,8 +22,8 @@ from gateway.services import Services
 
 router = APIRouter(tags=["drivers"])
 
-_OFFER = ("FORBIDDEN", "NOT_FOUND", "OFFER_TAKEN", "OFFER_EXPIRED")
-_STEP = ("FORBIDDEN", "NOT_FOUND", "NOT_TASK_HOLDER", "WRONG_STATE")
+_OFFER = ("FORBIDDEN", "NOT_FOUND", "OFFER_TAKEN", "OFFER_EXPIRED", "OUT_OF_ORDER")
+_STEP = ("FORBIDDEN", "NOT_FOUND", "NOT_TASK_HOLDER", "WRONG_STATE", "OUT_OF_ORDER")
 
 
 @router.get("/v1/drivers/{driver_id}/task", responses=refusals("NOT_FOUND"))
@@ -67,14 +67,14 @@ async def duty(driver_id: Uid, body: Duty, driver: Driver, _: Mutation, services
 
 
 @router.post("/v1/tasks/{task_id}/accept", responses=refusals(*_OFFER, mutation=True))
-async def accept(task_id: Uid, _: Driver, call: Mutation, services: Parts) -> Response:
+async def accept(task_id: Uid, _: Driver, call: DriverStep, services: Parts) -> Response:
     """Take the offer that this task is in."""
     return await _step(services, call, str(task_id), Accept(task_id=str(task_id)))
 
 
 @router.post("/v1/tasks/{task_id}/reject", responses=refusals(*_OFFER, mutation=True))
 async def reject(
-    task_id: Uid, _: Driver, call: Mutation, services: Parts, body: Decline | None = None
+    task_id: Uid, _: Driver, call: DriverStep, services: Parts, body: Decline | None = None
 ) -> Response:
     """Decline the offer that this task is in."""
     call.covers(body)
@@ -83,19 +83,19 @@ async def reject(
 
 
 @router.post("/v1/tasks/{task_id}/arrive", responses=refusals(*_STEP, mutation=True))
-async def arrive(task_id: Uid, _: Driver, call: Mutation, services: Parts) -> Response:
+async def arrive(task_id: Uid, _: Driver, call: DriverStep, services: Parts) -> Response:
     """You are at the store, at the door, or back at the store with a return."""
     return await _step(services, call, str(task_id), Arrive(str(task_id)))
 
 
 @router.post("/v1/tasks/{task_id}/pickup", responses=refusals(*_STEP, mutation=True))
-async def pickup(task_id: Uid, _: Driver, call: Mutation, services: Parts) -> Response:
+async def pickup(task_id: Uid, _: Driver, call: DriverStep, services: Parts) -> Response:
     """The goods are in your vehicle."""
     return await _step(services, call, str(task_id), Pickup(str(task_id)))
 
 
 @router.post("/v1/tasks/{task_id}/return/confirm", responses=refusals(*_STEP, mutation=True))
-async def confirm_return(task_id: Uid, _: Driver, call: Mutation, services: Parts) -> Response:
+async def confirm_return(task_id: Uid, _: Driver, call: DriverStep, services: Parts) -> Response:
     """The refused goods are back in the store."""
     return await _step(services, call, str(task_id), ConfirmReturn(str(task_id)))
 

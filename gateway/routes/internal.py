@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import uuid4
 
 from fastapi import APIRouter, Depends, Header, Query
@@ -15,7 +15,7 @@ from domain.lifecycle import Role
 from domain.messages import Action, Ask, DispatchTick, ExpireOffers
 from domain.records import Answer, Json
 from gateway.idempotency import fingerprint
-from gateway.metrics import CONTENT_TYPE, region_lines
+from gateway.metrics import CONTENT_TYPE, page, whole
 from gateway.problem import refusals
 from gateway.routes.common import Parts, json_response
 from gateway.services import Services
@@ -115,10 +115,11 @@ async def _region(services: Services, region_id: str) -> str:
 
 
 @router.get("/metrics", tags=["health"])
-async def metrics(services: Parts) -> Response:
-    """Numbers for Prometheus: the gateway's own, and those of every region that answers."""
-    reports = await asyncio.gather(
-        *(services.backend.stats(region_id) for region_id in services.config.regions), return_exceptions=True
-    )
-    stats = [report for report in reports if not isinstance(report, BaseException)]
-    return Response(services.metrics.page() + region_lines(stats), media_type=CONTENT_TYPE)
+async def metrics(services: Parts, scope: Annotated[Literal["all", "own"], Query()] = "all") -> Response:
+    """Numbers for Prometheus of every gateway, region and persistence actor that answers in time, whichever gateway is
+    asked; with `scope=own` of this gateway alone."""
+    families = services.metrics.figures()
+    if scope == "all":
+        others = await services.others() if services.others is not None else {}
+        families = whole(services.gateway_id, families, others)
+    return Response(await asyncio.to_thread(page, families), media_type=CONTENT_TYPE)

@@ -76,7 +76,10 @@ async def explain(
     """
     offer = await services.reads.offer(str(offer_id))
     all_named = asker is None or asker.role in OPERATORS
-    if offer is None or not (all_named or asker == Principal(offer.driver_id, Role.DRIVER)):
+    of_driver = (
+        asker is not None and offer is not None and asker.role is Role.DRIVER and asker.id == offer.driver_id
+    )
+    if offer is None or not (all_named or of_driver):
         raise NotFound("There is no such offer.")
     explanation = await services.reads.explanation(offer.offer_id)
     if explanation is None:

@@ -25,10 +25,10 @@ from domain.records import Answer
 from domain.times import instant
 from gateway.auth import Anyone, Customer, Driver
 from gateway.deciding import ask_vendor, check_version, decide, order_for, wrong_state
-from gateway.idempotency import Mutation
+from gateway.idempotency import DriverStep, Mutation
 from gateway.models import Cancel, DoorCheck, NewOrder, OrderPage, OrderRef, OrderView, Refuse, VendorCheck
 from gateway.problem import refusals
-from gateway.routes.common import Parts, Uid, etag, json_response, once
+from gateway.routes.common import Parts, Uid, answered, etag, json_response, once
 from gateway.routes.listing import Page, order_page, order_view
 
 router = APIRouter(tags=["orders"])
@@ -57,7 +57,10 @@ async def create(body: NewOrder, customer: Customer, call: Mutation, services: P
         services=services.config.policy.services,
     )
     command = call.command(services.new_id(), services.config.clock.now_ms(), action)
-    return await once(services, call, lambda: services.backend.decide(command), 201)
+    # Nothing is asked of a vendor before, so a repeat is left to the decider, who knows the key and gives the first
+    # answer: that of another order than this one would have been.
+    answer = await services.backend.decide(command)
+    return answered(answer, 201, replayed=answer.body.get("order_id") != command.order_id)
 
 
 @router.get("/v1/orders", response_model=OrderPage, responses=refusals())
@@ -165,11 +168,16 @@ async def cancel(
     "/v1/orders/{order_id}/doorstep_id_check/submit",
     response_model=OrderRef,
     responses=refusals(
-        *_STEP, "NOT_TASK_HOLDER", "ID_CHECK_INCONCLUSIVE", "VENDOR_UNAVAILABLE", mutation=True
+        *_STEP,
+        "NOT_TASK_HOLDER",
+        "OUT_OF_ORDER",
+        "ID_CHECK_INCONCLUSIVE",
+        "VENDOR_UNAVAILABLE",
+        mutation=True,
     ),
 )
 async def submit_id_check(
-    order_id: Uid, body: DoorCheck, driver: Driver, call: Mutation, services: Parts
+    order_id: Uid, body: DoorCheck, driver: Driver, call: DriverStep, services: Parts
 ) -> Response:
     """Check the customer's ID at the door, as the driver who holds the task. A failed check starts the return."""
     call.covers(body)
@@ -213,9 +221,9 @@ async def submit_id_check(
 @router.post(
     "/v1/orders/{order_id}/deliver/confirm",
     response_model=OrderRef,
-    responses=refusals(*_STEP, "NOT_TASK_HOLDER", mutation=True),
+    responses=refusals(*_STEP, "NOT_TASK_HOLDER", "OUT_OF_ORDER", mutation=True),
 )
-async def deliver(order_id: Uid, driver: Driver, call: Mutation, services: Parts) -> Response:
+async def deliver(order_id: Uid, driver: Driver, call: DriverStep, services: Parts) -> Response:
     """The goods were handed over, after a passed ID check, by the driver who holds the task."""
     order = str(order_id)
     return await once(services, call, lambda: decide(services, call, order, rows=None, region=Deliver(order)))
@@ -224,9 +232,9 @@ async def deliver(order_id: Uid, driver: Driver, call: Mutation, services: Parts
 @router.post(
     "/v1/orders/{order_id}/refuse",
     response_model=OrderRef,
-    responses=refusals(*_STEP, "NOT_TASK_HOLDER", mutation=True),
+    responses=refusals(*_STEP, "NOT_TASK_HOLDER", "OUT_OF_ORDER", mutation=True),
 )
-async def refuse(order_id: Uid, body: Refuse, driver: Driver, call: Mutation, services: Parts) -> Response:
+async def refuse(order_id: Uid, body: Refuse, driver: Driver, call: DriverStep, services: Parts) -> Response:
     """The goods are not handed over: they go back to the store, with the same driver."""
     call.covers(body)
     order = str(order_id)

@@ -100,6 +100,8 @@ def test_the_order_of_tasks_and_drivers_does_not_change_the_cost(
 ) -> None:
     if name in BY_SEARCH:
         pytest.skip("a search that begins with the first")
+    # The local search takes the best move first, and of equals the first.
+    request = replace(request, planning=replace(request.planning, moves=0))
     there, mixed = run(name, request), run(name, shuffled(request, seed))
     assert len(pairs_of(mixed)) == len(pairs_of(there))
     assert sum(one.cost for one in mixed.assignments) == pytest.approx(

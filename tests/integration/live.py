@@ -102,6 +102,16 @@ class LiveServer:
     def log(self) -> str:
         return (self.folder / "server.log").read_text()[-4000:]
 
+    def pids(self, part: str) -> set[int]:
+        """The processes of all such actors."""
+        assert self._process is not None
+        found = set()
+        for process in psutil.Process(self._process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if process.cmdline() and process.cmdline()[0].startswith(TITLES[part]):
+                    found.add(process.pid)
+        return found
+
     def pid(self, part: str) -> int | None:
         """The process of the region, persistence or gateway actor; None while there is none."""
         assert self._process is not None

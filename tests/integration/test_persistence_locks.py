@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any, TypeAlias
 
@@ -15,6 +16,7 @@ from persistence.migrate import migrate
 from persistence.postgres import PostgresStore
 from persistence.reads import Reads
 from tests.contracts.store_world import World, new_id
+from tests.qa.rows import started
 
 pytestmark = pytest.mark.integration
 
@@ -61,6 +63,18 @@ async def test_the_edge_tables_are_the_lifecycle(sql: Sql) -> None:
         rows = await sql.fetch(f"SELECT from_status, to_status FROM {table}_edges")
         assert {tuple(row) for row in rows} == edges
     assert dict(await sql.fetch("SELECT kind, status FROM task_starts")) == TASK_START  # type: ignore[arg-type]
+
+
+async def test_what_the_triggers_pass_without_a_look_are_edges_of_the_lifecycle(sql: Sql) -> None:
+    """And none that has more to ask for: a hand-over its gate, a task that goes to a driver its offer."""
+    never = {"order": {"DELIVERED"}, "task": {"OFFERED", "ASSIGNED"}, "offer": set[str]()}
+    tables: dict[str, Any] = {"order": ORDER_EDGES, "task": TASK_EDGES, "offer": OFFER_EDGES}
+    for table, edges in tables.items():
+        definition = await sql.fetchval(
+            "SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgname = $1", f"{table}s_edge"
+        )
+        known = {tuple(pair.split()) for pair in re.findall(r"'([A-Z_]+ [A-Z_]+)'", definition)}
+        assert known == {(str(at), str(to)) for at, to in edges if str(to) not in never[table]}
 
 
 @pytest.mark.parametrize("status", [s for s in OrderStatus if (OrderStatus.CONFIRMED, s) not in ORDER_EDGES])
@@ -126,9 +140,7 @@ async def test_an_offer_keeps_to_its_edges_and_its_driver(world: World, sql: Sql
 
 async def test_an_order_has_one_delivery_under_way(world: World, sql: Sql) -> None:
     task = await world.confirmed()
-    copy = "SELECT (jsonb_populate_record(t, jsonb_build_object('task_id', $2::text))).* FROM tasks t"
-    constraint = await refused(sql, f"INSERT INTO tasks {copy} WHERE task_id = $1", task.task_id, new_id())
-    assert constraint == "uq_tasks_delivery"
+    assert await refused(sql, started("tasks", task.task_id)) == "uq_tasks_delivery"
 
 
 # -- the gate ---------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import asyncpg
 import msgspec
 
 from domain.lifecycle import OfferStatus, OrderStatus, TaskKind, TaskStatus
+from persistence.tables import Base
 from tests.contracts.store_world import World, new_id
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -79,7 +80,10 @@ def started(table: str, row_id: str, **fields: str) -> str:
     key = f"{table.removesuffix('s')}_id"
     changes = msgspec.json.encode({key: new_id()} | fields).decode()
     copy = f"SELECT (jsonb_populate_record(r, '{changes}')).* FROM {table} r WHERE {key} = '{row_id}'"
-    return f"INSERT INTO {table} {copy}"
+    names = ", ".join(
+        column.name for column in Base.metadata.tables[table].columns if column.computed is None
+    )
+    return f"INSERT INTO {table} ({names}) SELECT {names} FROM ({copy}) copied"
 
 
 def moved(table: str, row_id: str, status: str, **fields: str) -> str:

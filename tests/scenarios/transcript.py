@@ -24,8 +24,9 @@
     > solver off             what it is asked is told (`?`) and waits for `plan 1` or `fail 1`, until `solver on`
     > policy push_ring=2     instead of the usual; comes first. `planning={}`: bundles, which stories are without
 
-Any request takes `id=7`, a request's id to repeat it by, and `by=rest` instead of the socket. Pushes are numbered
-`#life.n`. Below a command stands what it led to, see `words.py`.
+Any request takes `id=7`, a request's id to repeat it by, and `by=rest` instead of the socket; a driver's also `ago=30`,
+taken on the phone 30 s ago, and `n=4`, its number there. Pushes are numbered `#life.n`. Below a command stands what it
+led to, see `words.py`.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from domain.messages import (
     ConfirmReturn,
     Deliver,
     Detach,
+    Device,
     DispatchTick,
     ExpireOffers,
     GatewayLost,
@@ -136,8 +138,15 @@ class Transcript:
             key=options.get("id"),
             fingerprint=" ".join(words[1:]),
             by=options.get("by", "ws"),
+            device=self._device(options),
         )
         return answered(answer)
+
+    def _device(self, options: dict[str, str]) -> Device | None:
+        if not options.keys() & {"ago", "n"}:
+            return None
+        at_ms = self.story.now - round(float(options["ago"]) * 1000) if "ago" in options else None
+        return Device(at_ms, int(options["n"]) if "n" in options else None)
 
     # -- drivers and their sockets ------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from domain.mailbox import SEQ_ROOM
-from domain.messages import Attached, Kick, Push
+from domain.messages import Attached, Kick, Push, Reported
 from domain.protocol import Offer, OfferRevoked, Server, TaskCancelled, TaskUpdated
 from domain.records import Answer, OrderFact, Record
 from domain.solve import SolveRequest
@@ -33,7 +33,9 @@ class Words:
         elif isinstance(what, Kick):
             line = f"-> {what.driver_id} socket {what.session} is closed"
         elif isinstance(what, Push):
-            line = f"-> {what.driver_id} {number(what.frame.seq)} {_frame(what.frame)}"
+            frame = what.frame
+            said = str(frame) if isinstance(frame, Reported) else f"{number(frame.seq)} {_frame(frame)}"
+            line = f"-> {what.driver_id} {said}"
         else:
             line = f"? {what.request_id}: {', '.join(what.tasks.ids)} for {', '.join(what.drivers.ids)}"
         return self.shorten(line)
@@ -89,7 +91,9 @@ def numbered(label: str) -> int:
 
 def _fact(fact: OrderFact) -> str:
     ready = "" if fact.ready_ms is None else f", ready at {(fact.ready_ms - NOW) / 1000:g} s"
-    return f"{fact.order_id} {fact.event} -> {fact.status}{ready}"
+    late_ms = fact.payload.get("late_ms")
+    late = f", taken {late_ms / 1000:g} s before" if isinstance(late_ms, int) else ""
+    return f"{fact.order_id} {fact.event} -> {fact.status}{ready}{late}"
 
 
 def _frame(frame: Server) -> str:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from domain.dossier import GENESIS, Entry, extend
 from domain.lifecycle import OrderEvent, OrderStatus, Role, TaskKind, TaskStatus
-from domain.messages import Action, Ask, Attach, DriversSeen, SubmitIdCheck
+from domain.messages import Action, Ask, Attach, Device, DriversSeen, SubmitIdCheck
 from domain.order import OrderAction, OrderCommand, OrderItem, OrderState, Product, Store
 from domain.records import OrderBrief, OrderFact, RegionImage, TaskRow
 from domain.solve import NEVER_MS, DriverColumns, SolveRequest, TaskColumns, Weights
@@ -139,10 +139,17 @@ def ask(
     key: str = "k1",
     fingerprint: str = "same",
     by: str = "ws",
+    device: Device | None = None,
 ) -> Ask:
     """A request to the region, over the socket unless `by` is `rest`."""
     return Ask(
-        scope=f"{who}|{by}", key=key, fingerprint=fingerprint, role=role, principal_id=who, action=action
+        scope=f"{who}|{by}",
+        key=key,
+        fingerprint=fingerprint,
+        role=role,
+        principal_id=who,
+        action=action,
+        device=device,
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 from actors.clock import ServerClock
 from actors.config import Limits
@@ -63,8 +64,19 @@ class HeldStore:
     async def sweep(self, before_ms: int, explained_before_ms: int, limit: int) -> int:
         return await self.inner.sweep(before_ms, explained_before_ms, limit)
 
-    async def outbox_batch(self, channel: Channel, limit: int) -> list[OutboxEvent]:
-        return await self.inner.outbox_batch(channel, limit)
+    async def outbox_batch(
+        self, channel: Channel, limit: int, without: Collection[str] = ()
+    ) -> list[OutboxEvent]:
+        return await self.inner.outbox_batch(channel, limit, without)
+
+    async def retire(self, over_before_ms: int, offers_before_ms: int | None, limit: int) -> int:
+        return await self.inner.retire(over_before_ms, offers_before_ms, limit)
+
+    async def lease(self, name: str, holder: str, for_s: float) -> bool:
+        return await self.inner.lease(name, holder, for_s)
+
+    async def release(self, holder: str) -> None:
+        await self.inner.release(holder)
 
     async def outbox_done(self, event_ids: Sequence[int]) -> None:
         await self.inner.outbox_done(event_ids)
@@ -117,7 +129,7 @@ class Shell:
         *,
         restarts: Restarts | None = None,
         journal: Journal | None = None,
-        **limits: int,
+        **limits: Any,
     ) -> None:
         self.store = store or HeldStore()
         self.clock = HandClock(hand=[NOW])

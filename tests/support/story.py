@@ -20,12 +20,14 @@ from domain.messages import (
     Ask,
     Attached,
     Deliver,
+    Device,
     Kick,
     Message,
     Pickup,
     PlanReady,
     Push,
     Ready,
+    Reported,
     Settled,
     TaskOpened,
     Tick,
@@ -141,10 +143,11 @@ class Story:
         key: str | None = None,
         fingerprint: str = "same",
         by: str = "ws",
+        device: Device | None = None,
     ) -> Answer:
         """A request and its answer; each has an id of its own unless `key` is given."""
         self._keys += 1
-        message = build.ask(action, role, who, key or f"key-{self._keys}", fingerprint, by)
+        message = build.ask(action, role, who, key or f"key-{self._keys}", fingerprint, by, device)
         reply = self.step(message).reply
         assert isinstance(reply, Answer)
         return reply
@@ -257,7 +260,11 @@ class Story:
 
     def frames(self, driver_id: str) -> list[ServerFrame]:
         """All that was pushed to this driver."""
-        return [push.frame for push in self.pushes if isinstance(push, Push) and push.driver_id == driver_id]
+        return [
+            push.frame
+            for push in self.pushes
+            if isinstance(push, Push) and push.driver_id == driver_id and not isinstance(push.frame, Reported)
+        ]
 
     def kinds(self, driver_id: str) -> list[str]:
         """The types of the frames that were pushed to this driver."""

@@ -164,6 +164,20 @@ def test_secrets_do_not_show() -> None:
     assert LONG not in repr(load_settings(jwt_secret=LONG))
 
 
+def test_rate_limits_are_not_off_in_production(clean_environment: pytest.MonkeyPatch) -> None:
+    setenv(clean_environment, PRODUCTION | {"RATE_LIMITS": "off"})
+    with pytest.raises(SettingsError, match="RATE_LIMITS must not be off in production"):
+        load_settings()
+    setenv(clean_environment, {"RATE_LIMITS": "on", "RATE_LIMIT_RULES": "order=5 per minute"})
+    assert load_settings().rate_limit_rules == "order=5 per minute"
+
+
+def test_a_rate_limit_that_cannot_be_meant(clean_environment: pytest.MonkeyPatch) -> None:
+    clean_environment.setenv("RATE_LIMIT_RULES", "orders=5 per minute")
+    with pytest.raises(SettingsError, match="RATE_LIMIT_RULES: 'orders' is none of the limits"):
+        load_settings()
+
+
 def test_example_file_lists_every_setting_with_its_default_and_meaning() -> None:
     lines = (ROOT / ".env.example").read_text().splitlines()
     pairs = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from tests.support.build import command
 from tests.support.shells import DEADLINE_S, Bus, HandClock, HeldStore, Payments, until
 
 
-def made(**limits: int) -> tuple[PersistenceShell, HeldStore]:
+def made(**limits: Any) -> tuple[PersistenceShell, HeldStore]:
     store, bounds = HeldStore(), Limits(**limits)
 
     async def tell(region_id: str, opened: object) -> None: ...

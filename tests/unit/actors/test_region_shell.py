@@ -207,6 +207,32 @@ async def test_too_much_waiting_is_refused_and_what_waits_is_served() -> None:
     await small.shell.stop()
 
 
+async def test_a_batch_beyond_the_limit_is_taken_when_nothing_waits() -> None:
+    small = Shell(region_inbox_limit=1)
+    await small.shell.start()
+    opened = [put_order(small.store.inner, n, small.clock.now_ms()) for n in (1, 2, 3)]
+    assert len(await small.shell.post(opened)) == 3, "or nobody could ever tell the region of them"
+    await small.shell.stop()
+
+
+async def test_under_load_positions_wait_for_decisions() -> None:
+    small = Shell(region_shed_at=1)
+    await small.shell.start()
+    await small.shell.post([put_order(small.store.inner, 1, small.clock.now_ms())])
+    pings, nothing = seen({"ann": STORE_AT}), seen({})
+    epoch = small.shell.seen(pings)
+    small.store.gate.clear()
+    asked = posted(small, ask(Cancel("order-1"), Role.CUSTOMER, "cara"), Acked("ann", 0))
+    await small.store.held_up()
+    with pytest.raises(Overloaded):
+        small.shell.seen(pings)
+    assert small.shell.seen(nothing) == epoch, "a gateway that knocks is let in"
+    small.store.gate.set()
+    await asked
+    assert small.shell.seen(pings) == epoch
+    await small.shell.stop()
+
+
 async def test_an_offer_expires_by_the_deadline_loop(shell: Shell) -> None:
     expiring = offer_id(shell)
     shell.clock.forward(29.9)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from domain.fleet import DriverState, Fleet
-from domain.messages import DriversSeen, Kick
+from domain.messages import DriversSeen, Kick, Push, Reported
 from tests.support.build import NOW, at, seen
 
 HERE, THERE = at(1, 1), at(5, 5)
@@ -108,6 +108,25 @@ def test_a_later_socket_closes_the_earlier() -> None:
     _, _, _, kicks = fleet.see(NOW, seen({"ann": THERE}, session=1, seq=7))
     assert kicks == [Kick("gateway:0", "ann", 1)]
     assert known(fleet)[:3] == (*HERE, 2)
+
+
+def test_a_word_over_rest_goes_to_the_socket_and_changes_nothing_by_itself() -> None:
+    fleet = Fleet()
+    fleet.see(NOW, seen({"ann": HERE, "bob": HERE}, session=7))
+    report = seen({"ann": THERE, "cat": THERE}, session=0, seq=900, on=False, gateway_id="gateway:1")
+    told = fleet.see(NOW, report).told
+    assert told == [
+        Push(
+            "gateway:0",
+            "ann",
+            7,
+            Reported(said_ms=900, lat=THERE[0], lng=THERE[1], on_duty=False, until_ms=0, from_ms=0),
+        )
+    ]
+    assert bool(fleet.on_duty[fleet.row("ann")])
+    assert known(fleet)[:2] == HERE
+    # Told once: a gateway repeats what it knows.
+    assert fleet.see(NOW, report).told == []
 
 
 def test_going_off_duty_is_told_once() -> None:

@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from itertools import islice
+from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.mutants import as_received, mutants
 from domain.errors import OfferTaken
 from domain.mailbox import SEQ_ROOM
 from domain.messages import Accept, Arrive, Attached, Pickup, Reject
-from domain.protocol import CLOSE_SLOW_READER, Location, OfferExpired, ServerFrame, Snapshot
+from domain.protocol import (
+    CLOSE_SLOW_READER,
+    Location,
+    OfferExpired,
+    Place,
+    ServerFrame,
+    Snapshot,
+    TaskArrive,
+    TaskUpdated,
+    TaskView,
+)
 from domain.records import Answer
 from gateway.connection import (
     CLOSE_BAD,
@@ -23,6 +37,7 @@ from gateway.connection import (
     Handled,
     Phase,
     Question,
+    Renewal,
     Shown,
     Sighting,
 )
@@ -312,6 +327,114 @@ def test_nothing_that_a_client_sends_raises(frames: list[str | bytes], is_open: 
             connection.answer(event, Answer(code="NOT_FOUND", detail="-"))
     for data in connection.take():
         assert json.loads(data)["type"] in {"error", "welcome"}
+
+
+def test_twenty_thousand_mutants_raise_nothing_and_fill_nothing() -> None:
+    seed = 7
+    rng = Random(seed)
+    connection = make(outbox_limit=64)
+    kinds: set[str] = set()
+    opened_count = 0
+    for number, data in enumerate(islice(mutants(rng), 20_000)):
+        try:
+            event = connection.receive(as_received(data, rng))
+        except Exception as error:
+            raise AssertionError(f"seed {seed}, frame {number}: {data!r}") from error
+        kinds.add(type(event).__name__)
+        if isinstance(event, Greeting):
+            welcome(connection)
+        elif isinstance(event, Question):
+            connection.answer(event, Answer(code="NOT_FOUND", detail="-"))
+        elif isinstance(event, Renewal):
+            connection.renewed(event, 1.0)
+        assert len(connection._out) <= 64
+        if rng.random() < 0.1:
+            for written in connection.take():
+                assert json.loads(written)["type"] in {"error", "welcome", "auth.ok"}
+        if connection.closing is not None:
+            assert connection.closing.code in {CLOSE_BAD, CLOSE_TOO_LARGE, CLOSE_SLOW_READER}
+            assert len(connection.closing.reason.encode()) <= 123
+            assert sum(map(len, connection.take())) < 64 * 20_000
+            connection, opened_count = rng.choice((opened, make))(outbox_limit=64), opened_count + 1
+    # Every way through was taken, and many times over.
+    assert kinds == {
+        "NoneType", "Greeting", "Question", "Location", "Sighting", "Shown", "Handled", "Renewal"
+    }  # fmt: skip
+    assert opened_count > 500
+
+
+def task_updated(seq: int, task_id: str, status: str = "ASSIGNED") -> TaskUpdated:
+    place = Place(1.0, 2.0)
+    view = TaskView(
+        task_id=task_id, order_id="o", kind="DELIVERY", status=status, store_id="s", pickup=place, dropoff=place,
+        min_age=21, ready_at=datetime(2030, 1, 1, tzinfo=UTC), due_at=datetime(2030, 1, 1, tzinfo=UTC),
+    )  # fmt: skip
+    return TaskUpdated(seq=seq, task=view)
+
+
+def test_a_full_outbox_keeps_the_newest_of_each_task_and_offer() -> None:
+    connection = opened(outbox_limit=4)
+    connection.push(task_updated(BASE + 1, "a", "ASSIGNED"))
+    connection.push(push(BASE + 2))
+    connection.push(task_updated(BASE + 3, "b"))
+    connection.push(task_updated(BASE + 4, "a", "PICKED_UP"))
+    assert connection.closing is None
+    connection.push(task_updated(BASE + 5, "a", "DELIVERED"))
+    assert connection.closing is None
+    frames = out(connection)
+    assert [(frame["seq"], frame.get("skipped", 0)) for frame in frames] == [
+        (BASE + 2, 1),
+        (BASE + 3, 0),
+        (BASE + 5, 1),
+    ]
+    assert frames[-1]["task"]["status"] == "DELIVERED"
+    # Nothing is left out while there is room, and a client can account for every number.
+    connection.push(task_updated(BASE + 6, "a"))
+    connection.push(task_updated(BASE + 7, "a"))
+    assert [(frame["seq"], frame.get("skipped", 0)) for frame in out(connection)] == [
+        (BASE + 6, 0),
+        (BASE + 7, 0),
+    ]
+
+
+def test_answers_are_never_left_out_and_nothing_is_across_a_welcome() -> None:
+    connection = opened(outbox_limit=6)
+    question = Question("x", TaskArrive, Arrive("a"))
+    body = {"task": msgspec.to_builtins(task_updated(0, "a").task)}
+    connection.push(task_updated(BASE + 1, "a"))
+    for _ in range(2):
+        connection.answer(question, Answer(body=body))
+    welcome(connection, last_seq=BASE + 1)
+    connection.push(task_updated(BASE + 2, "a"))
+    connection.push(task_updated(BASE + 3, "a"))
+    connection.push(task_updated(BASE + 4, "a"))
+    assert [(frame["type"], frame.get("seq", 0), frame.get("skipped", 0)) for frame in out(connection)] == [
+        ("task.updated", BASE + 1, 0),
+        ("task.updated", 0, 0),
+        ("task.updated", 0, 0),
+        ("welcome", 0, 0),
+        ("task.updated", BASE + 4, 2),
+    ]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=60))
+def test_whatever_is_left_out_is_counted_and_said_by_a_later_push(pushes: list[tuple[str, bool]]) -> None:
+    connection = opened(outbox_limit=5)
+    newest_of: dict[str, int] = {}
+    got: list[dict[str, Any]] = []
+    for seq, (task_id, is_read) in enumerate(pushes, BASE + 1):
+        connection.push(task_updated(seq, task_id))
+        newest_of[task_id] = seq
+        if is_read and (data := connection.take_one()) is not None:
+            got.append(json.loads(data))
+    assert connection.closing is None
+    got += out(connection)
+    last = BASE
+    for frame in got:
+        assert frame["seq"] == last + 1 + frame.get("skipped", 0)
+        last = frame["seq"]
+    assert last == BASE + len(pushes)
+    assert {frame["task"]["task_id"]: frame["seq"] for frame in got} == newest_of
 
 
 @given(st.lists(st.integers(1, 12), max_size=40))

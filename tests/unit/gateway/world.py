@@ -69,7 +69,7 @@ class InProcess:
 
     def __init__(self, config: Config, store: MemoryStore) -> None:
         self.config, self.store = config, store
-        self.services: Services | None = None
+        self.gateways: dict[str, Services] = {}
         self.regions: dict[str, RegionShell] = {}
 
     async def start(self) -> None:
@@ -99,8 +99,7 @@ class InProcess:
             await shell.stop()
 
     async def _send(self, gateway_id: str, batch: list[Push | Kick]) -> None:
-        assert self.services is not None
-        self.services.hub.deliver(batch)
+        self.gateways[gateway_id].hub.deliver(batch)
 
     async def decide(self, command: OrderCommand) -> Answer:
         outcome = (await self.store.append([command]))[0]
@@ -203,11 +202,18 @@ async def until(condition: Callable[[], object], timeout_s: float = 5.0) -> None
 class World:
     """The app with its parts, and short ways to common states."""
 
-    def __init__(self, services: Services, backend: InProcess, reads: MemoryReads, app: FastAPI) -> None:
+    def __init__(
+        self,
+        services: Services,
+        backend: InProcess,
+        reads: MemoryReads,
+        app: FastAPI,
+        accounts_from: int = 0,
+    ) -> None:
         self.services, self.backend, self.reads, self.app = services, backend, reads, app
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://test")
-        self._number = 0
+        self._number = accounts_from
 
     def auth(self, user_id: str, role: Role) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.services.tokens.issue(user_id, role)}"}
@@ -319,24 +325,35 @@ class Order:
 @asynccontextmanager
 async def running(**changes: Any) -> AsyncIterator[World]:
     """A world, started and stopped."""
+    async with several(GATEWAY, **changes) as (world,):
+        yield world
+
+
+@asynccontextmanager
+async def several(*gateway_ids: str, **changes: Any) -> AsyncIterator[list[World]]:
+    """The same world seen through each of several gateways."""
     config = make_config(**changes)
     store = MemoryStore()
     backend, reads = InProcess(config, store), MemoryReads(store)
-    services = assemble(
-        config, GATEWAY, backend=backend, reads=reads, identity=FakeIdentity(), payment=FakePayment()
-    )
-    backend.services = services
+    worlds = []
+    for number, gateway_id in enumerate(gateway_ids):
+        services = backend.gateways[gateway_id] = assemble(
+            config, gateway_id, backend=backend, reads=reads, identity=FakeIdentity(), payment=FakePayment()
+        )
+        worlds.append(World(services, backend, reads, build_app(services), accounts_from=1000 * number))
     await backend.start()
-    flushing = asyncio.create_task(services.pings.run())
-    world = World(services, backend, reads, build_app(services))
+    flushing = [asyncio.create_task(world.services.pings.run()) for world in worlds]
     try:
-        yield world
+        yield worlds
     finally:
-        for socket in list(services.open_sockets):
-            socket.close(1012, "the test is over")
-        await until(lambda: not services.open_sockets)
-        await services.feeds.close()
-        flushing.cancel()
-        await asyncio.gather(flushing, return_exceptions=True)
-        await world.http.aclose()
+        for world in worlds:
+            open_sockets = world.services.open_sockets
+            for socket in list(open_sockets):
+                socket.close(1012, "the test is over")
+            await until(lambda sockets=open_sockets: not sockets)  # type: ignore[misc]
+            await world.services.feeds.close()
+            await world.http.aclose()
+        for task in flushing:
+            task.cancel()
+        await asyncio.gather(*flushing, return_exceptions=True)
         await backend.stop()

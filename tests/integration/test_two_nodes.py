@@ -1,0 +1,152 @@
+"""A server in a Ray cluster of several nodes: a node dies, its regions come back on the other, and nobody has lost
+anything. Then the server outlives the command that started it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from domain import protocol as wire
+from doorstep.embedded import Services
+from sim.api import Api
+from tests.conftest import temporary
+from tests.integration.live import LiveServer, Town, until
+from tests.integration.ray_nodes import RayNodes
+from tests.integration.test_kill import _drive, _some_assigned
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
+
+BACK_WITHIN_S = 20.0  # on a busy machine; docs/cluster.md has what was measured on a quiet one
+DRIVERS = 5
+REGIONS = ("tx-dfw", "tx-hou")
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[RayNodes]:
+    nodes = RayNodes()
+    try:
+        nodes.start(gateway=1, persistence=1)
+        for _ in range(2):
+            nodes.start(region=1, solver=1)
+        yield nodes
+    finally:
+        nodes.stop()
+        shutil.rmtree(nodes.folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def joined(nodes: RayNodes, embedded_services: Services) -> Iterator[LiveServer]:
+    """`doorstep up` as one more client of the cluster."""
+    folder = Path(tempfile.mkdtemp(prefix="doorstep-joined-"))
+    with temporary(embedded_services) as database_url:
+        server = LiveServer(
+            folder,
+            DATABASE_URL=database_url,
+            REDIS_URL=embedded_services.redis_url,
+            REGIONS=",".join(REGIONS),
+            OPS_OPEN="true",
+            **nodes.token,
+        )
+        try:
+            server.start("--address", nodes.address, "--detach")
+            yield server
+        finally:
+            server.stop()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+async def test_a_node_dies_and_its_regions_come_back_on_the_other(
+    nodes: RayNodes, joined: LiveServer
+) -> None:
+    lost, kept = nodes.node_of("tx-dfw"), nodes.node_of("tx-hou")
+    assert {lost, kept} == {1, 2}, "the regions are not spread over the nodes that carry them"
+    assert nodes.workers(0, "ray::GatewayActor")
+    assert nodes.workers(0, "ray::PersistenceActor")
+    assert lost is not None
+    town = await Town.found(joined.url)
+    phones = [await town.driver(reconnect=True, away=0.005 * i) for i in range(1, DRIVERS + 1)]
+    order_ids = {await town.order() for _ in range(DRIVERS)}
+    waiting = set(order_ids)
+    drives = [asyncio.create_task(_drive(town, phone, waiting)) for phone in phones]
+    await until(_some_assigned(town, order_ids), 30)
+    epochs = {region_id: await _epoch(town, region_id) for region_id in REGIONS}
+
+    killed_s = nodes.kill(lost)
+    impatient = Api(joined.url, patience_s=0)
+
+    async def serves_again() -> bool:
+        reply = await impatient.request("GET", "/v1/regions/tx-dfw/stats", account=town.customer)
+        return reply.ok and reply.body["epoch"] > epochs["tx-dfw"]
+
+    await until(serves_again, BACK_WITHIN_S)
+    print(f"\na region is back {time.monotonic() - killed_s:.1f} s after its node died")
+    await impatient.close()
+    assert await _epoch(town, "tx-hou") == epochs["tx-hou"]  # the other one noticed nothing
+
+    late = {await town.order() for _ in range(2)}
+    waiting |= late
+
+    async def all_delivered() -> bool:
+        for drive in drives:
+            if drive.done():
+                drive.result()  # a driver never stops by itself, so this raises
+        return not waiting
+
+    try:
+        await until(all_delivered, 90)
+    finally:
+        for drive in drives:
+            drive.cancel()
+    assert nodes.node_of("tx-dfw") == kept
+    # What drivers were told against what is on record: each accepted task once, delivered by who accepted it.
+    accepted = [
+        (task.order_id, phone.account.user_id)
+        for phone in phones
+        for frame in phone.frames
+        if isinstance(frame, wire.OfferAccepted)
+        for task in frame.tasks
+    ]
+    assert sorted(order_id for order_id, _ in accepted) == sorted(order_ids | late)
+    for order_id, driver_id in accepted:
+        await town.dossier_types(order_id)  # the chain verifies
+        dossier = await town.get(f"/v1/orders/{order_id}/dossier", town.customer)
+        for kind in ("TASK_ASSIGNED", "DELIVERED"):
+            actors = [event["actor"] for event in dossier["events"] if event["type"] == kind]
+            assert actors == [f"driver:{driver_id}"]
+    await town.leave()
+
+
+async def test_the_server_outlives_its_command_and_the_next_one_finds_it(
+    nodes: RayNodes, joined: LiveServer
+) -> None:
+    town = await Town.found(joined.url)
+    epoch = await _epoch(town, "tx-hou")
+    assert joined.stop() == 0
+    assert (await town.api.request("GET", "/health/ready")).ok
+    gateways = nodes.workers(0, "ray::GatewayActor")
+    joined.start("--address", nodes.address)
+
+    async def found() -> bool:
+        return "found 4 actors" in joined.log() and "Ctrl-C stops" in joined.log()
+
+    await until(found, 60)
+    assert nodes.workers(0, "ray::GatewayActor") == gateways
+    assert await _epoch(town, "tx-hou") == epoch
+    await town.leave()
+    assert joined.stop() == 0  # not detached this time
+    assert not nodes.workers(0, "ray::GatewayActor")
+    assert not nodes.workers(0, "ray::PersistenceActor")
+
+
+async def _epoch(town: Town, region_id: str) -> int:
+    async def epoch() -> int | None:
+        reply = await town.api.request("GET", f"/v1/regions/{region_id}/stats", account=town.customer)
+        return int(reply.body["epoch"]) if reply.ok else None
+
+    return await until(epoch)
