@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Coroutine, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Protocol
@@ -46,6 +46,7 @@ from gateway.idempotency import fingerprint
 from gateway.pings import State, shift_ms
 from gateway.places import nearest_region
 from gateway.services import Services
+from gateway.wsserver import DIRECT, Outlet, Take
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -68,12 +69,18 @@ class Wire(Protocol):
 
     async def close(self, code: int = 1000, reason: str | None = None) -> None: ...
 
+    def hand_over(self, take: Take) -> Outlet | None:
+        """Give frames to `take` as they are read, and return where others are put out at once, if this wire can; else
+        None, and frames go on coming by `receive`."""
+        ...
+
 
 class AsgiWire:
     """`Wire` on the server itself: a framework's socket in between would cost as much as the ping that it hands on."""
 
-    def __init__(self, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.receive, self._send = receive, send
+        self._direct: Callable[[Take], Outlet] | None = scope.get("extensions", {}).get(DIRECT)
 
     async def accept(self, subprotocol: str | None) -> None:
         await self.receive()
@@ -85,12 +92,15 @@ class AsgiWire:
     async def close(self, code: int = 1000, reason: str | None = None) -> None:
         await self._send({"type": "websocket.close", "code": code, "reason": reason})
 
+    def hand_over(self, take: Take) -> Outlet | None:
+        return self._direct(take) if self._direct is not None else None
+
 
 class DriversEndpoint:
     """The driver protocol as an ASGI application; see docs/protocol.md."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        wire = AsgiWire(receive, send)
+        wire = AsgiWire(scope, receive, send)
         services: Services = scope["app"].state.services
         # Accepted first: a client sees the code and the reason of a close, but not those of a refused handshake.
         await wire.accept(SUBPROTOCOL if SUBPROTOCOL in scope.get("subprotocols", []) else None)
@@ -122,7 +132,8 @@ class DriverSocket:
             bad_frames_limit=limits.ws_bad_frames_limit,
             outbox_limit=limits.ws_outbox_limit,
         )
-        self._writer: asyncio.Task[None] | None = None
+        self._writer: asyncio.Task[None] | None = None  # while the socket takes no more at once
+        self._outlet: Outlet | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._questions = 0
         self._retiring: str | None = None  # why the socket closes once its questions are answered
@@ -199,52 +210,69 @@ class DriverSocket:
             async with asyncio.timeout(limits.ws_hello_timeout_s):
                 greeting = None
                 while greeting is None:
-                    greeting = await self._next_event()
+                    greeting = self._event(await self._data())
         except TimeoutError:
             self._connection.refuse(None, Unauthenticated("No hello came in time."))
             self.close(CLOSE_BAD, "no hello in time")
         else:
             assert isinstance(greeting, Greeting)
             await self._greet(greeting)
+        self._outlet = self._ws.hand_over(self.take)
         while True:
-            event = await self._next_event()
-            if type(event) is Location:
-                self._pinged(event.lat, event.lng)
-            elif event is not None:
-                self._carry_out(event)
-                self._flush()
+            pause_s = self.take(await self._data())
+            if pause_s:
+                await asyncio.sleep(pause_s)
 
-    async def _next_event(self) -> Event | None:
-        self._frames_left -= 1
-        if self._frames_left < 0:
-            await self._pace()
+    async def _data(self) -> str | bytes:
+        """The next frame; `ConnectionResetError` when there will be none."""
         message = await self._ws.receive()
         if message["type"] == "websocket.disconnect":
             raise ConnectionResetError
-        data = message.get("text")
-        event = self._connection.receive(message.get("bytes") or b"" if data is None else data)
+        data: str | None = message.get("text")
+        return message.get("bytes") or b"" if data is None else data
+
+    def take(self, data: str | bytes) -> float:
+        """Carry a frame out; seconds until this socket may be read on. What is not read waits at its sender."""
+        event = self._event(data)
+        if type(event) is Location:
+            self._pinged(event.lat, event.lng)
+        elif event is not None:
+            self._carry_out(event)
+            self._flush()
+        return self._pause_s() if self._frames_left < 0 else 0.0
+
+    def _event(self, data: str | bytes) -> Event | None:
+        event = self._connection.receive(data)
+        self._frames_left -= 1
         self._traffic.frames_in += 1
         if event is None:  # there may be an error to write, or the socket to close
             self._frames_left -= BAD_FRAME_COST - 1
             self._flush()
         return event
 
-    async def _pace(self) -> None:
-        """Wait until this socket may be read on. Nothing is lost: what is not read waits at its sender."""
-        limits, loop = self._services.config.limits, asyncio.get_running_loop()
-        earned = (loop.time() - self._paced_s) * limits.ws_frames_per_s
-        self._frames_left = min(self._frames_left + earned, limits.ws_frames_burst - 1.0)
-        self._paced_s = loop.time()
-        if self._frames_left < 0:
-            await asyncio.sleep(-self._frames_left / limits.ws_frames_per_s)
+    def _pause_s(self) -> float:
+        """Seconds until as many frames as were read are earned; nothing of it is lost."""
+        limits, now_s = self._services.config.limits, asyncio.get_running_loop().time()
+        earned = (now_s - self._paced_s) * limits.ws_frames_per_s
+        self._frames_left = min(self._frames_left + earned, limits.ws_frames_burst * 1.0)
+        self._paced_s = now_s
+        return max(0.0, -self._frames_left / limits.ws_frames_per_s)
 
     def _flush(self) -> None:
         """Start writing if there is something to write and nobody at it; begin to close if it is time."""
         connection = self._connection
         if connection.closing is not None:
             self._closed.set()
-        elif (self._writer is None or self._writer.done()) and connection.has_output:
-            self._writer = asyncio.create_task(self._write())
+        elif self._writer is None or self._writer.done():
+            while (
+                self._outlet is not None
+                and self._outlet.is_free
+                and (data := connection.take_one()) is not None
+            ):
+                self._outlet.put(data)
+                self._traffic.frames_out += 1
+            if connection.has_output:
+                self._writer = asyncio.create_task(self._write())
 
     async def _write(self) -> None:
         connection = self._connection

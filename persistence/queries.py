@@ -12,17 +12,18 @@ from persistence import tables
 
 
 class Queries:
-    """Each query on its own connection."""
+    """Each query on its own connection, without a transaction round it: one round trip instead of three."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
+        self._reading = engine.execution_options(isolation_level="AUTOCOMMIT")
 
     async def _all(self, query: Executable) -> Sequence[RowMapping]:
-        async with self.engine.connect() as connection:
+        async with self._reading.connect() as connection:
             return (await connection.execute(query)).mappings().all()
 
     async def _one(self, query: Executable) -> RowMapping | None:
-        async with self.engine.connect() as connection:
+        async with self._reading.connect() as connection:
             return (await connection.execute(query)).mappings().first()
 
 

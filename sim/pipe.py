@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
+from gateway.wsserver import Take
 from sim.net import Net
 from sim.virtual import VirtualLoop
 
@@ -43,6 +44,9 @@ class Pipe:
     async def send_text(self, data: str) -> None:
         """See `gateway.ws.Wire`."""
         self._send(1, self._to_client, data)
+
+    def hand_over(self, take: Take) -> None:
+        """See `gateway.ws.Wire`: frames go on coming by `receive`."""
 
     async def close(self, code: int = 1000, reason: str | None = None) -> None:
         """See `gateway.ws.Wire`."""
