@@ -28,10 +28,10 @@ WITH_NODE = if ! { $(NODE_IS_NEW); }; then $(MAKE) -s $(VENV)/.stamp-node; expor
 UV_COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --upgrade \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet
 
-.PHONY: help run test check arrows fmt web web-check lock sim screenshot clean
+.PHONY: help run test check arrows fmt web web-check lock sim cluster-test load screenshot clean
 
 help: ## show this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.stamp-runtime $(WEB) ## set up if needed, then start everything with the demo city
 	@exec $(BIN)/doorstep up --demo
@@ -77,6 +77,13 @@ lock: $(BIN)/python ## bring the lock files up to date with pyproject.toml
 
 sim: $(VENV)/.stamp-runtime ## the long campaign of simulated worlds (SEEDS=100000); CI runs a short one with the tests
 	@$(BIN)/doorstep sim --seeds $(SEEDS)
+
+cluster-test: $(VENV)/.stamp-dev ## two Ray nodes, one of which dies
+	@$(BIN)/pytest -q tests/integration/test_two_nodes.py
+
+load: $(VENV)/.stamp-dev ## fleets of 1,000 to 15,000 drivers, then half an hour of 5,000 (about 50 minutes)
+	@$(BIN)/doorstep bench live --sizes 1000,2500,5000,10000,15000 --out fleet
+	@$(BIN)/doorstep bench soak --drivers 5000 --minutes 30 --out soak
 
 screenshot: $(VENV)/.stamp-dev $(WEB) ## take the pictures used in the docs
 	@$(BIN)/python scripts/screenshot.py
