@@ -15,6 +15,9 @@ _EVERYWHERE = {
     "RAY_health_check_timeout_ms": "1000",
     "RAY_health_check_failure_threshold": "3",
     "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
+    # A call to an actor that has just died fails after a look a second, once it is older than this; the default, 1000,
+    # makes it two seconds, and a region that restores itself as many more.
+    "RAY_timeout_ms_task_wait_for_death_info": "200",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
