@@ -78,8 +78,8 @@ lock: $(BIN)/python ## bring the lock files up to date with pyproject.toml
 sim: $(VENV)/.stamp-runtime ## the long campaign of simulated worlds (SEEDS=100000); CI runs a short one with the tests
 	@$(BIN)/doorstep sim --seeds $(SEEDS)
 
-cluster-test: $(VENV)/.stamp-dev ## two Ray nodes, one of which dies
-	@$(BIN)/pytest -q tests/integration/test_two_nodes.py
+cluster-test: $(VENV)/.stamp-dev ## two Ray nodes, one of which dies; a rolling restart in the middle of offers
+	@$(BIN)/pytest -q tests/integration/test_two_nodes.py tests/integration/test_rolling_restart.py
 
 load: $(VENV)/.stamp-dev ## fleets of 1,000 to 15,000 drivers, then half an hour of 5,000 (about 50 minutes)
 	@$(BIN)/doorstep bench live --sizes 1000,2500,5000,10000,15000 --out fleet

@@ -323,6 +323,7 @@ class RegionActor:
             on_death=die,
             journal=self._recorder,
         )
+        tune()
         self._starting = asyncio.get_running_loop().create_task(self._shell.start())
         self._process = Process(f"region:{region_id}")
         self._process.watch()
