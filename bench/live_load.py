@@ -64,6 +64,7 @@ class Load:
         self._rest = Rest(job.host, job.port)
         self._crowd = Crowd()
         self._answers: dict[str, asyncio.Future[wire.ServerFrame]] = {}
+        self._offers: set[str] = set()  # that were heard of, by push or snapshot
         self._trips: set[str] = set()  # tasks in some driver's hands
         self._placing = self._measured = True
         self._number = 0
@@ -151,15 +152,15 @@ class Load:
 
     def on_offer(self, driver: Driver, offer: wire.OfferView | wire.Offer) -> None:
         now_s = time.monotonic()
-        message_id = f"a-{offer.offer_id}"
         for task in offer.tasks:
             note = self.record.orders.get(task.order_id)
             if note is not None and not note.offered:
                 note.offered = True
                 if note.measured:
                     self.offer.add(now_s - note.due_s)
-        if message_id not in self._answers:
-            self._crowd.start(self._take(driver, message_id, offer.offer_id))
+        if offer.offer_id not in self._offers:
+            self._offers.add(offer.offer_id)
+            self._crowd.start(self._take(driver, offer.offer_id))
 
     def on_snapshot(self, driver: Driver, snapshot: wire.Snapshot) -> None:
         for offer in snapshot.offers:
@@ -185,9 +186,10 @@ class Load:
             return None
         finally:
             driver.pending.pop(message_id, None)
+            del self._answers[message_id]
 
-    async def _take(self, driver: Driver, message_id: str, offer_id: str) -> None:
-        sent_s = time.monotonic()
+    async def _take(self, driver: Driver, offer_id: str) -> None:
+        message_id, sent_s = f"a-{offer_id}", time.monotonic()
         answer = await self._ask(driver, message_id, wire.OfferAccept(message_id, offer_id))
         if isinstance(answer, wire.OfferAccepted):
             if self._measured:
@@ -202,7 +204,6 @@ class Load:
             self.fleet.counts[f"accept: {answer.code}"] += 1
             if answer.code not in _TAKEN:
                 self.errors[f"accept: {answer.code}"] += 1
-        del self._answers[message_id]
 
     def _begin(self, driver: Driver, task: wire.TaskView) -> None:
         if task.task_id not in self._trips and task.status not in _ENDED:
@@ -218,7 +219,6 @@ class Load:
             kind = wire.TaskPickup if task.status == "AT_PICKUP" else wire.TaskArrive
             sent_s = time.monotonic()
             answer = await self._ask(driver, message_id, kind(message_id, task.task_id))
-            self._answers.pop(message_id, None)
             if not isinstance(answer, wire.TaskUpdated):
                 code = answer.code if isinstance(answer, wire.Error) else "no answer"
                 self.errors[f"{kind.__name__} at {task.status}: {code}"] += 1

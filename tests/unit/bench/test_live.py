@@ -289,26 +289,38 @@ def test_pictures_are_drawn(tmp_path: Path) -> None:
 # -- processes --------------------------------------------------------------------------------------------------------
 
 
+# At the first word it starts a child with a gateway's title, which works and says so; at the second it ends the child.
+_PARENT = """
+import os, subprocess, sys
+os.read(0, 1)
+work = "import sys; n = sum(range(10**7)); print(n, flush=True); sys.stdin.read()"
+child = subprocess.Popen([sys.executable, "-c", work, "ray::GatewayActor"], stdin=subprocess.PIPE)
+os.read(0, 1)
+child.communicate()
+print("ended", flush=True)
+os.read(0, 1)
+"""
+
+
 def test_processes_are_told_apart_and_their_use_is_counted() -> None:
-    processes = Processes()
-    before = processes.look()
-    work = "import sys; n = sum(range(10**7)); print(n, flush=True); sys.stdin.read()"
-    # The title that a gateway has among Ray's processes.
-    child = subprocess.Popen(
-        [sys.executable, "-c", work, "ray::GatewayActor"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    try:
-        assert child.stdout is not None
-        child.stdout.readline()
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", _PARENT], stdin=pipe, stdout=pipe, bufsize=0) as parent:
+        assert parent.stdin is not None
+        assert parent.stdout is not None
+        processes = Processes(parent.pid)
+        before = processes.look()
+        parent.stdin.write(b"!")
+        parent.stdout.readline()
         after = processes.look()
-        assert processes.pids("gateway") == [child.pid]
+        assert len(processes.pids("gateway")) == 1
         assert processes.pids("region") == []
-    finally:
-        child.communicate()
+        parent.stdin.write(b"!")
+        parent.stdout.readline()
+        ended = processes.look()
     assert "gateway" not in before.cpu_s
     assert after.cpu_s["gateway"] > 0.01
     assert after.rss_bytes["gateway"] > 2**20
-    assert processes.look().cpu_s["gateway"] == after.cpu_s["gateway"], "what it used is not forgotten"
+    assert ended.cpu_s["gateway"] == after.cpu_s["gateway"], "what it used is not forgotten"
 
 
 def test_too_many_sockets_are_refused_with_a_sentence() -> None:
