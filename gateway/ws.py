@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from collections.abc import Coroutine
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import structlog
@@ -29,7 +28,6 @@ from domain.protocol import (
 )
 from domain.times import instant
 from gateway.admission import Kind
-from gateway.auth import Principal
 from gateway.connection import (
     CLOSE_BAD,
     Connection,
@@ -43,10 +41,10 @@ from gateway.connection import (
     Sighting,
 )
 from gateway.idempotency import fingerprint
-from gateway.pings import State, shift_ms
-from gateway.places import nearest_region
+from gateway.passes import Pass
 from gateway.services import Services
-from gateway.wsserver import DIRECT, Outlet, Take
+from gateway.whereabouts import Whereabouts
+from gateway.wire import AsgiWire, Outlet, Wire
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -56,44 +54,6 @@ QUESTIONS_LIMIT = 16  # of one socket, waiting for their answers
 BAD_FRAME_COST = 5  # what a frame that comes to nothing counts for, since it costs the most
 GAP_WAIT_S = 0.25  # a push that overtook another one waits so long before the region is asked
 CLOSE_TIMEOUT_S = 5.0  # a client that reads nothing does not read the close frame either
-
-
-class Wire(Protocol):
-    """What an accepted socket is read from and written to. Writing to one that is gone raises `OSError`."""
-
-    def receive(self) -> Awaitable[MutableMapping[str, Any]]:
-        """The next ASGI message."""
-        ...
-
-    async def send_text(self, data: str) -> None: ...
-
-    async def close(self, code: int = 1000, reason: str | None = None) -> None: ...
-
-    def hand_over(self, take: Take) -> Outlet | None:
-        """Give frames to `take` as they are read, and return where others are put out at once, if this wire can; else
-        None, and frames go on coming by `receive`."""
-        ...
-
-
-class AsgiWire:
-    """`Wire` on the server itself: a framework's socket in between would cost as much as the ping that it hands on."""
-
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.receive, self._send = receive, send
-        self._direct: Callable[[Take], Outlet] | None = scope.get("extensions", {}).get(DIRECT)
-
-    async def accept(self, subprotocol: str | None) -> None:
-        await self.receive()
-        await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
-
-    async def send_text(self, data: str) -> None:
-        await self._send({"type": "websocket.send", "text": data})
-
-    async def close(self, code: int = 1000, reason: str | None = None) -> None:
-        await self._send({"type": "websocket.close", "code": code, "reason": reason})
-
-    def hand_over(self, take: Take) -> Outlet | None:
-        return self._direct(take) if self._direct is not None else None
 
 
 class DriversEndpoint:
@@ -125,8 +85,8 @@ class DriverSocket:
         self._ws = ws
         self._services = services
         self._traffic = services.metrics.traffic
-        self._state: State | None = None  # of this session, once there is something to tell
-        self._roams = len(services.config.regions) > 1
+        self._where = Whereabouts(services, self, self._enter)
+        self._pass = Pass(services, self._token_ended, self._grace_over)
         self._connection = Connection(
             max_frame_bytes=limits.ws_max_frame_bytes,
             bad_frames_limit=limits.ws_bad_frames_limit,
@@ -137,11 +97,10 @@ class DriverSocket:
         self._tasks: set[asyncio.Task[None]] = set()
         self._questions = 0
         self._retiring: str | None = None  # why the socket closes once its questions are answered
-        self._expiry: asyncio.TimerHandle | None = None
-        self._said_ms = 0  # wall time of the driver's last word on duty
         self._frames_left = limits.ws_frames_burst * 1.0  # to be read before the clock is looked at
         self._paced_s = 0.0
-        self._mending = False
+        self._is_stranger = False  # to the region, which has begun a new life
+        self._catching_up = False
         self._reading = True
         self._closed = asyncio.Event()
 
@@ -167,8 +126,7 @@ class DriverSocket:
             self._reading = False
             self._connection.close(CLOSE_RESTARTING, "closed")
             services.open_sockets.discard(self)
-            if self._expiry is not None:
-                self._expiry.cancel()
+            self._pass.stop()
             for task in list(self._tasks):
                 task.cancel()
             if not self._closed.is_set():
@@ -235,7 +193,7 @@ class DriverSocket:
         """Carry a frame out; seconds until this socket may be read on. What is not read waits at its sender."""
         event = self._event(data)
         if type(event) is Location:
-            self._pinged(event.lat, event.lng)
+            self._where.pinged(event.lat, event.lng)
         elif event is not None:
             self._carry_out(event)
             self._flush()
@@ -264,12 +222,9 @@ class DriverSocket:
         if connection.closing is not None:
             self._closed.set()
         elif self._writer is None or self._writer.done():
-            while (
-                self._outlet is not None
-                and self._outlet.is_free
-                and (data := connection.take_one()) is not None
-            ):
-                self._outlet.put(data)
+            outlet = self._outlet
+            while outlet is not None and outlet.is_free and (data := connection.take_one()) is not None:
+                outlet.put(data)
                 self._traffic.frames_out += 1
             if connection.has_output:
                 self._writer = asyncio.create_task(self._write())
@@ -299,9 +254,7 @@ class DriverSocket:
     async def _admit(self, greeting: Greeting) -> None:
         services = self._services
         try:
-            principal = self._driver_of(greeting.token)
-            self.driver_id = principal.id
-            self._expire_at(principal.expires_s)
+            self.driver_id, _ = self._pass.show(greeting.token)
             self.region_id = await services.region_of_driver(self.driver_id)
             self.session = services.hub.next_session()
             services.hub.add(self)
@@ -315,37 +268,20 @@ class DriverSocket:
             self._connection.refuse(None, InternalError())
             self.close(CLOSE_RESTARTING, InternalError.code)
 
-    def _driver_of(self, token: str) -> Principal:
-        principal = self._services.tokens.principal(token)
-        if principal.role is not Role.DRIVER or principal.id in self._services.recheck.barred:
-            raise Forbidden("The socket is for drivers.")
-        return principal
-
-    def _expire_at(self, expires_s: float) -> float:
-        """Watch the token's end, which is wall time; returns the seconds until then."""
-        if self._expiry is not None:
-            self._expiry.cancel()
-        valid_s = max(0.0, expires_s - time.time())
-        self._expiry = asyncio.get_running_loop().call_later(valid_s, self._expire)
-        return valid_s
-
-    def _expire(self) -> None:
-        grace_s = self._services.config.limits.ws_auth_grace_s
-        self._connection.expired(grace_s)
-        self._flush()
-        self._expiry = asyncio.get_running_loop().call_later(
-            grace_s, self.close, CLOSE_TOKEN_EXPIRED, "the access token has expired"
-        )
-
     def _renew(self, renewal: Renewal) -> None:
         try:
-            principal = self._driver_of(renewal.token)
-            if principal.id != self.driver_id:
-                raise Forbidden("The token is another driver's.")
+            _, valid_s = self._pass.show(renewal.token, self.driver_id)
         except Refusal as error:
             self._connection.refuse(renewal.id, error)
         else:
-            self._connection.renewed(renewal, round(self._expire_at(principal.expires_s), 3))
+            self._connection.renewed(renewal, round(valid_s, 3))
+
+    def _token_ended(self) -> None:
+        self._connection.expired(self._services.config.limits.ws_auth_grace_s)
+        self._flush()
+
+    def _grace_over(self) -> None:
+        self.close(CLOSE_TOKEN_EXPIRED, "the access token has expired")
 
     def expel(self) -> None:
         """See `gateway.recheck.Expellable`."""
@@ -427,41 +363,14 @@ class DriverSocket:
             self._flush()
             root.end()
 
-    def _pinged(self, lat: float, lng: float) -> None:
-        """The hot path: nothing is made, written or looked up that the newest position does not need."""
-        self._traffic.pings += 1
-        if self._state is not None and not self._roams:
-            self._services.pings.move(self._state, lat, lng)
-        elif (last := self._services.pings.last(self.driver_id)) is not None:
-            self._put(lat, lng, last.on_duty, last.until_ms, last.from_ms)
-        # A position before any word on duty says nothing about it: wait for the word.
-
     def _sighted(self, event: Sighting) -> None:
         try:
-            from_ms, until_ms = shift_ms(event.begins, event.until, self._services.config.clock.now_ms())
+            self._where.sighted(event)
         except InvalidRequest as error:
             self._connection.refuse(None, error)
-            return
-        lat, lng = event.lat, event.lng
-        if lat is None or lng is None:
-            before = self._services.pings.last(self.driver_id)
-            if before is None and event.on_duty:
-                self._connection.refuse(None, InvalidRequest("Say where you go on duty: lat and lng."))
-                return
-            lat, lng = (before.lat, before.lng) if before else self._services.centre_of(self.region_id)
-        self._said_ms = self._services.now_us() // 1000
-        self._put(lat, lng, event.on_duty, until_ms, from_ms)
 
-    def _put(self, lat: float, lng: float, on_duty: bool, until_ms: int, from_ms: int) -> None:
-        region_id = nearest_region(self._services.config.regions, lat, lng)
-        if region_id != self.region_id:
-            self._spawn(self._move_to(region_id))
-        seq = 1 if self._state is None else self._state.seq + 1
-        at_s = asyncio.get_running_loop().time()
-        self._state = State(
-            self.driver_id, region_id, self.session, seq, lat, lng, on_duty, at_s, until_ms, from_ms
-        )
-        self._services.pings.put(self._state)
+    def _enter(self, region_id: str) -> None:
+        self._spawn(self._move_to(region_id))
 
     async def _move_to(self, region_id: str) -> None:
         """The driver has driven into another market. A task that is still held keeps its region."""
@@ -480,21 +389,9 @@ class DriverSocket:
     def push(self, frame: ServerFrame) -> None:
         """A frame from the region."""
         self._connection.push(frame)
-        if self._connection.has_gap and not self._mending:
-            self._mending = True
-            self._spawn(self._mend())
+        if self._connection.has_gap:
+            self._catch_up(wait_s=GAP_WAIT_S)
         self._flush()
-
-    async def _mend(self) -> None:
-        """Ask the region for a push that is missing, if it does not come by itself."""
-        try:
-            await asyncio.sleep(GAP_WAIT_S)
-            if self._connection.has_gap:
-                await self._attach(self._connection.last_seq)
-        except Refusal as error:
-            self.close(CLOSE_RESTARTING, error.code)
-        finally:
-            self._mending = False
 
     def sighted(
         self, lat: float, lng: float, on_duty: bool, until: datetime | None, begins: datetime | None
@@ -505,23 +402,33 @@ class DriverSocket:
 
     def reported(self, report: Reported) -> None:
         """See `gateway.hub.Socket`."""
-        if report.said_ms > self._said_ms:
-            self._said_ms = report.said_ms
-            self._put(report.lat, report.lng, report.on_duty, report.until_ms, report.from_ms)
+        self._where.reported(report)
 
     def reattach(self) -> None:
         """See `gateway.hub.Socket`."""
-        if not self._mending and self._connection.phase is Phase.OPEN:
-            self._mending = True
-            self._spawn(self._reattach())
+        if self._connection.phase is Phase.OPEN:
+            self._is_stranger = True
+            self._catch_up(wait_s=0)
 
-    async def _reattach(self) -> None:
+    def _catch_up(self, *, wait_s: float) -> None:
+        if not self._catching_up:
+            self._catching_up = True
+            self._spawn(self._attach_again(wait_s))
+
+    async def _attach_again(self, wait_s: float) -> None:
+        """Ask the region for what is missing, if it has not come by itself, and as often as it says anew that it does
+        not know this socket."""
         try:
-            await self._attach(self._connection.last_seq)
+            if wait_s:
+                await asyncio.sleep(wait_s)
+            self._is_stranger |= self._connection.has_gap
+            while self._is_stranger:
+                self._is_stranger = False
+                await self._attach(self._connection.last_seq)
         except Refusal as error:
             self.close(CLOSE_RESTARTING, error.code)
         finally:
-            self._mending = False
+            self._catching_up = False
 
     def retire(self, reason: str) -> None:
         """Close with 1012 as soon as every question that was asked is answered."""

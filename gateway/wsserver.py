@@ -4,31 +4,17 @@ from __future__ import annotations
 
 import socket
 from asyncio.transports import BaseTransport, Transport
-from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
+from gateway.wire import DIRECT, Outlet, Take
+
 # Kernel buffers of one socket, each way. What the kernel would grow them to by itself (megabytes) is what a client that
 # floods or does not read could fill; frames of the driver protocol are a few hundred bytes.
 KERNEL_BUFFER_BYTES = 65_536
-DIRECT = "doorstep.direct"  # the ASGI extension that is `BoundedSocket.hand_over`
-Take: TypeAlias = Callable[[str | bytes], float]
-
-
-class Outlet(Protocol):
-    """Where frames are put out without waiting."""
-
-    @property
-    def is_free(self) -> bool:
-        """Whether a frame can be put out now: the socket is open, and not too much waits to be sent."""
-        ...
-
-    def put(self, data: bytes) -> None:
-        """Put out a text frame."""
-        ...
 
 
 class BoundedSocket(WebSocketsSansIOProtocol):

@@ -8,10 +8,10 @@ import pytest
 
 from domain.errors import RegionUnavailable
 from domain.lifecycle import Role
-from domain.messages import Ask, Kick, Push
+from domain.messages import Ask, Attach, Attached, Kick, Push
 from domain.protocol import OfferExpired
 from domain.records import Answer
-from gateway.ws import QUESTIONS_LIMIT
+from gateway.ws import QUESTIONS_LIMIT, DriverSocket
 from tests.unit.gateway.world import DALLAS, World, until
 
 
@@ -146,3 +146,45 @@ async def test_a_missing_push_is_fetched(world: World) -> None:
     frames = [await client.receive(), await client.receive()]
     assert [frame["type"] for frame in frames] == ["offer", "offer.revoked"]
     assert frames[1]["seq"] == frames[0]["seq"] + 1
+
+
+async def test_a_region_that_says_twice_that_it_knows_nobody_is_told_twice(world: World) -> None:
+    driver_id, client = await world.driver()
+    socket = world.services.hub.get(driver_id)
+    assert socket is not None
+    attach, asked, go_on = world.backend.attach, list[Attach](), asyncio.Event()
+
+    async def late(region_id: str, message: Attach) -> Attached:
+        asked.append(message)
+        await go_on.wait()
+        return await attach(region_id, message)
+
+    world.backend.attach = late  # type: ignore[method-assign, assignment]
+    socket.reattach()
+    await until(lambda: asked)
+    socket.reattach()  # the answer that is under way may be of the life before
+    socket.reattach()
+    go_on.set()
+    await until(lambda: len(asked) == 2)
+    await client.send({"type": "task.arrive", "id": "x", "task_id": "t"})
+    assert (await client.receive("error"))["in_reply_to"] == "x"
+    assert len(asked) == 2
+
+
+async def test_a_gap_that_closes_by_itself_does_not_hide_a_new_life_of_the_region(world: World) -> None:
+    driver_id, _ = await world.driver()
+    socket = world.services.hub.get(driver_id)
+    assert isinstance(socket, DriverSocket)
+    attach, asked = world.backend.attach, list[Attach]()
+
+    async def seen(region_id: str, message: Attach) -> Attached:
+        asked.append(message)
+        return await attach(region_id, message)
+
+    world.backend.attach = seen  # type: ignore[method-assign, assignment]
+    base = socket._connection.last_seq
+    socket.push(OfferExpired(seq=base + 2, offer_id="late"))
+    socket.reattach()
+    socket.push(OfferExpired(seq=base + 1, offer_id="early"))
+    await until(lambda: asked)
+    assert asked[0].resume_from == base + 2

@@ -1,0 +1,63 @@
+"""What a driver socket's shell is written on: an accepted WebSocket, over ASGI or in the simulated world."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Protocol, TypeAlias
+
+from starlette.types import Receive, Scope, Send
+
+# Takes a frame; returns the seconds after which more may be read.
+Take: TypeAlias = Callable[[str | bytes], float]
+DIRECT = "doorstep.direct"  # the ASGI extension that is `Wire.hand_over`
+
+
+class Outlet(Protocol):
+    """Where frames are put out without waiting."""
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a frame can be put out now: the socket is open, and not too much waits to be sent."""
+        ...
+
+    def put(self, data: bytes) -> None:
+        """Put out a text frame."""
+        ...
+
+
+class Wire(Protocol):
+    """What an accepted socket is read from and written to. Writing to one that is gone raises `OSError`."""
+
+    def receive(self) -> Awaitable[MutableMapping[str, Any]]:
+        """The next ASGI message."""
+        ...
+
+    async def send_text(self, data: str) -> None: ...
+
+    async def close(self, code: int = 1000, reason: str | None = None) -> None: ...
+
+    def hand_over(self, take: Take) -> Outlet | None:
+        """Give frames to `take` as they are read, and return where others are put out at once, if this wire can; else
+        None, and frames go on coming by `receive`."""
+        ...
+
+
+class AsgiWire:
+    """`Wire` on the server itself: a framework's socket in between would cost as much as the ping that it hands on."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.receive, self._send = receive, send
+        self._direct: Callable[[Take], Outlet] | None = scope.get("extensions", {}).get(DIRECT)
+
+    async def accept(self, subprotocol: str | None) -> None:
+        await self.receive()
+        await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
+
+    async def send_text(self, data: str) -> None:
+        await self._send({"type": "websocket.send", "text": data})
+
+    async def close(self, code: int = 1000, reason: str | None = None) -> None:
+        await self._send({"type": "websocket.close", "code": code, "reason": reason})
+
+    def hand_over(self, take: Take) -> Outlet | None:
+        return self._direct(take) if self._direct is not None else None
