@@ -69,7 +69,8 @@ def start_actor(cls: type[Any], name: str, *args: object, config: Config) -> Act
     """Start a detached actor under its name, or find the one that has it; a killed one comes back by itself.
 
     Resident actors take no CPU slot of Ray's, since they wait most of the time; calls are never repeated by Ray,
-    because only the caller knows whether a repeat is harmless.
+    because only the caller knows whether a repeat is harmless. Calls leave no line in the dashboard's list of tasks: at
+    hundreds a second they are all that it would hold, and what it costs to tell of them is the actors' time.
     """
     remote = ray.remote(cls).options(
         name=name,
@@ -82,6 +83,7 @@ def start_actor(cls: type[Any], name: str, *args: object, config: Config) -> Act
         resources=_resources(name.partition(":")[0], config),
         scheduling_strategy="SPREAD",
         max_concurrency=10_000,
+        enable_task_events=False,
     )
     handle: ActorHandle[Any] = remote.remote(*args)
     return handle

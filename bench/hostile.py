@@ -1,19 +1,14 @@
 """A hostile neighbourhood: one client floods, one does not read, many send nonsense, and the others must not notice.
 
-    python -m bench.hostile http://127.0.0.1:8000 tokens.txt --frames 1000000
-
-`tokens.txt` holds the access tokens of drivers of a server that is for trying out, one a line. What the well-behaved
-feel is the time from a question on their socket to its answer: it goes the way of an accept, through the gateway and
-the region, and is refused there because there is no such task.
+What the well-behaved feel is the time from a question on their socket to its answer: it goes the way of an accept,
+through the gateway and the region, and is refused there because there is no such task.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import socket
-import sys
 import time
 import uuid
 from collections import Counter
@@ -30,6 +25,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 from websockets.protocol import State
 
+from bench.counters import counted
 from bench.load import text_frame
 from bench.mutants import mutants
 from bench.report import Figures, Report, report
@@ -37,6 +33,7 @@ from domain import protocol as wire
 
 Say = Callable[[str], None]
 
+COUNTER = "doorstep_ws_frames_in_total"  # of the gateways, that were read
 OPEN_TIMEOUT_S = 30.0
 ECHO_EVERY_S = 0.2
 ECHO_TIMEOUT_S = 30.0
@@ -197,7 +194,7 @@ async def run_hostile(
     try:
         await asyncio.gather(*(neighbour.connected() for neighbour in neighbours))
         before_bytes = rss_bytes() if rss_bytes is not None else None
-        frames_before = await _frames_read(server_url)
+        frames_before = await counted(server_url, COUNTER)
         await asyncio.sleep(options.calm_s)
         enter("flood")
         figures["flood_sent_count"] = await _flood(url, flooder, options)
@@ -212,8 +209,8 @@ async def run_hostile(
                 await asyncio.wait([attack], timeout=LINES_S)
                 progress(f"{mob.sent} mutants, sockets closed: {dict(sorted(mob.closes.items()))}")
             await attack
-            read = _difference(await _frames_read(server_url), frames_before)
-            if read is None or read >= 2 * options.frames:
+            read = round(await counted(server_url, COUNTER) - frames_before)
+            if read >= 2 * options.frames:
                 break
             mob.more(options.frames - read // 2)
         took_s = time.monotonic() - began_s
@@ -222,7 +219,7 @@ async def run_hostile(
         figures |= {
             "mutants_count": mob.sent,
             "mutants_s": took_s,
-            "frames_read_count": _difference(await _frames_read(server_url), frames_before),
+            "frames_read_count": round(await counted(server_url, COUNTER) - frames_before),
             "refused_connects_count": mob.refused,
             "server_up": int(await _is_up(server_url)),
             "gateway_rss_before_mb": _mb(before_bytes),
@@ -344,52 +341,13 @@ def _broken(payload: bytes, rng: Random) -> bytes:
     return bytes(frame)
 
 
-async def _frames_read(server_url: str) -> int | None:
-    page = await _get(server_url, "/metrics")
-    if page is None or page.status_code != 200:
-        return None
-    lines = (line for line in page.text.splitlines() if line.startswith("doorstep_ws_frames_in_total"))
-    return sum(int(float(line.rpartition(" ")[2])) for line in lines)
-
-
 async def _is_up(server_url: str) -> bool:
-    answer = await _get(server_url, "/health/ready")
-    return answer is not None and answer.status_code == 200
-
-
-async def _get(server_url: str, path: str) -> httpx.Response | None:
-    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=server_url, trust_env=False, timeout=30) as client:
         try:
-            return await client.get(server_url.rstrip("/") + path)
+            return (await client.get("/health/ready")).status_code == 200
         except httpx.TransportError:
-            return None
-
-
-def _difference(after: int | None, before: int | None) -> int | None:
-    return None if after is None or before is None else after - before
+            return False
 
 
 def _mb(size_bytes: int | None) -> float | None:
     return None if size_bytes is None else size_bytes / 1e6
-
-
-def main() -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("server")
-    parser.add_argument("tokens", type=Path)
-    parser.add_argument("--frames", type=int, default=HostileOptions().frames)
-    parser.add_argument("--drivers", type=int, default=HostileOptions().drivers)
-    parser.add_argument("--flood-per-s", type=float, default=HostileOptions().flood_per_s)
-    parser.add_argument("--out", type=Path)
-    given = parser.parse_args()
-    options = HostileOptions(drivers=given.drivers, frames=given.frames, flood_per_s=given.flood_per_s)
-    tokens = given.tokens.read_text().split()
-    print(asyncio.run(run_hostile(given.server, tokens, options, out=given.out, progress=print)).table())
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

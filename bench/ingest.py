@@ -17,6 +17,7 @@ import msgspec
 import psutil
 from msgspec import Struct
 
+from bench.counters import counted
 from bench.load import LoadJob
 from bench.report import Figures, Report, median, ratio, report
 from sim.api import Account, Api
@@ -104,7 +105,7 @@ async def _flood(
     """Pings a second by the server's counter, and what a socket took of the memory of the listening process, bytes."""
     url = "ws" + server.rstrip("/").removeprefix("http") + "/v1/drivers/ws"
     job = LoadJob(url=url, tokens=tokens, seconds=options.seconds, hello=hello)
-    before, before_bytes = await counter(server), await asyncio.to_thread(_listener_bytes, server)
+    before, before_bytes = await counted(server, COUNTER), await asyncio.to_thread(_listener_bytes, server)
     load = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.load", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
@@ -136,31 +137,10 @@ async def _settled(server: str, before: float, started_s: float) -> float:
 
     The page is asked for after the flood alone: under it, its own answer would be late and the figure wrong.
     """
-    value, at_s = await counter(server), time.monotonic()
-    while (again := await counter(server)) != value:
+    value, at_s = await counted(server, COUNTER), time.monotonic()
+    while (again := await counted(server, COUNTER)) != value:
         value, at_s = again, time.monotonic()
     return (value - before) / (at_s - started_s)
-
-
-async def counter(server: str) -> float:
-    """The server's count of pings."""
-    for attempt in range(3):
-        try:
-            # A connection of its own: one that was left idle may be closed by the server just as it is used again.
-            async with httpx.AsyncClient(base_url=server, timeout=20, trust_env=False) as http:
-                page = (await http.get("/metrics")).text
-            break
-        except httpx.TransportError:
-            if attempt == 2:
-                raise
-    values = [float(line.split()[-1]) for line in page.splitlines() if _is_metric(line, COUNTER)]
-    if not values:
-        raise RuntimeError(f"{server} counts no pings on /metrics ({COUNTER})")
-    return sum(values)
-
-
-def _is_metric(line: str, name: str) -> bool:
-    return line.startswith((name + " ", name + "{"))
 
 
 def _listener_bytes(server: str) -> int | None:

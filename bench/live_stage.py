@@ -11,12 +11,12 @@ from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import asyncpg
-import httpx
 import msgspec
 from msgspec import Struct
 
 from actors.config import Config
-from bench.ingest import counter
+from bench.counters import counted, samples
+from bench.ingest import COUNTER
 from bench.live_accounts import gather_party, homes
 from bench.live_job import Check, Command, Connect, Line, LiveJob, Place, Result, Said, Settle, Window
 from bench.live_orders import NEAR_STORES
@@ -70,15 +70,12 @@ class Target:
                 return list((await self.call(REGION, "lately", wall_s))["lag"])
             except Exception:  # between two lives of the region there is nothing to tell
                 return []
-        async with httpx.AsyncClient(base_url=self.url, timeout=20, trust_env=False) as http:
-            page = (await http.get("/metrics")).text
-        lines = [line for line in page.splitlines() if line.startswith(LAG_METRIC + "{")]
-        return [float(line.split()[-1]) * 1000 for line in lines]
+        return [lag_s * 1000 for lag_s in await samples(self.url, LAG_METRIC)]
 
     async def pings(self) -> tuple[float, float]:
         """Pings that the server has taken in since it started, and the monotonic time of that."""
         asked_s = time.monotonic()
-        taken = await counter(self.url)
+        taken = await counted(self.url, COUNTER)
         return taken, (asked_s + time.monotonic()) / 2
 
     async def on_duty(self) -> int | None:

@@ -23,6 +23,7 @@ import h3
 import numpy as np
 
 from domain import offers, requests
+from domain.answers import Answers
 from domain.arrays import F64
 from domain.errors import IdempotencyKeyReused, NotFound, Refusal
 from domain.fast_loop import FastLoop
@@ -90,7 +91,7 @@ class Region:
         ] = {}  # tasks -> their live offers, several where it came to that
         self.closed: Lately[str, OfferStatus] = Lately(policy.closed_offers_limit)
         self.ended: Lately[str, TaskStatus] = Lately(policy.ended_tasks_limit)
-        self.answers: Lately[tuple[str, str], tuple[str, Answer]] = Lately(policy.answers_limit)
+        self.answers = Answers(policy.answers_limit)
         self.mail = Mailboxes(self.epoch, policy.push_ring)
         self.counters = {name: image.counters.get(name, 0) for name in COUNTERS}
         self.decisions: deque[tuple[int, str]] = deque(maxlen=policy.decisions_limit)
@@ -119,7 +120,7 @@ class Region:
             self.closed[offer.offer_id] = offer.status
             offers.note_decline(self, offer)
         for stored in image.answers:
-            self.answers[(stored.scope, stored.key)] = (stored.fingerprint, stored.answer)
+            self.answers.remember(stored.scope, stored.key, stored.fingerprint, stored.answer)
         # A push may have been lost with the process before, so every driver hears again where things stand.
         for task in image.recent_tasks:
             self.ended[task.task_id] = task.status
@@ -167,7 +168,7 @@ class Region:
     # -- answers ------------------------------------------------------------------------------------------------------
 
     def _ask(self, now_ms: int, ask: Ask) -> None:
-        known = self.answers.get((ask.scope, ask.key))
+        known = self.answers.known(ask.scope, ask.key)
         if known is not None:
             fingerprint, answer = known
             self._ready.reply = answer if fingerprint == ask.fingerprint else refused(IdempotencyKeyReused())
@@ -188,7 +189,7 @@ class Region:
                 self.record(draft.record(self.new_id(), stored))
         # "Not found" may mean that the region has not been told yet, so a repeat must get a new look.
         if answer.code != NotFound.code:
-            self.answers[(ask.scope, ask.key)] = (ask.fingerprint, answer)
+            self.answers.remember(ask.scope, ask.key, ask.fingerprint, answer)
         self._ready.reply = answer
 
     # -- drivers ------------------------------------------------------------------------------------------------------
@@ -231,7 +232,7 @@ class Region:
 
     def _settled(self, now_ms: int, settled: Settled) -> None:
         ask = settled.ask
-        self.answers[(ask.scope, ask.key)] = (ask.fingerprint, settled.answer)
+        self.answers.remember(ask.scope, ask.key, ask.fingerprint, settled.answer)
 
     def _detach(self, now_ms: int, detach: Detach) -> None:
         row = self.fleet.row(detach.driver_id)

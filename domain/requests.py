@@ -127,7 +127,7 @@ def _accept(region: Region, now_ms: int, ask: Ask) -> Draft:
         now_ms,
         f"Driver {short(driver_id)} took task {short(offer.task_ids[0])} after {_seconds(now_ms, offer)} s",
     )
-    body = {"offer_id": offer.offer_id, "tasks": msgspec.to_builtins(views)}
+    body = {"offer_id": offer.offer_id, "tasks": [msgspec.to_builtins(view) for view in views]}
     return Draft(Answer(body=body), tuple(job.task for job in jobs), (closed, *others), tuple(facts))
 
 

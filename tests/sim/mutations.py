@@ -14,6 +14,7 @@ import persistence.plan
 from actors.pump import Batch, Pump
 from actors.region import RegionShell
 from domain import lost, offers, requests
+from domain.answers import Answers
 from domain.fleet import DriverState
 from domain.messages import Ask, OfferSeenBy
 from domain.records import OfferRow, TaskRow
@@ -50,7 +51,7 @@ def repeat_guard(patch: Patch) -> None:
     real = Region._ask
 
     def forgetful(self: Region, now_ms: int, ask: Ask) -> None:
-        self.answers._items.clear()
+        self.answers = Answers(self.policy.answers_limit)
         real(self, now_ms, ask)
 
     patch.setitem(domain.region._HANDLERS, Ask, forgetful)

@@ -84,7 +84,7 @@ def test_a_large_state_is_written_in_parts_and_comes_back() -> None:
     dump(frozen, pieces.append)
     back = load(pieces)
     assert difference(region, back) is None
-    kinds = {type(back.answers._items), type(back.fleet.ids), type(back.fleet.index)}
+    kinds = {type(back.closed._items), type(back.fleet.ids), type(back.fleet.index)}
     assert kinds == {OrderedDict, list, dict}
     assert max(map(len, pieces)) < 200_000, "small enough for the region to go on in between"
 
