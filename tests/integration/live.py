@@ -99,6 +99,12 @@ class LiveServer:
         self._process.send_signal(signal.SIGINT)
         return self._process.wait(timeout=60)
 
+    def command(self, *arguments: str) -> int:
+        """Another `doorstep` command in the server's environment; returns the exit status, its words go to the log."""
+        with open(self.folder / "server.log", "ab") as log:
+            line = [sys.executable, "-m", "doorstep", *arguments]
+            return subprocess.run(line, env=self._environment, stdout=log, stderr=log, timeout=120).returncode
+
     def log(self) -> str:
         return (self.folder / "server.log").read_text()[-4000:]
 

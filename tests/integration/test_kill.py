@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable
 
 import pytest
 
 from domain import protocol as wire
 from sim.api import Api
-from tests.integration.live import LiveServer, Phone, Town, new_key, until
+from tests.integration.crew import Crew
+from tests.integration.live import LiveServer, Town, new_key, until
 
 pytestmark = pytest.mark.integration
 
@@ -18,32 +17,9 @@ BACK_WITHIN_S = 5.0
 DRIVERS = 6
 
 
-async def _drive(town: Town, phone: Phone, order_ids: set[str]) -> None:
-    """Take whatever is offered to the door until all orders are delivered."""
-    while True:
-        offer = await phone.offer(deadline_s=60)
-        answer = await phone.ask(wire.OfferAccept(new_key(), offer.offer_id), deadline_s=30)
-        if not isinstance(answer, wire.OfferAccepted):
-            assert isinstance(answer, wire.Error)
-            assert answer.code in ("OFFER_TAKEN", "OFFER_EXPIRED")
-            continue
-        for task in answer.tasks:  # a bundle is taken whole
-            await phone.step(wire.TaskArrive, task.task_id)
-            await phone.step(wire.TaskPickup, task.task_id)
-        for task in answer.tasks:
-            await phone.step(wire.TaskArrive, task.task_id)
-            assert (await phone.check_id(task.order_id)).ok
-            assert (await phone.deliver(task.order_id)).ok
-            order_ids.discard(task.order_id)
-
-
 @pytest.mark.parametrize("part", ["region", "persistence"])
 async def test_work_goes_on_over_a_kill(server: LiveServer, town: Town, part: str) -> None:
-    phones = [await town.driver(away=0.005 * i) for i in range(1, DRIVERS + 1)]
-    order_ids = {await town.order() for _ in range(DRIVERS)}
-    waiting = set(order_ids)
-    drives = [asyncio.create_task(_drive(town, phone, waiting)) for phone in phones]
-    await until(_some_assigned(town, order_ids))
+    crew = await Crew.at_work(town, DRIVERS)
     pid = server.pid(part)
     killed_s = server.kill(part)
 
@@ -58,24 +34,11 @@ async def test_work_goes_on_over_a_kill(server: LiveServer, town: Town, part: st
     back_s = time.monotonic() - killed_s
     await impatient.close()
     assert back_s < BACK_WITHIN_S
-    late = {await town.order() for _ in range(3)}
-    waiting |= late
-
-    async def all_delivered() -> bool:
-        for drive in drives:
-            if drive.done():
-                drive.result()  # a driver never stops by itself, so this raises
-        return not waiting
-
-    try:
-        await until(all_delivered, 60)
-    finally:
-        for drive in drives:
-            drive.cancel()
-    for order_id in order_ids | late:
-        types = await town.dossier_types(order_id)
-        assert types.count("TASK_ASSIGNED") == types.count("DELIVERED") == 1
-    assert all(phone.closes == [] for phone in phones)  # the sockets noticed nothing
+    for _ in range(3):
+        await crew.order()
+    await crew.delivered(60)
+    await crew.assert_nothing_lost_or_twice()
+    assert all(phone.closes == [] for phone in crew.phones)  # the sockets noticed nothing
 
 
 async def test_an_accepted_task_outlives_the_region(server: LiveServer, town: Town) -> None:
@@ -122,10 +85,3 @@ async def test_what_happens_while_a_driver_is_away_is_told_on_return(town: Town)
     await driver.expect(wire.TaskCancelled, task_id=task.task_id)
     seqs = [frame.seq for frame in driver.frames if frame.seq]
     assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
-
-
-def _some_assigned(town: Town, order_ids: set[str]) -> Callable[[], Awaitable[bool]]:
-    async def some() -> bool:
-        return "ASSIGNED" in [await town.status(order_id) for order_id in order_ids]
-
-    return some

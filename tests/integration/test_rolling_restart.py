@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from domain import protocol as wire
-from tests.integration.live import TITLES, LiveServer, Town, until
-from tests.integration.test_kill import _drive, _some_assigned
+from tests.integration.crew import Crew
+from tests.integration.live import TITLES, LiveServer, Town
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
@@ -19,11 +19,7 @@ RESTART_LIMIT_S = 90.0
 
 
 async def test_a_rolling_restart_in_the_middle_of_offers(server: LiveServer, town: Town) -> None:
-    phones = [await town.driver(reconnect=True, away=0.005 * i) for i in range(1, DRIVERS + 1)]
-    order_ids = {await town.order() for _ in range(DRIVERS)}
-    waiting = set(order_ids)
-    drives = [asyncio.create_task(_drive(town, phone, waiting)) for phone in phones]
-    await until(_some_assigned(town, order_ids))
+    crew = await Crew.at_work(town, DRIVERS, reconnect=True)
     before = {part: server.pid(part) for part in TITLES}
 
     restart = await asyncio.create_subprocess_exec(
@@ -32,9 +28,7 @@ async def test_a_rolling_restart_in_the_middle_of_offers(server: LiveServer, tow
         stderr=subprocess.PIPE,
     )
     while restart.returncode is None:  # orders keep coming, whatever is down at the moment
-        order_id = await town.order()
-        order_ids.add(order_id)
-        waiting.add(order_id)
+        await crew.order()
         done, _ = await asyncio.wait([asyncio.ensure_future(restart.wait())], timeout=1.0)
         if done:
             break
@@ -44,26 +38,6 @@ async def test_a_rolling_restart_in_the_middle_of_offers(server: LiveServer, tow
     for part, pid in before.items():
         assert server.pid(part) not in (pid, None)
 
-    async def all_delivered() -> bool:
-        for drive in drives:
-            if drive.done():
-                drive.result()  # a driver never stops by itself, so this raises
-        return not waiting
-
-    try:
-        await until(all_delivered, 60)
-    finally:
-        for drive in drives:
-            drive.cancel()
-    accepted = [
-        task.order_id
-        for phone in phones
-        for frame in phone.frames
-        if isinstance(frame, wire.OfferAccepted)
-        for task in frame.tasks
-    ]
-    assert sorted(set(accepted)) == sorted(order_ids)
-    for order_id in order_ids:
-        types = await town.dossier_types(order_id)
-        assert types.count("TASK_ASSIGNED") == types.count("DELIVERED") == 1
-    assert {code for phone in phones for code in phone.closes} == {wire.CLOSE_RESTARTING}
+    await crew.delivered(60)
+    await crew.assert_nothing_lost_or_twice()
+    assert {code for phone in crew.phones for code in phone.closes} == {wire.CLOSE_RESTARTING}

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from domain import protocol as wire
+from domain.protocol import CLOSE_RESTARTING
 from doorstep.embedded import Services
 from sim.api import Api
 from tests.conftest import temporary
+from tests.integration.crew import Crew
 from tests.integration.live import LiveServer, Town, until
 from tests.integration.ray_nodes import RayNodes
-from tests.integration.test_kill import _drive, _some_assigned
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -70,11 +70,7 @@ async def test_a_node_dies_and_its_regions_come_back_on_the_other(
     assert nodes.workers(0, "ray::PersistenceActor")
     assert lost is not None
     town = await Town.found(joined.url)
-    phones = [await town.driver(reconnect=True, away=0.005 * i) for i in range(1, DRIVERS + 1)]
-    order_ids = {await town.order() for _ in range(DRIVERS)}
-    waiting = set(order_ids)
-    drives = [asyncio.create_task(_drive(town, phone, waiting)) for phone in phones]
-    await until(_some_assigned(town, order_ids), 30)
+    crew = await Crew.at_work(town, DRIVERS, reconnect=True)
     epochs = {region_id: await _epoch(town, region_id) for region_id in REGIONS}
 
     killed_s = nodes.kill(lost)
@@ -89,36 +85,11 @@ async def test_a_node_dies_and_its_regions_come_back_on_the_other(
     await impatient.close()
     assert await _epoch(town, "tx-hou") == epochs["tx-hou"]  # the other one noticed nothing
 
-    late = {await town.order() for _ in range(2)}
-    waiting |= late
-
-    async def all_delivered() -> bool:
-        for drive in drives:
-            if drive.done():
-                drive.result()  # a driver never stops by itself, so this raises
-        return not waiting
-
-    try:
-        await until(all_delivered, 90)
-    finally:
-        for drive in drives:
-            drive.cancel()
+    for _ in range(2):
+        await crew.order()
+    await crew.delivered(90)
     assert nodes.node_of("tx-dfw") == kept
-    # What drivers were told against what is on record: each accepted task once, delivered by who accepted it.
-    accepted = [
-        (task.order_id, phone.account.user_id)
-        for phone in phones
-        for frame in phone.frames
-        if isinstance(frame, wire.OfferAccepted)
-        for task in frame.tasks
-    ]
-    assert sorted(order_id for order_id, _ in accepted) == sorted(order_ids | late)
-    for order_id, driver_id in accepted:
-        await town.dossier_types(order_id)  # the chain verifies
-        dossier = await town.get(f"/v1/orders/{order_id}/dossier", town.customer)
-        for kind in ("TASK_ASSIGNED", "DELIVERED"):
-            actors = [event["actor"] for event in dossier["events"] if event["type"] == kind]
-            assert actors == [f"driver:{driver_id}"]
+    await crew.assert_nothing_lost_or_twice()
     await town.leave()
 
 
@@ -142,6 +113,29 @@ async def test_the_server_outlives_its_command_and_the_next_one_finds_it(
     assert joined.stop() == 0  # not detached this time
     assert not nodes.workers(0, "ray::GatewayActor")
     assert not nodes.workers(0, "ray::PersistenceActor")
+
+
+async def test_a_server_that_was_left_is_drained_by_a_command(nodes: RayNodes, joined: LiveServer) -> None:
+    joined.start("--address", nodes.address, "--detach")
+    town = await Town.found(joined.url)
+    driver = await town.driver()
+    assert joined.stop() == 0
+    drain = ("drain", "--address", nodes.address)
+    assert await asyncio.to_thread(joined.command, *drain) == 0
+    await driver.wait_for(lambda: driver.closes, 10)
+    assert driver.closes == [CLOSE_RESTARTING]
+    assert "draining gateway:0, region:tx-dfw, region:tx-hou, persistence:0" in joined.log()
+    ended = (
+        (0, "ray::GatewayActor"),
+        (0, "ray::PersistenceActor"),
+        (1, "ray::RegionActor"),
+        (2, "ray::RegionActor"),
+    )
+    for number, title in ended:
+        assert not nodes.workers(number, title)
+    assert await asyncio.to_thread(joined.command, *drain) == 1
+    assert "No server was left in this cluster." in joined.log()
+    await town.leave()
 
 
 async def _epoch(town: Town, region_id: str) -> int:
