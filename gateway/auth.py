@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import cached_property
 from typing import Annotated, TypeVar
 
@@ -14,6 +14,8 @@ from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 from fastapi import Depends, Request
 from fastapi.security import OAuth2PasswordBearer
+from fastapi.security.base import SecurityBase
+from fastapi.security.utils import get_authorization_scheme_param
 from msgspec import Struct
 
 from domain.errors import Forbidden, Overloaded, Unauthenticated
@@ -120,33 +122,37 @@ class Passwords:
 bearer = OAuth2PasswordBearer(tokenUrl="/v1/auth/token", auto_error=False)
 
 
-async def authenticated(request: Request, token: Annotated[str | None, Depends(bearer)]) -> Principal:
+def principal_of(request: Request) -> Principal:
     """The principal of the request's bearer token."""
-    if token is None:
-        raise Unauthenticated()
-    known: Principal | None = request.scope["state"].get(
-        "principal"
-    )  # `gateway.ratelimit` has read the token
-    if known is not None:
-        return known
-    tokens: Tokens = request.app.state.services.tokens
-    return tokens.principal(token)
+    state = request.scope["state"]
+    known: Principal | None = state.get("principal")  # `gateway.ratelimit` or another parameter has read it
+    if known is None:
+        scheme, token = get_authorization_scheme_param(request.headers.get("Authorization"))
+        if scheme.lower() != "bearer":
+            raise Unauthenticated()
+        tokens: Tokens = request.app.state.services.tokens
+        known = state["principal"] = tokens.principal(token)
+    return known
 
 
-def only(*roles: Role) -> Callable[[Principal], Awaitable[Principal]]:
-    """A dependency that lets these roles through."""
+class Only(SecurityBase):
+    """A dependency that lets these roles through, or anyone who is signed in where none is named. It stands on no other
+    dependency: each of them takes the framework some 20 us of every request."""
 
-    async def check(principal: Annotated[Principal, Depends(authenticated)]) -> Principal:
-        if principal.role not in roles:
-            raise Forbidden(f"This belongs to: {', '.join(sorted(roles))}.")
+    def __init__(self, *roles: Role) -> None:
+        self.model, self.scheme_name = bearer.model, bearer.scheme_name
+        self._roles = roles
+
+    async def __call__(self, request: Request) -> Principal:
+        principal = principal_of(request)
+        if self._roles and principal.role not in self._roles:
+            raise Forbidden(f"This belongs to: {', '.join(sorted(self._roles))}.")
         return principal
-
-    return check
 
 
 OPERATORS = (Role.DISPATCHER, Role.ADMIN)
-Anyone = Annotated[Principal, Depends(authenticated)]
-Customer = Annotated[Principal, Depends(only(Role.CUSTOMER))]
-Merchant = Annotated[Principal, Depends(only(Role.MERCHANT))]
-Driver = Annotated[Principal, Depends(only(Role.DRIVER))]
-Operator = Annotated[Principal, Depends(only(*OPERATORS))]
+Anyone = Annotated[Principal, Depends(Only())]
+Customer = Annotated[Principal, Depends(Only(Role.CUSTOMER))]
+Merchant = Annotated[Principal, Depends(Only(Role.MERCHANT))]
+Driver = Annotated[Principal, Depends(Only(Role.DRIVER))]
+Operator = Annotated[Principal, Depends(Only(*OPERATORS))]

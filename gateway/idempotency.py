@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import uuid
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import Depends, Header, Request
 from pydantic import AwareDatetime, BaseModel
 
@@ -16,7 +16,7 @@ from domain.errors import InvalidRequest
 from domain.messages import Action, Ask, Device
 from domain.order import OrderAction, OrderCommand
 from domain.records import Json
-from gateway.auth import Principal, authenticated
+from gateway.auth import Principal, principal_of
 
 KEY_LIMIT = 255  # characters of an Idempotency-Key
 NAMESPACE = uuid.UUID("6f1a2c1e-54b5-5a6e-9f60-3d1f0f4d7a51")  # for ids derived from a request's identity
@@ -27,8 +27,8 @@ _ETAG = re.compile(r'\s*(?:W/)?"?(\d{1,9})"?\s*')
 
 def fingerprint(method: str, path: str, body: Json) -> str:
     """SHA-256 of what is asked: the same key with another one is refused."""
-    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(f"{method}\n{path}\n{canonical}".encode()).hexdigest()
+    canonical = msgspec.json.encode(body, order="sorted")
+    return hashlib.sha256(f"{method}\n{path}\n".encode() + canonical).hexdigest()
 
 
 class Call:
@@ -52,13 +52,17 @@ class Call:
         self.device: Device | None = None
         self._method = method
         self._path = path
-        self.fingerprint = fingerprint(method, path, None)
+        self._content: Json = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that is asked."""
+        return fingerprint(self._method, self._path, self._content)
 
     def covers(self, body: BaseModel | None) -> Call:
         """Make the body part of what is asked."""
         if body is not None:
-            content = body.model_dump(mode="json", exclude_none=True)
-            self.fingerprint = fingerprint(self._method, self._path, content)
+            self._content = body.model_dump(mode="json", exclude_none=True)
         return self
 
     def derived_id(self, what: str = "") -> str:
@@ -92,22 +96,21 @@ class Call:
         )
 
 
-async def _call(
-    request: Request,
-    principal: Annotated[Principal, Depends(authenticated)],
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            max_length=KEY_LIMIT,
-            description="Makes a repeat harmless: the same key and body get the first answer, for a day.",
-        ),
-    ] = None,
-    if_match: Annotated[
-        str | None,
-        Header(max_length=32, description="The version (ETag) that you have seen; 412 when it is another."),
-    ] = None,
-) -> Call:
-    return call_of(request, principal, idempotency_key, if_match)
+_Key = Annotated[
+    str | None,
+    Header(
+        max_length=KEY_LIMIT,
+        description="Makes a repeat harmless: the same key and body get the first answer, for a day.",
+    ),
+]
+_Version = Annotated[
+    str | None,
+    Header(max_length=32, description="The version (ETag) that you have seen; 412 when it is another."),
+]
+
+
+async def _call(request: Request, idempotency_key: _Key = None, if_match: _Version = None) -> Call:
+    return call_of(request, principal_of(request), idempotency_key, if_match)
 
 
 def call_of(request: Request, principal: Principal, key: str | None, if_match: str | None = None) -> Call:
@@ -133,7 +136,9 @@ Mutation = Annotated[Call, Depends(_call)]
 
 
 async def _driver_call(
-    call: Mutation,
+    request: Request,
+    idempotency_key: _Key = None,
+    if_match: _Version = None,
     device_at: Annotated[
         AwareDatetime | None,
         Header(description="When the driver took this step, for one that is sent later (docs/protocol.md)."),
@@ -142,6 +147,7 @@ async def _driver_call(
         int | None, Header(ge=0, le=2**53, description="A number that rises with every action of the driver.")
     ] = None,
 ) -> Call:
+    call = await _call(request, idempotency_key, if_match)
     call.device = device_of(device_at, device_n)
     return call
 
