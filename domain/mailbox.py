@@ -48,3 +48,5 @@ class Mailboxes:
         ring = self._rings.get(driver_id)
         while ring and ring[0].seq <= seq:
             ring.popleft()
+        if ring is not None and not ring:
+            del self._rings[driver_id]  # an empty deque takes more room than two frames

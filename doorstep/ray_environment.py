@@ -20,7 +20,7 @@ _EVERYWHERE = {
     "RAY_timeout_ms_task_wait_for_death_info": "200",
     # What the dashboard shows of tasks that have ended. The default, 100,000, is several hundred megabytes of the head
     # after an hour of solves.
-    "RAY_task_events_max_num_task_in_gcs": "10000",
+    "RAY_task_events_max_num_task_in_gcs": "2000",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
