@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+import random
 import re
 import time
-import uuid
 
 import structlog
 from starlette.exceptions import HTTPException
@@ -21,6 +21,7 @@ _log = structlog.stdlib.get_logger(__name__)
 _says = logging.getLogger(__name__)  # whether anybody reads a line is cheaper to ask here
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_chance = random.Random()
 UNTRACED = frozenset({"/metrics", "/health/live", "/health/ready"})  # asked for every few seconds by machines
 SLOW_S = 1.0  # a request that takes longer is logged even if it went well
 
@@ -43,7 +44,7 @@ class Requests:
                 given = value
             elif name == b"traceparent":
                 traceparent = value
-        request_id = given.decode() if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        request_id = given.decode() if _REQUEST_ID.fullmatch(given) else f"{_chance.getrandbits(128):032x}"
         scope.setdefault("state", {})["request_id"] = request_id
         root = Root(
             request_id, scope["method"], traceparent.decode("latin-1"), traced=scope["path"] not in UNTRACED

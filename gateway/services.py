@@ -52,7 +52,8 @@ class Services:
     open_sockets: set[DriverSocket]
     others: Others | None = None
     now_us: Callable[[], int] = wall_us
-    chance: random.Random = field(default_factory=random.SystemRandom)
+    # Seeded by the system, not asked of it for each id: that call gives other threads the interpreter.
+    chance: random.Random = field(default_factory=random.Random)
 
     def new_id(self) -> str:
         """A random UUID for something that comes into being."""
@@ -100,7 +101,7 @@ def assemble(
     `chance` makes ids."""
     hub, metrics = Hub(now_us), Metrics(gateway_id)
     open_sockets: set[DriverSocket] = set()
-    chance = chance or random.SystemRandom()
+    chance = chance or random.Random()
 
     def region_began_anew(region_id: str) -> None:
         # Those with a known position are told by it; the others have no other way.
