@@ -20,9 +20,6 @@ from domain.records import OrderBrief, OutboxEvent, TaskRow
 
 log = structlog.get_logger()
 
-# Under load there is a commit every few milliseconds. Nobody outside minds so short a wait, and the looks cost less.
-PACE_S = 0.02
-
 TellRegion = Callable[[str, list[TaskOpened]], Awaitable[None]]
 
 
@@ -42,7 +39,8 @@ class Opened(msgspec.Struct, frozen=True):
 
 
 class Relay:
-    """One loop per channel, each woken after a commit and otherwise every `outbox_retry_s`.
+    """One loop per channel, each woken after a commit and otherwise every `outbox_retry_s`. Under load there is a commit
+    every few milliseconds: the bus and payments, for which nobody waits, are looked at every `outbox_pace_s` at most.
 
     Of several relays, the one with the channel's lease hands its events on, so that each order's come in their order. A
     lease that is not renewed for `outbox_lease_s`, because its holder is dead or frozen, goes to the next who asks.
@@ -137,7 +135,7 @@ class Relay:
                     async with asyncio.timeout(self._limits.outbox_retry_s):
                         await waker.wait()
                 if channel is not Channel.TASKS:
-                    await asyncio.sleep(PACE_S)
+                    await asyncio.sleep(self._limits.outbox_pace_s)
 
     def _down_regions(self, channel: Channel) -> list[str]:
         """Those that were not there a moment ago. Their events are left out, or they would fill every batch."""

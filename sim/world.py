@@ -99,6 +99,7 @@ class World:
             ping_flush_s=self.policy.offer_ttl_s / 2 / self.speed,
             ws_hello_timeout_s=5.0,
             region_call_deadline_s=10.0,
+            outbox_pace_s=0.02,  # the more happens at the same time
             outbox_retry_s=3.0,
             vendor_timeout_s=2.0,
             # Now and then so tight that they are met.
