@@ -39,8 +39,9 @@ class Opened(msgspec.Struct, frozen=True):
 
 
 class Relay:
-    """One loop per channel, each woken after a commit and otherwise every `outbox_retry_s`. Under load there is a commit
-    every few milliseconds: the bus and payments, for which nobody waits, are looked at every `outbox_pace_s` at most.
+    """One loop per channel, each woken after a commit and otherwise every `outbox_retry_s`. Under load there is a
+    commit every few milliseconds: the bus and payments, for which nobody waits, are looked at every `outbox_pace_s` at
+    most.
 
     Of several relays, the one with the channel's lease hands its events on, so that each order's come in their order. A
     lease that is not renewed for `outbox_lease_s`, because its holder is dead or frozen, goes to the next who asks.
