@@ -138,6 +138,73 @@ async def test_each_frame_is_handed_over_in_the_turn_that_reads_it(line: Line) -
     assert not line.transport.paused
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 64, 10_000])
+async def test_frames_come_out_the_same_however_the_network_cuts_them(line: Line, size: int) -> None:
+    messages: list[str | bytes] = [
+        "",
+        "ping",
+        "x" * 125,
+        "y" * 126,
+        b"binary",
+        "z" * 70_000,
+        "\u00fc",
+        "last",
+    ]
+    line.hand_over()
+    for message in messages:
+        if isinstance(message, str):
+            line.client.send_text(message.encode())
+        else:
+            line.client.send_binary(message)
+    sent = b"".join(line.client.data_to_send())
+    for at in range(0, len(sent), size):
+        line.socket.data_received(sent[at : at + size])
+    assert line.taken == messages
+
+
+async def test_a_small_text_frame_does_not_pass_through_the_librarys_parser(line: Line) -> None:
+    line.hand_over()
+    line.socket.conn.receive_data = None  # type: ignore[assignment, method-assign]
+    line.send("a", "b")
+    assert line.taken == ["a", "b"]
+
+
+async def test_a_clients_frame_without_a_mask_is_an_error(line: Line) -> None:
+    line.hand_over()
+    line.socket.data_received(bytes((0x81, 5)) + b"hello")
+    assert line.taken == []
+    list(line.heard())
+    assert line.client.close_rcvd is not None
+    assert line.client.close_rcvd.code == 1002
+
+
+async def test_a_frame_within_a_message_in_fragments_is_an_error(line: Line) -> None:
+    line.hand_over()
+    line.send(Frame(Opcode.TEXT, b"in ", fin=False))
+    line.send("whole")
+    assert line.taken == []
+    list(line.heard())
+    assert line.client.close_rcvd is not None
+    assert line.client.close_rcvd.code == 1002
+
+
+async def test_a_frame_after_the_clients_close_is_not_read(line: Line) -> None:
+    line.hand_over()
+    line.client.send_close(1000)
+    late = bytes((0x81, 0x80 | 1, 0, 0, 0, 0)) + b"x"
+    line.socket.data_received(b"".join(line.client.data_to_send()) + late)
+    line.socket.data_received(late)
+    assert line.taken == []
+
+
+async def test_a_frame_after_the_servers_close_is_thrown_away(line: Line) -> None:
+    line.hand_over()
+    assert line.wire is not None
+    await line.wire.close(1012, "restart")
+    line.send("late")
+    assert line.taken == []
+
+
 async def test_a_message_in_fragments_comes_by_asgi(line: Line) -> None:
     line.hand_over()
     line.read_on.set()
