@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import msgspec
 import psutil
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
@@ -177,10 +178,14 @@ class Phone:
                     proxy=None,
                 ) as socket:
                     self._socket = socket
+                    self._news.set()
                     hello = wire.Hello(self.account.token, self.last_seq or None)
                     await socket.send(wire.encode(hello).decode())
                     async for text in socket:
-                        self._take(wire.decode_server(text))
+                        frame = wire.decode_server(text)
+                        self._take(frame)
+                        if isinstance(frame, wire.Welcome) and len(self.resumes) > 1 and reconnect:
+                            await self.ping()
             except ConnectionClosed:
                 pass
             except OSError:
@@ -200,6 +205,10 @@ class Phone:
         if isinstance(frame, wire.Welcome):
             self.resumes.append(frame.resumed)
             self.last_seq = max(self.last_seq, frame.snapshot.last_seq if not frame.resumed else 0)
+            if not frame.resumed:  # then what was offered meanwhile stands in the snapshot alone
+                self.frames += [
+                    wire.Offer(**msgspec.structs.asdict(offer)) for offer in frame.snapshot.offers
+                ]
         self.last_seq = max(self.last_seq, frame.seq)
         self._news.set()
 
@@ -238,8 +247,18 @@ class Phone:
         await self.send(wire.Duty(on, self.lat, self.lng))
 
     async def ask(self, frame: Any, deadline_s: float = 20.0) -> wire.ServerFrame:
-        """Send a message with an id and wait for its answer."""
-        await self.send(frame)
+        """Send a message with an id and wait for its answer, over as many sockets as it takes."""
+
+        def answered() -> bool:
+            return any(each.in_reply_to == frame.id for each in self.frames)
+
+        async with asyncio.timeout(deadline_s):
+            while not answered():
+                await self.wait_for(lambda: self._socket is not None, deadline_s)
+                welcomes = len(self.resumes)
+                with contextlib.suppress(ConnectionClosed):
+                    await self.send(frame)
+                await self.wait_for(lambda: answered() or len(self.resumes) > welcomes, deadline_s)  # noqa: B023
         return await self.answer(frame.id, deadline_s)
 
     async def answer(self, message_id: str, deadline_s: float = 20.0) -> wire.ServerFrame:
