@@ -9,7 +9,8 @@ import msgspec
 from domain.lifecycle import OrderStatus, TaskKind, TaskStatus
 from domain.ops import COUNTERS
 from domain.records import OrderBrief, RegionImage
-from persistence.load import Connection, Row, json_of, offer_of, stored_answer_of, task_of
+from persistence.engine import Connection
+from persistence.load import Row, json_of, offer_of, stored_answer_of, task_of
 
 RECENT_MS = 600_000
 RECENT_LIMIT = 5_000

@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
-import asyncpg
 import msgspec
 
 from domain.hours import Hours
@@ -19,9 +18,9 @@ from domain.lifecycle import OfferStatus, OrderStatus, TaskKind, TaskStatus
 from domain.order import OrderItem, OrderState, Product, Store
 from domain.records import Answer, Json, OfferRow, StoredAnswer, TaskRow
 from domain.solve import Explanation
+from persistence.engine import Connection
 from persistence.plan import Head, Needs, Rows
 
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Row: TypeAlias = Any  # a mapping with the named columns, from asyncpg or SQLAlchemy
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")

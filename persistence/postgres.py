@@ -15,9 +15,9 @@ from domain.errors import InternalConflict
 from domain.order import refused
 from domain.ports import Channel, Command
 from domain.records import Done, OutboxEvent, Outcome, RecordRefused, RegionImage, RegionRecords
-from persistence.engine import create_engine
+from persistence.engine import Connection, create_engine, driver_connection
 from persistence.image import load_image, settle
-from persistence.load import Connection, load
+from persistence.load import load
 from persistence.plan import ConstraintBroken, Needs, needs, plan
 from persistence.write import KeyTaken, write
 
@@ -83,21 +83,9 @@ class PostgresStore:
         raise AssertionError("unreachable")
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Connection]:
-        """The asyncpg connection below the pool; each statement commits by itself."""
-        async with self.engine.connect() as pooled:
-            connection = (await pooled.get_raw_connection()).driver_connection
-            assert isinstance(connection, asyncpg.Connection)
-            try:
-                yield connection
-            finally:
-                if connection.is_closed() or connection.is_in_transaction():
-                    await pooled.invalidate()
-
-    @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Connection]:
         """A connection with a transaction on it."""
-        async with self._connection() as connection, connection.transaction():
+        async with driver_connection(self.engine) as connection, connection.transaction():
             yield connection
 
     # -- regions ------------------------------------------------------------------------------------------------------
@@ -113,7 +101,7 @@ class PostgresStore:
         self, channel: Channel, limit: int, without: Collection[str] = ()
     ) -> list[OutboxEvent]:
         """Committed events of a channel that were not marked as done, oldest first; none of the regions `without`."""
-        async with self._connection() as connection:
+        async with driver_connection(self.engine) as connection:
             rows = await connection.fetch(_WAITING, channel, limit, list(without))
         return [
             OutboxEvent(
@@ -129,7 +117,7 @@ class PostgresStore:
 
     async def outbox_done(self, event_ids: Sequence[int]) -> None:
         """Mark events as published or worked off."""
-        async with self._connection() as connection:
+        async with driver_connection(self.engine) as connection:
             await connection.execute(_DONE, list(event_ids))
 
     # -- sweeping -----------------------------------------------------------------------------------------------------
@@ -143,33 +131,33 @@ class PostgresStore:
             (_SWEEP_EXPLANATIONS, explained_before_ms),
             (_SWEEP_OUTBOX, OUTBOX_KEEP_S),
         ):
-            async with self._connection() as connection:
+            async with driver_connection(self.engine) as connection:
                 swept += _count(await connection.execute(statement, cutoff, limit))
         return swept
 
     async def retire(self, over_before_ms: int, offers_before_ms: int | None, limit: int) -> int:
         """Add what was over before `over_before_ms` to the regions' totals, then forget at most `limit` offers made
         before `offers_before_ms` (None: none)."""
-        async with self._connection() as connection:
+        async with driver_connection(self.engine) as connection:
             regions = [row["region_id"] for row in await connection.fetch(_REGIONS)]
         for region_id in regions:
             async with self._transaction() as connection:
                 await settle(connection, region_id, over_before_ms)
         if offers_before_ms is None:
             return 0
-        async with self._connection() as connection:
+        async with driver_connection(self.engine) as connection:
             return _count(await connection.execute(_FORGET_OFFERS, offers_before_ms, limit))
 
     # -- works that one does at a time --------------------------------------------------------------------------------
 
     async def lease(self, name: str, holder: str, for_s: float) -> bool:
         """Take or renew the lease for so much of the database's time; False when somebody else has it."""
-        async with self._connection() as connection:
+        async with driver_connection(self.engine) as connection:
             return await connection.fetchval(_LEASE, name, holder, for_s) is not None
 
     async def release(self, holder: str) -> None:
         """Give all leases of the holder back."""
-        async with self._connection() as connection:
+        async with driver_connection(self.engine) as connection:
             await connection.execute("DELETE FROM leases WHERE holder = $1", holder)
 
 

@@ -11,6 +11,7 @@ import msgspec
 from sqlalchemy import (
     Select,
     Text,
+    bindparam,
     func,
     insert,
     literal,
@@ -31,9 +32,9 @@ from domain.lifecycle import TASK_HELD, OrderStatus, Role, TaskKind
 from domain.records import StoredAnswer, TaskRow
 from persistence import tables
 from persistence.engine import create_engine, create_plain_engine
-from persistence.load import head_of, hours_of, is_id, offer_of, stored_answer_of, task_of
+from persistence.load import Row, head_of, hours_of, is_id, offer_of, stored_answer_of, task_of
 from persistence.offer_reads import OFFERS, OfferReads
-from persistence.queries import table_of
+from persistence.queries import Fixed, table_of
 from persistence.views import (
     Cursor,
     DriverWork,
@@ -70,6 +71,33 @@ ANSWERS = table_of(tables.Idempotency)
 LIVE = TASKS.c.live
 HELD = LIVE & TASKS.c.status.in_([str(status) for status in sorted(TASK_HELD)])
 OPEN = OFFERS.c.closed_ms.is_(None)  # status OFFERED, by a check of the table; the indexes name this
+
+
+def _orders() -> Select[Any]:
+    line = ITEMS.c.product_id.cast(Text) + " " + ITEMS.c.quantity.cast(Text)
+    lines = select(func.array_agg(aggregate_order_by(line, ITEMS.c.line))).where(
+        ITEMS.c.order_id == ORDERS.c.order_id
+    )
+    return select(ORDERS, lines.correlate(ORDERS).scalar_subquery().label("lines"))
+
+
+# What the steps of an order and a driver's hello ask, thousands of times a minute.
+_ORDER = Fixed(_orders().where(ORDERS.c.order_id == bindparam("order_id")))
+_TASK = Fixed(select(TASKS).where(TASKS.c.task_id == bindparam("task_id")))
+_TASKS_OF = Fixed(
+    select(TASKS)
+    .where(TASKS.c.order_id == bindparam("order_id"))
+    .order_by(TASKS.c.opened_ms, TASKS.c.task_id)
+)
+_ANSWER = Fixed(
+    select(ANSWERS).where(ANSWERS.c.scope == bindparam("scope"), ANSWERS.c.key == bindparam("key"))
+)
+_DRIVER_REGION = Fixed(
+    union_all(
+        select(TASKS.c.region_id).where(TASKS.c.driver_id == bindparam("driver_id"), LIVE),
+        select(OFFERS.c.region_id).where(OFFERS.c.driver_id == bindparam("driver_id"), OPEN),
+    ).limit(1)
+)
 
 
 class Reads(OfferReads):
@@ -217,8 +245,8 @@ class Reads(OfferReads):
 
     async def order(self, order_id: str) -> OrderRow | None:
         """An order with its items."""
-        row = await self._one(_orders().where(ORDERS.c.order_id == order_id)) if is_id(order_id) else None
-        return _order(row) if row else None
+        rows = await self._rows(_ORDER, order_id=order_id) if is_id(order_id) else None
+        return _order(rows[0]) if rows else None
 
     async def orders(
         self,
@@ -284,15 +312,13 @@ class Reads(OfferReads):
 
     async def task(self, task_id: str) -> TaskRow | None:
         """A task by its id."""
-        row = await self._one(select(TASKS).where(TASKS.c.task_id == task_id)) if is_id(task_id) else None
-        return task_of(row) if row else None
+        rows = await self._rows(_TASK, task_id=task_id) if is_id(task_id) else None
+        return task_of(rows[0]) if rows else None
 
     async def tasks_of(self, order_id: str) -> list[TaskRow]:
         """An order's tasks, oldest first."""
-        if not is_id(order_id):
-            return []
-        query = select(TASKS).where(TASKS.c.order_id == order_id)
-        return [task_of(row) for row in await self._all(query.order_by(TASKS.c.opened_ms, TASKS.c.task_id))]
+        rows = await self._rows(_TASKS_OF, order_id=order_id) if is_id(order_id) else []
+        return [task_of(row) for row in rows]
 
     async def drivers_of(self, order_id: str) -> set[str]:
         """The drivers who hold or held a task of the order (not those it was only offered to)."""
@@ -318,19 +344,15 @@ class Reads(OfferReads):
 
     async def driver_region(self, driver_id: str) -> str | None:
         """The region in which the driver holds a task or has an open offer."""
-        if not is_id(driver_id):
-            return None
-        held = select(TASKS.c.region_id).where(TASKS.c.driver_id == driver_id, LIVE)
-        offered = select(OFFERS.c.region_id).where(OFFERS.c.driver_id == driver_id, OPEN)
-        row = await self._one(union_all(held, offered).limit(1))
-        return row["region_id"] if row else None
+        rows = await self._rows(_DRIVER_REGION, driver_id=driver_id) if is_id(driver_id) else None
+        return rows[0]["region_id"] if rows else None
 
     # -- the rest -----------------------------------------------------------------------------------------------------
 
     async def stored_answer(self, scope: str, key: str) -> StoredAnswer | None:
         """The first answer to this request, if it was stored."""
-        row = await self._one(select(ANSWERS).where(ANSWERS.c.scope == scope, ANSWERS.c.key == key))
-        return stored_answer_of(row) if row else None
+        rows = await self._rows(_ANSWER, scope=scope, key=key)
+        return stored_answer_of(rows[0]) if rows else None
 
     async def regions(self) -> dict[str, int]:
         """The regions that were ever opened, with their epochs."""
@@ -363,15 +385,7 @@ async def last_event_ms(database_url: str) -> int | None:
 # -- rows to structs --------------------------------------------------------------------------------------------------
 
 
-def _orders() -> Select[Any]:
-    line = ITEMS.c.product_id.cast(Text) + " " + ITEMS.c.quantity.cast(Text)
-    lines = select(func.array_agg(aggregate_order_by(line, ITEMS.c.line))).where(
-        ITEMS.c.order_id == ORDERS.c.order_id
-    )
-    return select(ORDERS, lines.correlate(ORDERS).scalar_subquery().label("lines"))
-
-
-def _order(row: RowMapping) -> OrderRow:
+def _order(row: Row) -> OrderRow:
     order = head_of(row).order
     return OrderRow(
         **{name: getattr(order, name) for name in order.__struct_fields__},

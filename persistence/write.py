@@ -10,8 +10,8 @@ import msgspec
 from domain.dossier import Entry
 from domain.lifecycle import OfferStatus
 from domain.records import OfferRow, StoredAnswer, TaskRow
+from persistence.engine import Connection
 from persistence.layers import Layer, layers
-from persistence.load import Connection
 from persistence.plan import ConstraintBroken, Key, OrderWrite, OutboxRow, Plan
 
 

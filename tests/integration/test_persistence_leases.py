@@ -11,6 +11,7 @@ from actors.config import Limits
 from actors.relay import Relay
 from domain.messages import TaskOpened
 from domain.ports import Channel
+from persistence.engine import driver_connection
 from persistence.migrate import migrate
 from persistence.postgres import PostgresStore
 from persistence.reads import Reads
@@ -149,7 +150,7 @@ async def test_a_region_that_is_down_holds_up_no_other(
 
 async def move_to_another_region(store: PostgresStore, task: object) -> str:
     """Let the newest event be another region's."""
-    async with store._connection() as sql:
+    async with driver_connection(store.engine) as sql:
         return str(
             await sql.fetchval(
                 "UPDATE outbox SET region_id = 'tx-hou' WHERE event_id = (SELECT max(event_id) FROM outbox"
