@@ -7,7 +7,7 @@ from typing import Protocol, TypeAlias
 
 from domain.dossier import Entry
 from domain.hours import Hours
-from domain.lifecycle import OfferStatus, OrderStatus, Role
+from domain.lifecycle import OfferStatus, OrderStatus
 from domain.messages import Acked, Ask, Attach, Attached, Detach, DriversSeen, OfferSeenBy
 from domain.ops import OpsFrame
 from domain.order import OrderCommand
@@ -67,8 +67,8 @@ class ReadSide(Protocol):
 
     async def user_by_email(self, email: str) -> User | None: ...
 
-    async def roles_of(self, user_ids: Collection[str]) -> dict[str, Role]:
-        """The roles of those of these accounts that exist."""
+    async def no_drivers(self, user_ids: Collection[str]) -> set[str]:
+        """Those of these ids that are no driver's account."""
         ...
 
     async def add_user(self, user: User) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 import structlog
 
-from domain.lifecycle import Role
 from gateway.backend import ReadSide
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -39,14 +38,18 @@ class Recheck:
 
     async def look(self) -> None:
         """One look at every account with an open socket, and at those that are barred."""
-        for driver_ids in _chunks({socket.driver_id for socket in self._sockets()} | self.barred):
-            roles = await self._reads.roles_of(driver_ids)
-            wrong = {driver_id for driver_id in driver_ids if roles.get(driver_id) is not Role.DRIVER}
+        known = dict.fromkeys([*(socket.driver_id for socket in self._sockets()), *sorted(self.barred)])
+        known.pop("", None)  # of sockets that have not said hello yet
+        ids = list(known)
+        for at in range(0, len(ids), IDS_AT_ONCE):
+            driver_ids = ids[at : at + IDS_AT_ONCE]
+            wrong = await self._reads.no_drivers(driver_ids)
             self.barred -= set(driver_ids) - wrong
-            self.barred |= set(list(wrong)[: max(0, BARRED_LIMIT - len(self.barred))])
-            for socket in [socket for socket in self._sockets() if socket.driver_id in wrong]:
-                _log.info("socket of no driver closed", driver_id=socket.driver_id)
-                socket.expel()
+            self.barred |= set(sorted(wrong)[: max(0, BARRED_LIMIT - len(self.barred))])
+            if wrong:
+                for socket in [socket for socket in self._sockets() if socket.driver_id in wrong]:
+                    _log.info("socket of no driver closed", driver_id=socket.driver_id)
+                    socket.expel()
 
     async def run(self) -> None:
         """Look for ever."""
@@ -56,8 +59,3 @@ class Recheck:
                 await self.look()
             except Exception:
                 _log.exception("accounts were not looked at")
-
-
-def _chunks(driver_ids: Iterable[str]) -> Iterable[list[str]]:
-    ordered = sorted(driver_id for driver_id in driver_ids if driver_id)
-    return (ordered[at : at + IDS_AT_ONCE] for at in range(0, len(ordered), IDS_AT_ONCE))

@@ -44,8 +44,9 @@ class MemoryReads:
     async def user_by_email(self, email: str) -> User | None:
         return next((user for user in self.users.values() if user.email == email.lower()), None)
 
-    async def roles_of(self, user_ids: Collection[str]) -> dict[str, Role]:
-        return {user_id: self.users[user_id].role for user_id in user_ids if user_id in self.users}
+    async def no_drivers(self, user_ids: Collection[str]) -> set[str]:
+        users = {user_id: self.users.get(user_id) for user_id in user_ids}
+        return {user_id for user_id, user in users.items() if user is None or user.role is not Role.DRIVER}
 
     async def add_user(self, user: User) -> None:
         if user.user_id in self.users or await self.user_by_email(user.email):

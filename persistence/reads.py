@@ -12,6 +12,7 @@ from sqlalchemy import (
     Select,
     Text,
     bindparam,
+    exists,
     func,
     insert,
     literal,
@@ -20,7 +21,7 @@ from sqlalchemy import (
     union_all,
     update,
 )
-from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import IntegrityError
@@ -92,6 +93,10 @@ _TASKS_OF = Fixed(
 _ANSWER = Fixed(
     select(ANSWERS).where(ANSWERS.c.scope == bindparam("scope"), ANSWERS.c.key == bindparam("key"))
 )
+_ASKED = func.unnest(bindparam("user_ids", type_=ARRAY(tables.Uid))).column_valued("asked")
+_NO_DRIVERS = Fixed(
+    select(_ASKED).where(~exists().where(USERS.c.user_id == _ASKED, USERS.c.role == str(Role.DRIVER)))
+)
 _DRIVER_REGION = Fixed(
     union_all(
         select(TASKS.c.region_id).where(TASKS.c.driver_id == bindparam("driver_id"), LIVE),
@@ -138,11 +143,11 @@ class Reads(OfferReads):
         row = await self._one(select(USERS).where(func.lower(USERS.c.email) == email.lower()))
         return _user(row) if row else None
 
-    async def roles_of(self, user_ids: Collection[str]) -> dict[str, Role]:
-        """The roles of those of these accounts that exist."""
+    async def no_drivers(self, user_ids: Collection[str]) -> set[str]:
+        """Those of these ids that are no driver's account."""
         known = [user_id for user_id in user_ids if is_id(user_id)]
-        rows = await self._all(select(USERS.c.user_id, USERS.c.role).where(USERS.c.user_id.in_(known)))
-        return {str(row["user_id"]): Role(row["role"]) for row in rows}
+        rows = await self._rows(_NO_DRIVERS, user_ids=known)
+        return set(user_ids) - set(known) | {str(row["asked"]) for row in rows}
 
     async def add_user(self, user: User) -> None:
         """Make an account; `EmailTaken` when one with this address (or id) exists."""

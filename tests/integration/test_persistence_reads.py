@@ -45,6 +45,11 @@ async def test_accounts(reads: Reads) -> None:
     assert await reads.user("no-id") is None
     assert await reads.user_by_email("bob@example.org") is None
     await reads.add_user(replace(user, user_id=new_id(), email="Eve@Example.org"))
+    driver_id = (await reads.create_user(email="d", password_hash="-", role=Role.DRIVER, name="D")).user_id
+    nobody = new_id()
+    strangers = {user.user_id, nobody, "no-id"}
+    assert await reads.no_drivers([driver_id, *strangers]) == strangers
+    assert await reads.no_drivers([driver_id]) == set()
     eve = await reads.user_by_email("eve@example.org")
     assert eve is not None
     assert eve.email == "eve@example.org"

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from actors.config import Limits
 from domain.lifecycle import Role
@@ -216,15 +217,15 @@ async def test_accounts_that_are_gone_or_changed_are_closed_and_stay_out(
     changed, changed_client = await world.driver()
     well, well_client = await world.driver()
     reads: list[set[str]] = []
-    plain = world.reads.roles_of
+    plain = world.reads.no_drivers
 
-    async def counted(user_ids: Any) -> dict[str, Role]:
+    async def counted(user_ids: Any) -> set[str]:
         reads.append(set(user_ids))
-        roles = await plain(user_ids)
-        return {user_id: Role.CUSTOMER if user_id == changed else role for user_id, role in roles.items()}
+        return await plain(user_ids)
 
-    monkeypatch.setattr(world.reads, "roles_of", counted)
+    monkeypatch.setattr(world.reads, "no_drivers", counted)
     user = world.reads.users.pop(gone)
+    world.reads.users[changed] = replace(world.reads.users[changed], role=Role.CUSTOMER)
     await world.services.recheck.look()
     assert reads == [{gone, changed, well}]
     for client in (gone_client, changed_client):
@@ -248,11 +249,11 @@ async def test_while_the_database_is_away_nobody_is_closed(monkeypatch: pytest.M
         driver_id, client = await world.driver()
         looked = asyncio.Queue[None]()
 
-        async def away(user_ids: Any) -> dict[str, Role]:
+        async def away(user_ids: Any) -> set[str]:
             looked.put_nowait(None)
             raise OSError
 
-        monkeypatch.setattr(world.reads, "roles_of", away)
+        monkeypatch.setattr(world.reads, "no_drivers", away)
         running_ = asyncio.create_task(world.services.recheck.run())
         async with asyncio.timeout(5):
             await looked.get()
@@ -265,11 +266,11 @@ async def test_while_the_database_is_away_nobody_is_closed(monkeypatch: pytest.M
 async def test_a_thousand_accounts_are_one_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
 
-    async def none(user_ids: Any) -> dict[str, Role]:
+    async def none(user_ids: Any) -> set[str]:
         sizes.append(len(user_ids))
-        return {}
+        return set(user_ids)
 
-    monkeypatch.setattr(world.reads, "roles_of", none)
+    monkeypatch.setattr(world.reads, "no_drivers", none)
     world.services.recheck.barred = {f"{n:05}" for n in range(2_500)}
     await world.services.recheck.look()
     assert sizes == [1000, 1000, 500]
