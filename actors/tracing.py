@@ -72,11 +72,6 @@ def on_behalf_of(origins: Origins) -> Iterator[None]:
         _here.reset(token)
 
 
-def work_for(origins: Origins) -> None:
-    """Work for these requests from here on, in a task that ends with them."""
-    _here.set(origins)
-
-
 def carried(item: Any) -> Any:
     """The item with what this task works for, or bare when that is nobody in particular."""
     origins = _here.get()

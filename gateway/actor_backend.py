@@ -91,6 +91,15 @@ class ActorBackend:
         assert isinstance(answer, Answer)
         return answer
 
+    def submit(self, region_id: str, ask: Ask, done: Callable[[Answer | Exception], None]) -> None:
+        """See `Backend`."""
+
+        def answered(answer: _Answered | Exception) -> None:
+            assert isinstance(answer, Answer | Exception)
+            done(answer)
+
+        self._regions[region_id].submit(carried(ask), answered)
+
     async def attach(self, region_id: str, attach: Attach) -> Attached:
         """See `Backend`."""
         attached = await self._regions[region_id].ask(attach)

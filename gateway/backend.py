@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Protocol, TypeAlias
 
 from domain.dossier import Entry
@@ -37,6 +37,11 @@ class Backend(Protocol):
 
     async def ask(self, region_id: str, ask: Ask) -> Answer:
         """The region's decision."""
+        ...
+
+    def submit(self, region_id: str, ask: Ask, done: Callable[[Answer | Exception], None]) -> None:
+        """The same for a caller who does not wait: `done` gets what `ask` would return or raise, as soon as it is
+        known. `Overloaded` is raised here."""
         ...
 
     async def attach(self, region_id: str, attach: Attach) -> Attached:

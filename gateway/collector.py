@@ -10,6 +10,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Generic, TypeVar
 
 import structlog
@@ -21,6 +22,7 @@ _log = structlog.stdlib.get_logger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
 
+LINGER_S = 0.05  # for which something that nobody waits for an answer to waits for company
 BACKOFF_FIRST_S = 0.05
 BACKOFF_MAX_S = 0.5
 RETRY_AFTER_S = 2  # what a client is told when the deadline has passed
@@ -31,16 +33,26 @@ class Unavailable(Exception):
 
 
 class _Item(Generic[T, R]):
-    __slots__ = ("deadline_s", "future", "value")
+    """Something to send. `done` gets the answer, or the exception in its place, once at most."""
 
-    def __init__(self, value: T, future: asyncio.Future[R] | None, deadline_s: float) -> None:
+    __slots__ = ("deadline_s", "done", "is_wanted", "timer", "value")
+
+    def __init__(self, value: T, deadline_s: float, done: Callable[[R | Exception], None] | None) -> None:
         self.value = value
-        self.future = future
         self.deadline_s = deadline_s
+        self.done = done
+        self.is_wanted = True
+        self.timer: asyncio.TimerHandle | None = None
 
-    @property
-    def is_wanted(self) -> bool:
-        return self.future is None or not self.future.done()
+    def settle(self, outcome: R | Exception) -> None:
+        if self.is_wanted and self.done is not None:
+            self.drop()
+            self.done(outcome)
+
+    def drop(self) -> None:
+        self.is_wanted = False
+        if self.timer is not None:
+            self.timer.cancel()
 
 
 class Collector(Generic[T, R]):
@@ -72,6 +84,7 @@ class Collector(Generic[T, R]):
         self._queue: deque[_Item[T, R]] = deque()
         self._senders: set[asyncio.Task[None]] = set()
         self._sending = 0  # senders that will look at the queue again
+        self._lingering: asyncio.TimerHandle | None = None
         self.retries = 0
 
     def __len__(self) -> int:
@@ -80,29 +93,51 @@ class Collector(Generic[T, R]):
     async def ask(self, value: T) -> R:
         """The answer to `value`."""
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._enqueue(value, future)
+        item = self._submit(value, partial(_resolve, future))
         try:
-            async with asyncio.timeout(self._deadline_s):
-                return await future
-        except TimeoutError:
-            raise self._given_up() from None
+            return await future
+        finally:
+            item.drop()
+
+    def submit(self, value: T, done: Callable[[R | Exception], None]) -> None:
+        """As `ask`, for a caller who does not wait: `done` gets what `ask` would return or raise, in the very turn of
+        the event loop in which it is known. `Overloaded` is raised here."""
+        self._submit(value, done)
+
+    def _submit(self, value: T, done: Callable[[R | Exception], None]) -> _Item[T, R]:
+        item = self._enqueue(value, done)
+        item.timer = asyncio.get_running_loop().call_later(self._deadline_s, self._give_up, item)
+        self._start_sender()
+        return item
 
     def tell(self, value: T) -> None:
-        """Send `value` in order with the rest and want no answer."""
+        """Send `value` in order with the rest, after `LINGER_S` at the latest, and want no answer."""
         self._enqueue(value, None)
+        if not self._sending and self._lingering is None:
+            self._lingering = asyncio.get_running_loop().call_later(LINGER_S, self._start_sender)
 
-    def _enqueue(self, value: T, future: asyncio.Future[R] | None) -> None:
+    def _enqueue(self, value: T, done: Callable[[R | Exception], None] | None) -> _Item[T, R]:
         if len(self._queue) >= self._queue_limit:
             raise Overloaded(
                 f"{self.name} has {self._queue_limit} requests waiting.", retry_after_s=RETRY_AFTER_S
             )
         deadline_s = asyncio.get_running_loop().time() + self._deadline_s
-        self._queue.append(_Item(value, future, deadline_s))
+        item: _Item[T, R] = _Item(value, deadline_s, done)
+        self._queue.append(item)
+        return item
+
+    def _start_sender(self) -> None:
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
         if self._sending < self._in_flight:
             self._sending += 1
             sender = asyncio.create_task(self._send(), name=f"collector {self.name}")
             self._senders.add(sender)
             sender.add_done_callback(self._senders.discard)
+
+    def _give_up(self, item: _Item[T, R]) -> None:
+        item.settle(self._given_up())
 
     def _given_up(self) -> RegionUnavailable:
         return RegionUnavailable(f"{self.name} does not answer at the moment.", retry_after_s=RETRY_AFTER_S)
@@ -122,8 +157,7 @@ class Collector(Generic[T, R]):
                 await self._deliver(batch)
             except BaseException as error:
                 for item in batch:
-                    if item.future is not None and not item.future.done():
-                        item.future.set_exception(error if isinstance(error, Exception) else self._given_up())
+                    item.settle(error if isinstance(error, Exception) else self._given_up())
                 if not isinstance(error, Exception):
                     raise
 
@@ -151,8 +185,7 @@ class Collector(Generic[T, R]):
                 if len(answers) != len(batch):
                     raise RuntimeError(f"{self.name} gave {len(answers)} answers to {len(batch)} items")
                 for item, answer in zip(batch, answers, strict=True):
-                    if item.future is not None and not item.future.done():
-                        item.future.set_result(answer)
+                    item.settle(answer)
                 return
 
     async def close(self) -> None:
@@ -160,7 +193,17 @@ class Collector(Generic[T, R]):
         for sender in list(self._senders):
             sender.cancel()
         await asyncio.gather(*self._senders, return_exceptions=True)
+        if self._lingering is not None:
+            self._lingering.cancel()
         for item in self._queue:
-            if item.future is not None and not item.future.done():
-                item.future.set_exception(self._given_up())
+            item.settle(self._given_up())
         self._queue.clear()
+
+
+def _resolve(future: asyncio.Future[R], outcome: R | Exception) -> None:
+    if future.done():
+        return
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -37,23 +37,39 @@ class Observed:
         """See `Backend`."""
         return await self._timed(ask.action, self._backend.ask(region_id, ask), region_id=region_id)
 
+    def submit(self, region_id: str, ask: Ask, done: Callable[[Answer | Exception], None]) -> None:
+        """See `Backend`."""
+        started_s = time.perf_counter()
+
+        def answered(outcome: Answer | Exception) -> None:
+            self._note(ask.action, outcome, time.perf_counter() - started_s, region_id=region_id)
+            done(outcome)
+
+        self._backend.submit(region_id, ask, answered)
+
     async def _timed(self, action: Any, answer: Awaitable[Answer], **ids: str) -> Answer:
-        name, outcome = type(action).__name__, InternalError.code
+        outcome: Answer | BaseException = InternalError()
         started_s = time.perf_counter()
         try:
-            got = await answer
-            outcome = got.code or "done"
-            return got
+            outcome = await answer
+            return outcome
         except Refusal as error:
-            outcome = error.code
+            outcome = error
             raise
         finally:
-            took_s = time.perf_counter() - started_s
-            self._metrics.decision_s.labels(name).observe(took_s)
-            self._metrics.decisions.labels(name, outcome).inc()
-            if _says.isEnabledFor(logging.DEBUG):
-                ids |= {field: value for field in _IDS if (value := getattr(action, field, None)) is not None}
-                _log.debug("decided", action=name, outcome=outcome, took_s=round(took_s, 4), **ids)
+            self._note(action, outcome, time.perf_counter() - started_s, **ids)
+
+    def _note(self, action: Any, outcome: Answer | BaseException, took_s: float, **ids: str) -> None:
+        name, code = type(action).__name__, InternalError.code
+        if isinstance(outcome, Answer):
+            code = outcome.code or "done"
+        elif isinstance(outcome, Refusal):
+            code = outcome.code
+        self._metrics.decision_s.labels(name).observe(took_s)
+        self._metrics.decisions.labels(name, code).inc()
+        if _says.isEnabledFor(logging.DEBUG):
+            ids |= {field: value for field in _IDS if (value := getattr(action, field, None)) is not None}
+            _log.debug("decided", action=name, outcome=code, took_s=round(took_s, 4), **ids)
 
     async def attach(self, region_id: str, attach: Attach) -> Attached:
         """See `Backend`."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ import structlog
 from fastapi import APIRouter
 from starlette.types import Receive, Scope, Send
 
-from actors.tracing import Root, ids, work_for
+from actors.tracing import Root, ids, on_behalf_of
 from domain.errors import Forbidden, InternalError, InvalidRequest, Overloaded, Refusal, Unauthenticated
 from domain.lifecycle import Role
 from domain.messages import Acked, Ask, Attach, Detach, OfferSeenBy, Reported
@@ -26,6 +27,7 @@ from domain.protocol import (
     Location,
     ServerFrame,
 )
+from domain.records import Answer
 from domain.times import instant
 from gateway.admission import Kind
 from gateway.connection import (
@@ -324,7 +326,7 @@ class DriverSocket:
                 self._connection.refuse(event.id, error)
                 return
             self._questions += 1
-            self._spawn(self._answer(event))
+            self._ask(event)
         elif isinstance(event, Sighting):
             self._sighted(event)
         elif isinstance(event, Renewal):
@@ -335,10 +337,10 @@ class DriverSocket:
             # Only what was sent can have been handled: a client cannot acknowledge the future away.
             backend.notify(self.region_id, Acked(self.driver_id, min(event.seq, self._connection.last_seq)))
 
-    async def _answer(self, question: Question) -> None:
+    def _ask(self, question: Question) -> None:
+        """Put it to the region. No task waits for the answer: each of its turns would be one of the event loop, and
+        those are what an accept consists of."""
         root = Root(question.id, f"ws {question.frame_type.__name__}")
-        work_for((root.origin,))
-        structlog.contextvars.bind_contextvars(driver_id=self.driver_id, **ids((root.origin,)))
         ask = Ask(
             scope=f"{self.driver_id}|ws",
             key=question.id,
@@ -348,20 +350,28 @@ class DriverSocket:
             action=question.action,
             device=question.device,
         )
+        answered = partial(self._answered, question, root)
+        with on_behalf_of((root.origin,)):
+            try:
+                self._services.backend.submit(self.region_id, ask, answered)
+            except Overloaded as error:
+                answered(error)
+
+    def _answered(self, question: Question, root: Root, answer: Answer | Exception) -> None:
         try:
-            answer = await self._services.backend.ask(self.region_id, ask)
+            if isinstance(answer, Exception):
+                raise answer
             self._connection.answer(question, answer)
         except Refusal as error:
             self._connection.refuse(question.id, error)
         except Exception:
-            _log.exception("question failed", driver_id=self.driver_id)
+            _log.exception("question failed", driver_id=self.driver_id, **ids((root.origin,)))
             self._connection.refuse(question.id, InternalError())
-        finally:
-            self._questions -= 1
-            if self._retiring is not None:
-                self.retire(self._retiring)
-            self._flush()
-            root.end()
+        self._questions -= 1
+        if self._retiring is not None:
+            self.retire(self._retiring)
+        self._flush()
+        root.end()
 
     def _sighted(self, event: Sighting) -> None:
         try:

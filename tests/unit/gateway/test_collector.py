@@ -19,11 +19,13 @@ class Target:
         self.failures = list(failures)
         self.calls: list[list[int]] = []
         self.gate: asyncio.Event | None = None
+        self.called = asyncio.Event()
         self.most_at_once = 0
         self._now = 0
 
     async def __call__(self, batch: list[int]) -> Sequence[int]:
         self.calls.append(batch)
+        self.called.set()
         self._now += 1
         self.most_at_once = max(self.most_at_once, self._now)
         try:
@@ -53,6 +55,50 @@ def make(
         deadline_s=deadline_s,
         chance=random.Random(1),
     )
+
+
+async def test_who_does_not_wait_is_answered_once() -> None:
+    target, heard = Target(ValueError("no")), list[int | Exception]()
+    collector = make(target)
+    collector.submit(1, heard.append)
+    collector.submit(2, heard.append)
+    with pytest.raises(ValueError, match="no"):
+        await collector.ask(3)
+    assert [type(one) for one in heard] == [ValueError, ValueError]
+    heard.clear()
+    collector.submit(4, heard.append)
+    await collector.ask(5)
+    await collector.close()
+    assert heard == [40]
+
+
+async def test_who_does_not_wait_hears_of_the_deadline_and_of_the_end() -> None:
+    target, heard = Target(), asyncio.Queue[int | Exception]()
+    target.gate = asyncio.Event()
+    collector = make(target, deadline_s=0.05)
+    collector.submit(1, heard.put_nowait)
+    async with asyncio.timeout(5):
+        assert isinstance(await heard.get(), RegionUnavailable)
+    collector = make(target)
+    collector.submit(2, heard.put_nowait)
+    await asyncio.sleep(0)  # the call is under way
+    collector.submit(3, heard.put_nowait)
+    await collector.close()
+    assert [type(heard.get_nowait()) for _ in range(heard.qsize())] == [RegionUnavailable] * 2
+
+
+async def test_what_wants_no_answer_goes_with_the_next_that_does() -> None:
+    target = Target()
+    collector = make(target)
+    collector.tell(1)
+    assert await collector.ask(2) == 20
+    assert target.calls == [[1, 2]]
+    target.called.clear()
+    collector.tell(3)
+    async with asyncio.timeout(5):
+        await target.called.wait()
+    assert target.calls[1:] == [[3]]
+    await collector.close()
 
 
 async def test_a_lone_item_waits_for_nothing() -> None:

@@ -71,6 +71,7 @@ class InProcess:
         self.config, self.store = config, store
         self.gateways: dict[str, Services] = {}
         self.regions: dict[str, RegionShell] = {}
+        self._asking: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         for region_id in self.config.regions:
@@ -113,6 +114,16 @@ class InProcess:
         answer = (await self.regions[region_id].post([ask]))[0]
         assert isinstance(answer, Answer)
         return answer
+
+    def submit(self, region_id: str, ask: Ask, done: Callable[[Answer | Exception], None]) -> None:
+        async def wait() -> None:
+            try:
+                done(await self.ask(region_id, ask))
+            except Exception as error:
+                done(error)
+
+        self._asking.add(task := asyncio.create_task(wait()))
+        task.add_done_callback(self._asking.discard)
 
     async def attach(self, region_id: str, attach: Attach) -> Attached:
         attached = (await self.regions[region_id].post([attach]))[0]
