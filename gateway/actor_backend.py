@@ -13,7 +13,7 @@ from actors.config import Limits, persistence_names, persistence_of
 from actors.metrics import Family, Labels, counter, gauge
 from actors.tracing import Carried, carried, since
 from domain.errors import InternalConflict, Overloaded, RegionUnavailable, StoreUnavailable
-from domain.messages import Ask, Attach, Attached, DriversSeen, Message
+from domain.messages import Accept, Ask, Attach, Attached, DriversSeen, Message
 from domain.ops import OpsFrame
 from domain.order import OrderCommand
 from domain.records import Answer, Done, Json, Outcome, RecordRefused
@@ -87,7 +87,7 @@ class ActorBackend:
 
     async def ask(self, region_id: str, ask: Ask) -> Answer:
         """See `Backend`."""
-        answer = await self._regions[region_id].ask(carried(ask))
+        answer = await self._regions[region_id].ask(carried(ask), ask.principal_id)
         assert isinstance(answer, Answer)
         return answer
 
@@ -98,18 +98,19 @@ class ActorBackend:
             assert isinstance(answer, Answer | Exception)
             done(answer)
 
-        self._regions[region_id].submit(carried(ask), answered)
+        urgent = isinstance(ask.action, Accept)  # others want the offer, too
+        self._regions[region_id].submit(carried(ask), ask.principal_id, answered, urgent=urgent)
 
     async def attach(self, region_id: str, attach: Attach) -> Attached:
         """See `Backend`."""
-        attached = await self._regions[region_id].ask(attach)
+        attached = await self._regions[region_id].ask(attach, attach.driver_id)
         assert isinstance(attached, Attached)
         return attached
 
     def notify(self, region_id: str, notice: Notice) -> None:
         """See `Backend`."""
         try:
-            self._regions[region_id].tell(notice)
+            self._regions[region_id].tell(notice, notice.driver_id)
         except Overloaded:
             self._dropped += 1
             _log.warning("notice dropped", region_id=region_id, notice=type(notice).__name__)

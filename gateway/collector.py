@@ -35,10 +35,13 @@ class Unavailable(Exception):
 class _Item(Generic[T, R]):
     """Something to send. `done` gets the answer, or the exception in its place, once at most."""
 
-    __slots__ = ("deadline_s", "done", "is_wanted", "timer", "value")
+    __slots__ = ("deadline_s", "done", "is_wanted", "key", "timer", "value")
 
-    def __init__(self, value: T, deadline_s: float, done: Callable[[R | Exception], None] | None) -> None:
+    def __init__(
+        self, value: T, key: str, deadline_s: float, done: Callable[[R | Exception], None] | None
+    ) -> None:
         self.value = value
+        self.key = key
         self.deadline_s = deadline_s
         self.done = done
         self.is_wanted = True
@@ -58,9 +61,10 @@ class _Item(Generic[T, R]):
 class Collector(Generic[T, R]):
     """Batches of items for `call`, which answers each item and raises `Unavailable` when it is worth trying again.
 
-    At most `in_flight` calls are under way (1 keeps the order of items), at most `batch_limit` items in one, at most
-    `queue_limit` waiting (`Overloaded` beyond). An item that is not answered within `deadline_s` of wall time gets
-    `RegionUnavailable`. `chance` spreads the repeats. Any other exception of `call` goes to every item of its batch.
+    At most `in_flight` calls are under way, and one more when something is urgent; at most `batch_limit` items in one,
+    at most `queue_limit` waiting (`Overloaded` beyond). Items of one `key` keep their order: while one is under way,
+    the others wait. An item that is not answered within `deadline_s` of wall time gets `RegionUnavailable`. `chance`
+    spreads the repeats. Any other exception of `call` goes to every item of its batch.
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class Collector(Generic[T, R]):
         self._chance = chance
         self._queue: deque[_Item[T, R]] = deque()
         self._senders: set[asyncio.Task[None]] = set()
+        self._busy: set[str] = set()  # keys of which something is under way
         self._sending = 0  # senders that will look at the queue again
         self._lingering: asyncio.TimerHandle | None = None
         self.retries = 0
@@ -90,47 +95,53 @@ class Collector(Generic[T, R]):
     def __len__(self) -> int:
         return len(self._queue)
 
-    async def ask(self, value: T) -> R:
-        """The answer to `value`."""
+    async def ask(self, value: T, key: str = "") -> R:
+        """The answer to `value`. The empty key is nobody's."""
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        item = self._submit(value, partial(_resolve, future))
+        item = self._submit(value, key, partial(_resolve, future), urgent=False)
         try:
             return await future
         finally:
             item.drop()
 
-    def submit(self, value: T, done: Callable[[R | Exception], None]) -> None:
+    def submit(
+        self, value: T, key: str, done: Callable[[R | Exception], None], *, urgent: bool = False
+    ) -> None:
         """As `ask`, for a caller who does not wait: `done` gets what `ask` would return or raise, in the very turn of
         the event loop in which it is known. `Overloaded` is raised here."""
-        self._submit(value, done)
+        self._submit(value, key, done, urgent=urgent)
 
-    def _submit(self, value: T, done: Callable[[R | Exception], None]) -> _Item[T, R]:
-        item = self._enqueue(value, done)
+    def _submit(
+        self, value: T, key: str, done: Callable[[R | Exception], None], *, urgent: bool
+    ) -> _Item[T, R]:
+        item = self._enqueue(value, key, done)
         item.timer = asyncio.get_running_loop().call_later(self._deadline_s, self._give_up, item)
-        self._start_sender()
+        self._start_sender(self._in_flight + urgent)
         return item
 
-    def tell(self, value: T) -> None:
-        """Send `value` in order with the rest, after `LINGER_S` at the latest, and want no answer."""
-        self._enqueue(value, None)
+    def tell(self, value: T, key: str = "") -> None:
+        """Send `value`, after `LINGER_S` at the latest, and want no answer."""
+        self._enqueue(value, key, None)
         if not self._sending and self._lingering is None:
-            self._lingering = asyncio.get_running_loop().call_later(LINGER_S, self._start_sender)
+            self._lingering = asyncio.get_running_loop().call_later(
+                LINGER_S, self._start_sender, self._in_flight
+            )
 
-    def _enqueue(self, value: T, done: Callable[[R | Exception], None] | None) -> _Item[T, R]:
+    def _enqueue(self, value: T, key: str, done: Callable[[R | Exception], None] | None) -> _Item[T, R]:
         if len(self._queue) >= self._queue_limit:
             raise Overloaded(
                 f"{self.name} has {self._queue_limit} requests waiting.", retry_after_s=RETRY_AFTER_S
             )
         deadline_s = asyncio.get_running_loop().time() + self._deadline_s
-        item: _Item[T, R] = _Item(value, deadline_s, done)
+        item: _Item[T, R] = _Item(value, key, deadline_s, done)
         self._queue.append(item)
         return item
 
-    def _start_sender(self) -> None:
+    def _start_sender(self, limit: int) -> None:
         if self._lingering is not None:
             self._lingering.cancel()
             self._lingering = None
-        if self._sending < self._in_flight:
+        if self._sending < limit:
             self._sending += 1
             sender = asyncio.create_task(self._send(), name=f"collector {self.name}")
             self._senders.add(sender)
@@ -150,16 +161,30 @@ class Collector(Generic[T, R]):
             self._sending -= 1
 
     async def _empty_queue(self) -> None:
-        while self._queue:
-            batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._batch_limit))]
-            batch = [item for item in batch if item.is_wanted]
+        while batch := self._next_batch():
+            keys = {item.key for item in batch if item.key}
+            self._busy |= keys
             try:
-                await self._deliver(batch)
+                await self._deliver([item for item in batch if item.is_wanted])
             except BaseException as error:
                 for item in batch:
                     item.settle(error if isinstance(error, Exception) else self._given_up())
                 if not isinstance(error, Exception):
                     raise
+            finally:
+                self._busy -= keys
+            if self._sending > self._in_flight:
+                return  # there was something urgent
+
+    def _next_batch(self) -> list[_Item[T, R]]:
+        """What may go now. For what may not, the sender that has its key under way will look again."""
+        batch: list[_Item[T, R]] = []
+        later: list[_Item[T, R]] = []
+        while self._queue and len(batch) < self._batch_limit:
+            item = self._queue.popleft()
+            (later if item.key in self._busy else batch).append(item)
+        self._queue.extendleft(reversed(later))
+        return batch
 
     async def _deliver(self, batch: list[_Item[T, R]]) -> None:
         """Call until it works; leave out what nobody waits for any more."""

@@ -130,7 +130,7 @@ def release(patch: Patch) -> None:
 
 # name -> how to take it out, and a seed whose world notices
 MUTATIONS: dict[str, tuple[Callable[[Patch], None], int]] = {
-    "epoch check": (epoch_check, 18),
+    "epoch check": (epoch_check, 8),
     "durable first": (durable_first, 1),
     "dossier key": (dossier_key, 137),
     "repeat guard": (repeat_guard, 41),
@@ -139,6 +139,6 @@ MUTATIONS: dict[str, tuple[Callable[[Patch], None], int]] = {
     "return first": (return_first, 18),
     "busy driver": (busy_driver, 1),
     "half bundle": (half_bundle, 15),
-    "shown once": (shown_once, 105),
+    "shown once": (shown_once, 407),
     "release": (release, 73),
 }

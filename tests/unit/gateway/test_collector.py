@@ -38,6 +38,12 @@ class Target:
             self._now -= 1
 
 
+async def turns(number: int = 5) -> None:
+    """Let the event loop go round."""
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
 def make(
     target: Target,
     *,
@@ -60,13 +66,13 @@ def make(
 async def test_who_does_not_wait_is_answered_once() -> None:
     target, heard = Target(ValueError("no")), list[int | Exception]()
     collector = make(target)
-    collector.submit(1, heard.append)
-    collector.submit(2, heard.append)
+    collector.submit(1, "", heard.append)
+    collector.submit(2, "", heard.append)
     with pytest.raises(ValueError, match="no"):
         await collector.ask(3)
     assert [type(one) for one in heard] == [ValueError, ValueError]
     heard.clear()
-    collector.submit(4, heard.append)
+    collector.submit(4, "", heard.append)
     await collector.ask(5)
     await collector.close()
     assert heard == [40]
@@ -76,13 +82,13 @@ async def test_who_does_not_wait_hears_of_the_deadline_and_of_the_end() -> None:
     target, heard = Target(), asyncio.Queue[int | Exception]()
     target.gate = asyncio.Event()
     collector = make(target, deadline_s=0.05)
-    collector.submit(1, heard.put_nowait)
+    collector.submit(1, "", heard.put_nowait)
     async with asyncio.timeout(5):
         assert isinstance(await heard.get(), RegionUnavailable)
     collector = make(target)
-    collector.submit(2, heard.put_nowait)
+    collector.submit(2, "", heard.put_nowait)
     await asyncio.sleep(0)  # the call is under way
-    collector.submit(3, heard.put_nowait)
+    collector.submit(3, "", heard.put_nowait)
     await collector.close()
     assert [type(heard.get_nowait()) for _ in range(heard.qsize())] == [RegionUnavailable] * 2
 
@@ -93,12 +99,65 @@ async def test_what_wants_no_answer_goes_with_the_next_that_does() -> None:
     collector.tell(1)
     assert await collector.ask(2) == 20
     assert target.calls == [[1, 2]]
-    target.called.clear()
-    collector.tell(3)
+    for n in (3, 4):
+        target.called.clear()
+        collector.tell(n)
+        async with asyncio.timeout(5):
+            await target.called.wait()
+    assert target.calls[1:] == [[3], [4]]
+    await collector.close()
+
+
+async def test_what_is_urgent_waits_for_one_call_less_and_takes_along_what_may_go() -> None:
+    target, heard = Target(), list[int | Exception]()
+    target.gate = asyncio.Event()
+    collector = make(target)
+    first = asyncio.create_task(collector.ask(1, "ann"))
     async with asyncio.timeout(5):
         await target.called.wait()
-    assert target.calls[1:] == [[3]]
-    await collector.close()
+    rest = [asyncio.create_task(collector.ask(n, key)) for n, key in ((2, "bob"), (3, "ann"))]
+    await turns()
+    assert target.calls == [[1]]  # nothing of it is urgent
+    collector.submit(4, "ann", heard.append, urgent=True)  # behind the others of hers
+    collector.submit(5, "eve", heard.append, urgent=True)
+    await turns()
+    assert target.calls == [[1], [2, 5]]
+    collector.submit(6, "joe", heard.append, urgent=True)
+    await turns()
+    assert len(target.calls) == 2  # no third at once
+    target.gate.set()
+    assert await asyncio.gather(first, *rest) == [10, 20, 30]
+    await collector.ask(7)
+    assert heard == [50, 40, 60] or heard == [50, 60, 40]
+    assert [n for call in target.calls for n in call if n in (1, 3, 4)] == [1, 3, 4]
+    assert target.most_at_once == 2
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_of_one_key_all_comes_in_order_whatever_is_urgent(seed: int) -> None:
+    chance, target, heard = random.Random(seed), Target(), list[int | Exception]()
+    plain = target.__call__
+
+    async def slowly(batch: list[int]) -> Sequence[int]:
+        answers = await plain(batch)
+        await turns(chance.randrange(8))
+        return answers
+
+    collector = Collector[int, int](
+        "the target", slowly, in_flight=chance.choice((1, 2)), batch_limit=chance.choice((1, 3, 100)),
+        queue_limit=1000, deadline_s=5.0, chance=chance,
+    )  # fmt: skip
+    for n in range(200):
+        collector.submit(n, f"k{n % 7}", heard.append, urgent=chance.random() < 0.3)
+        await turns(chance.randrange(3))
+    async with asyncio.timeout(5):
+        while len(heard) < 200:
+            await turns()
+    sent = [n for call in target.calls for n in call]
+    assert sorted(sent) == list(range(200))
+    for key in range(7):
+        mine = [n for n in sent if n % 7 == key]
+        assert mine == sorted(mine)
 
 
 async def test_a_lone_item_waits_for_nothing() -> None:
