@@ -68,7 +68,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     idempotency_ttl_s: float = 86_400.0
     explain_keep_s: float = 604_800.0
     outbox_batch: int = 200
-    outbox_pace_s: float = 0.1
+    outbox_pace_s: float = 0.25
     outbox_retry_s: float = 1.0
     outbox_lease_s: float = 5.0
     offer_log_keep_days: float = 0.0  # server time; 0 keeps it for ever

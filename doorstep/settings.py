@@ -337,7 +337,7 @@ class Settings(BaseSettings):
     )
     outbox_batch: int = Field(200, ge=1, le=10_000, description="outbox rows published in one go; 1 to 10000")
     outbox_pace_s: float = Field(
-        0.1, ge=0, le=10, description="seconds that events wait to go out together, tasks excepted; 0 to 10"
+        0.25, ge=0, le=10, description="seconds that events wait to go out together, tasks excepted; 0 to 10"
     )
     outbox_retry_s: float = Field(
         1.0, gt=0, le=300, description="seconds before an unacknowledged outbox row is tried again; up to 300"
