@@ -10,6 +10,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import copy_context
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -108,8 +109,9 @@ class Collector(Generic[T, R]):
         self, value: T, key: str, done: Callable[[R | Exception], None], *, urgent: bool = False
     ) -> None:
         """As `ask`, for a caller who does not wait: `done` gets what `ask` would return or raise, in the very turn of
-        the event loop in which it is known. `Overloaded` is raised here."""
-        self._submit(value, key, done, urgent=urgent)
+        the event loop in which it is known, and in the caller's context. `Overloaded` is raised here."""
+        context = copy_context()
+        self._submit(value, key, lambda outcome: context.run(done, outcome), urgent=urgent)
 
     def _submit(
         self, value: T, key: str, done: Callable[[R | Exception], None], *, urgent: bool

@@ -351,7 +351,11 @@ class DriverSocket:
             device=question.device,
         )
         answered = partial(self._answered, question, root)
-        with on_behalf_of((root.origin,)):
+        known = ids((root.origin,))
+        with (
+            structlog.contextvars.bound_contextvars(driver_id=self.driver_id, **known),
+            on_behalf_of((root.origin,)),
+        ):
             try:
                 self._services.backend.submit(self.region_id, ask, answered)
             except Overloaded as error:
@@ -365,7 +369,7 @@ class DriverSocket:
         except Refusal as error:
             self._connection.refuse(question.id, error)
         except Exception:
-            _log.exception("question failed", driver_id=self.driver_id, **ids((root.origin,)))
+            _log.exception("question failed")
             self._connection.refuse(question.id, InternalError())
         self._questions -= 1
         if self._retiring is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
+from contextvars import ContextVar
 
 import pytest
 
@@ -76,6 +77,16 @@ async def test_who_does_not_wait_is_answered_once() -> None:
     await collector.ask(5)
     await collector.close()
     assert heard == [40]
+
+
+async def test_who_does_not_wait_is_answered_in_the_context_of_the_question() -> None:
+    heard, who, collector = list[str](), ContextVar("who", default="nobody"), make(Target())
+    for name in ("ann", "bob"):
+        token = who.set(name)
+        collector.submit(1, "", lambda _: heard.append(who.get()))
+        who.reset(token)
+    await collector.ask(2)
+    assert heard == ["ann", "bob"]
 
 
 async def test_who_does_not_wait_hears_of_the_deadline_and_of_the_end() -> None:
