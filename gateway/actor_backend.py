@@ -13,7 +13,7 @@ from actors.config import Limits, persistence_names, persistence_of
 from actors.metrics import Family, Labels, counter, gauge
 from actors.tracing import Carried, carried, since
 from domain.errors import InternalConflict, Overloaded, RegionUnavailable, StoreUnavailable
-from domain.messages import Accept, Ask, Attach, Attached, DriversSeen, Message
+from domain.messages import Accept, Ask, Attach, Attached, Detach, DriversSeen, Message
 from domain.ops import OpsFrame
 from domain.order import OrderCommand
 from domain.records import Answer, Done, Json, Outcome, RecordRefused
@@ -110,7 +110,9 @@ class ActorBackend:
     def notify(self, region_id: str, notice: Notice) -> None:
         """See `Backend`."""
         try:
-            self._regions[region_id].tell(notice, notice.driver_id)
+            # What the driver says next over REST counts only when the region knows that the socket is gone.
+            soon = isinstance(notice, Detach)
+            self._regions[region_id].tell(notice, notice.driver_id, soon=soon)
         except Overloaded:
             self._dropped += 1
             _log.warning("notice dropped", region_id=region_id, notice=type(notice).__name__)

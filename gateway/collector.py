@@ -121,10 +121,12 @@ class Collector(Generic[T, R]):
         self._start_sender(self._in_flight + urgent)
         return item
 
-    def tell(self, value: T, key: str = "") -> None:
-        """Send `value`, after `LINGER_S` at the latest, and want no answer."""
+    def tell(self, value: T, key: str = "", *, soon: bool = False) -> None:
+        """Send `value` and want no answer: like a question when `soon`, else after `LINGER_S` at the latest."""
         self._enqueue(value, key, None)
-        if not self._sending and self._lingering is None:
+        if soon:
+            self._start_sender(self._in_flight)
+        elif not self._sending and self._lingering is None:
             self._lingering = asyncio.get_running_loop().call_later(
                 LINGER_S, self._start_sender, self._in_flight
             )

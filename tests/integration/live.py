@@ -66,6 +66,7 @@ class LiveServer:
             **environment,
         }
         self._process: subprocess.Popen[bytes] | None = None
+        self._said_before = 0  # bytes of the log
 
     def start(self, *arguments: str) -> None:
         command = [
@@ -79,6 +80,7 @@ class LiveServer:
             str(self.folder),
         ]
         with open(self.folder / "server.log", "ab") as log:
+            self._said_before = log.tell()
             self._process = subprocess.Popen(
                 [*command, *arguments], env=self._environment, stdout=log, stderr=log, start_new_session=True
             )
@@ -89,6 +91,11 @@ class LiveServer:
             time.sleep(0.1)  # a process that starts can only be looked at
 
     def _is_ready(self) -> bool:
+        # The server is ready a moment before its process takes a Ctrl-C for the wish to stop it, of which it tells.
+        with open(self.folder / "server.log", "rb") as log:
+            log.seek(self._said_before)
+            if b"Ctrl-C" not in log.read():
+                return False
         try:
             return httpx.get(f"{self.url}/health/ready", timeout=5, trust_env=False).status_code == 200
         except httpx.TransportError:

@@ -171,6 +171,16 @@ async def test_of_one_key_all_comes_in_order_whatever_is_urgent(seed: int) -> No
         assert mine == sorted(mine)
 
 
+async def test_what_is_told_soon_waits_for_no_company() -> None:
+    target = Target()
+    collector = make(target)
+    collector.tell(1)
+    collector.tell(2, soon=True)
+    await turns()
+    assert target.calls == [[1, 2]]
+    await collector.close()
+
+
 async def test_a_lone_item_waits_for_nothing() -> None:
     target = Target()
     assert await make(target).ask(1) == 10
