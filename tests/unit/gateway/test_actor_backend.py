@@ -1,0 +1,61 @@
+"""What a gateway's calls to a region carry, and what of it waits for the call before."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from actors.config import Limits
+from actors.tracing import Carried
+from domain.lifecycle import Role
+from domain.messages import Accept, Acked, Action, Arrive, Ask, Detach
+from domain.records import Answer
+from gateway.actor_backend import ActorBackend
+from tests.unit.gateway.test_collector import turns
+
+REGION = "tx-dfw"
+
+
+def ask(who: str, action: Action) -> Ask:
+    return Ask(scope=who, key="k", fingerprint="", role=Role.DRIVER, principal_id=who, action=action)
+
+
+class Line:
+    """A region that answers when it is let."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[Any]] = []
+        self.gate = asyncio.Event()
+
+    async def call(self, name: str, method: str, batch: Sequence[Any]) -> list[Answer]:
+        self.calls.append([item.item if type(item) is Carried else item for item in batch])
+        await self.gate.wait()
+        return [Answer() for _ in batch]
+
+
+async def test_an_accept_and_a_sockets_end_do_not_wait() -> None:
+    line, answers = Line(), list[Answer | Exception]()
+    backend = ActorBackend(line.call, (REGION,), Limits())
+    end, ack = Detach(driver_id="joe", session=1), Acked("sue", 7)
+    arrive, other, accept = ask("ann", Arrive("t1")), ask("bob", Arrive("t2")), ask("eve", Accept("o"))
+
+    backend.notify(REGION, ack)
+    await turns()
+    assert line.calls == []  # there is time
+    backend.notify(REGION, end)
+    await turns()
+    assert line.calls == [[ack, end]]
+    backend.submit(REGION, arrive, answers.append)
+    await turns()
+    assert len(line.calls) == 1
+    backend.submit(REGION, accept, answers.append)
+    await turns()
+    assert line.calls[1:] == [[arrive, accept]]
+    line.gate.set()
+    backend.submit(REGION, other, answers.append)
+    async with asyncio.timeout(5):
+        while len(answers) < 3:
+            await turns()
+    assert line.calls[2:] == [[other]]
+    await backend.close()
