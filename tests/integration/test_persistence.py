@@ -16,7 +16,7 @@ from sqlalchemy import Connection, text
 from domain.dossier import verify
 from domain.lifecycle import OrderEvent, OrderStatus
 from domain.records import Answer, Done, Fenced, Outcome, Record, RecordRefused, StoredAnswer
-from persistence.engine import create_plain_engine
+from persistence.engine import create_plain_engine, driver_connection
 from persistence.migrate import alembic_config, current_revision, head_revision, migrate
 from persistence.postgres import PostgresStore
 from persistence.reads import Reads
@@ -151,6 +151,15 @@ async def test_a_closed_connection_in_the_pool_is_replaced(world: World) -> None
     assert (await world.answer(world.age(order_id))).code is None
     assert world.reads is not None
     assert await world.reads.order(order_id) is not None
+
+
+async def test_a_connection_left_in_a_transaction_is_not_handed_on(world: World) -> None:
+    assert isinstance(world.store, PostgresStore)
+    async with driver_connection(world.store.engine) as left:
+        await left.execute("BEGIN")
+    assert left.is_closed()
+    async with driver_connection(world.store.engine) as connection:
+        assert not connection.is_in_transaction()
 
 
 async def test_limits_reach_the_server(fresh_database_url: str) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import pytest
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
 from domain.errors import RegionUnavailable
 from domain.lifecycle import Role
@@ -79,6 +82,19 @@ async def test_a_repeat_gets_the_same_answer(world: World) -> None:
     assert await again.receive("offer.accepted") == first
     await again.send({"type": "offer.reject", "id": "a", "offer_id": offer["offer_id"]})
     assert (await again.receive("error"))["code"] == "IDEMPOTENCY_KEY_REUSED"
+
+
+async def test_a_questions_log_line_names_driver_and_request(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    driver_id, client = await world.driver()
+    caplog.set_level(logging.DEBUG, "gateway")
+    with capture_logs(processors=[merge_contextvars]) as lines:
+        await client.send({"type": "offer.accept", "id": "a", "offer_id": "none"})
+        await client.receive("error")
+    (line,) = (line for line in lines if line["event"] == "decided")
+    assert (line["driver_id"], line["offer_id"]) == (driver_id, "none")
+    assert line["request_id"]
 
 
 async def test_one_winner_of_many_accepts(world: World) -> None:
