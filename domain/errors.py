@@ -212,7 +212,11 @@ class RegionUnavailable(Refusal):
 class StoreUnavailable(Refusal):
     """The order store is not serving at the moment."""
 
-    code, status, hint = "STORE_UNAVAILABLE", 503, "Repeat with the same Idempotency-Key."
+    code, status, hint = (
+        "STORE_UNAVAILABLE",
+        503,
+        "Repeat after Retry-After, a change with the same Idempotency-Key.",
+    )
 
 
 class Overloaded(Refusal):

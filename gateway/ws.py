@@ -388,11 +388,11 @@ class DriverSocket:
 
     async def _move_to(self, region_id: str) -> None:
         """The driver has driven into another market. A task that is still held keeps its region."""
-        if await self._services.holds_task(self.driver_id) or region_id == self.region_id:
-            return
-        before, self.region_id = self.region_id, region_id
-        self._services.backend.notify(before, Detach(driver_id=self.driver_id, session=self.session))
         try:
+            if await self._services.holds_task(self.driver_id) or region_id == self.region_id:
+                return
+            before, self.region_id = self.region_id, region_id
+            self._services.backend.notify(before, Detach(driver_id=self.driver_id, session=self.session))
             await self._attach(None)
         except Refusal as error:
             self._connection.refuse(None, error)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeAlias
 
 import asyncpg
 from sqlalchemy import URL, event, make_url
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 from sqlalchemy.util import greenlet_spawn
+
+from domain.errors import StoreUnavailable
+
+RETRY_AFTER_S = 1  # what a client is told
+# Of SQLSTATE: connection exception, insufficient resources, operator intervention (a statement's time limit, too).
+AWAY_CLASSES = ("08", "53", "57")
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -76,6 +83,29 @@ async def driver_connection(engine: AsyncEngine) -> AsyncIterator[Connection]:
         if connection.is_closed() or connection.is_in_transaction():
             await greenlet_spawn(pooled.invalidate)
         await greenlet_spawn(pooled.close)
+
+
+@contextmanager
+def reached() -> Iterator[None]:
+    """Says of a database that is away, starting or too busy that it is: `StoreUnavailable` in place of what the driver
+    raises. A change that was under way may have been made."""
+    try:
+        yield
+    except Exception as error:
+        if not _is_away(error):
+            raise
+        raise StoreUnavailable(retry_after_s=RETRY_AFTER_S) from error
+
+
+def _is_away(error: Exception) -> bool:
+    if isinstance(error, OSError | PoolTimeout):  # asyncpg's own time-outs are of the former
+        return True
+    cause: BaseException | None = error
+    if isinstance(error, DBAPIError):
+        if error.connection_invalidated:
+            return True
+        cause = error.orig
+    return str(getattr(cause, "sqlstate", None))[:2] in AWAY_CLASSES
 
 
 def create_plain_engine(database_url: str) -> AsyncEngine:

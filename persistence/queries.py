@@ -1,20 +1,21 @@
-"""What all read queries share: a connection of the pool for each."""
+"""What all read queries share: a connection of the pool for each, and `StoreUnavailable` while there is none."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
 from sqlalchemy import Executable, Select, Table
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.engine import RowMapping
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.sql import CompoundSelect
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from persistence import tables
-from persistence.engine import driver_connection
+from persistence.engine import driver_connection, reached
 
 
 class Fixed:
@@ -41,16 +42,25 @@ class Queries:
         self._reading = engine.execution_options(isolation_level="AUTOCOMMIT")
 
     async def _all(self, query: Executable) -> Sequence[RowMapping]:
-        async with self._reading.connect() as connection:
-            return (await connection.execute(query)).mappings().all()
+        with reached():
+            async with self._reading.connect() as connection:
+                return (await connection.execute(query)).mappings().all()
 
     async def _one(self, query: Executable) -> RowMapping | None:
-        async with self._reading.connect() as connection:
-            return (await connection.execute(query)).mappings().first()
+        with reached():
+            async with self._reading.connect() as connection:
+                return (await connection.execute(query)).mappings().first()
 
     async def _rows(self, query: Fixed, **values: Any) -> list[asyncpg.Record]:
-        async with driver_connection(self.engine) as connection:
-            return await connection.fetch(query.sql, *query.arguments(values))
+        with reached():
+            async with driver_connection(self.engine) as connection:
+                return await connection.fetch(query.sql, *query.arguments(values))
+
+    @asynccontextmanager
+    async def _change(self) -> AsyncIterator[AsyncConnection]:
+        with reached():
+            async with self.engine.begin() as connection:
+                yield connection
 
 
 def table_of(model: type[tables.Base]) -> Table:

@@ -153,7 +153,7 @@ class Reads(OfferReads):
         """Make an account; `EmailTaken` when one with this address (or id) exists."""
         row = _columns(user) | {"email": user.email.lower(), "role": str(user.role)}
         try:
-            async with self.engine.begin() as connection:
+            async with self._change() as connection:
                 await connection.execute(insert(USERS).values(row))
         except IntegrityError as error:
             if getattr(error.orig, "sqlstate", "") == "23505":
@@ -198,7 +198,7 @@ class Reads(OfferReads):
     async def add_store(self, store: Store) -> None:
         """Make a store, or do nothing when its id is there. `NotFound` when there is no such merchant."""
         try:
-            async with self.engine.begin() as connection:
+            async with self._change() as connection:
                 await connection.execute(
                     upsert(STORES).values(msgspec.to_builtins(store)).on_conflict_do_nothing()
                 )
@@ -211,7 +211,7 @@ class Reads(OfferReads):
         if not is_id(store_id):
             raise NotFound("There is no such store.")
         this = STORES.c.store_id == store_id
-        async with self.engine.begin() as connection:
+        async with self._change() as connection:
             row = (await connection.execute(select(STORES).where(this).with_for_update())).mappings().first()
             if row is None:
                 raise NotFound("There is no such store.")
@@ -240,7 +240,7 @@ class Reads(OfferReads):
         if not products:
             return
         try:
-            async with self.engine.begin() as connection:
+            async with self._change() as connection:
                 rows = [_columns(product) for product in products]
                 await connection.execute(upsert(PRODUCTS).on_conflict_do_nothing(), rows)
         except IntegrityError as error:

@@ -39,7 +39,9 @@ SHIFT_END_S = (300.0, 23 * 3600.0)
 NEW_NUMBERING = (
     2**19
 )  # a jump this wide in `seq` is no loss: the region has begun a new life with numbers of its own
-_RETRY = frozenset({"REGION_UNAVAILABLE", "OVERLOADED", "VENDOR_UNAVAILABLE", "INTERNAL_ERROR"})
+_RETRY = frozenset(
+    {"REGION_UNAVAILABLE", "STORE_UNAVAILABLE", "OVERLOADED", "VENDOR_UNAVAILABLE", "INTERNAL_ERROR"}
+)
 _RETRY_STATUS = frozenset(
     {0, 429, 502, 503, 504}
 )  # nothing is known: the same request again, with the same key

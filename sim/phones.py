@@ -32,7 +32,7 @@ TRAITS: dict[str, str] = {
 }
 GOODS_ABOARD = TASK_HELD - TASK_RELEASABLE
 REMEMBERED = 30  # sent messages that a replayer's phone keeps
-AGAIN_CODES = frozenset({"REGION_UNAVAILABLE", "OVERLOADED", "VENDOR_UNAVAILABLE"})
+AGAIN_CODES = frozenset({"REGION_UNAVAILABLE", "STORE_UNAVAILABLE", "OVERLOADED", "VENDOR_UNAVAILABLE"})
 BUG_CODES = frozenset({"INTERNAL_ERROR", "INTERNAL_CONFLICT"})
 DARK_SHARE = 0.5  # sleepers whose phone does not even show an offer
 BACK_OFF_S = (0.1, 1.0)  # wall time between connections

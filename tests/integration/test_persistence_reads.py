@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 from msgspec.structs import replace
+from sqlalchemy import text
 
 from domain.dossier import verify
-from domain.errors import EmailTaken, NotFound
+from domain.errors import EmailTaken, NotFound, StoreUnavailable
 from domain.lifecycle import OrderStatus, Role
 from domain.order import OrderItem
+from persistence.engine import create_plain_engine, driver_connection
 from persistence.migrate import migrate
 from persistence.postgres import PostgresStore
-from persistence.reads import Cursor, DriverWork, Product, Reads, Store, last_event_ms
+from persistence.reads import Cursor, DriverWork, Product, Reads, Store, User, last_event_ms
 from tests.contracts.store_world import REGION, World, new_id
 
 pytestmark = pytest.mark.integration
@@ -154,3 +157,52 @@ async def test_the_newest_time_in_the_data(reads: Reads, world: World, fresh_dat
     made, _, _ = world.offered(task)
     await world.append(world.records(made))
     assert await reads.last_event_ms() == world.now_ms
+
+
+async def test_a_database_that_is_away(unused_tcp_port: int) -> None:
+    nobody = f"postgresql://someone@127.0.0.1:{unused_tcp_port}/nothing"
+    reads = Reads.connect(nobody, connect_timeout_s=5)
+    user = User(
+        user_id=new_id(),
+        email="a@example.org",
+        password_hash="-",
+        role=Role.CUSTOMER,
+        name="Ann",
+        created_ms=0,
+    )
+    for ask in (reads.order(new_id()), reads.user(new_id()), reads.regions(), reads.add_user(user)):
+        with pytest.raises(StoreUnavailable) as refused:
+            await ask
+        assert refused.value.retry_after_s == 1
+    await reads.close()
+
+
+async def test_a_database_that_goes_away_or_is_too_slow(reads: Reads, fresh_database_url: str) -> None:
+    slow = Reads.connect(fresh_database_url, pool_size=1, statement_timeout_s=0.3, connect_timeout_s=0.3)
+    locker = create_plain_engine(fresh_database_url)
+    async with locker.begin() as rival:
+        await rival.execute(text("LOCK TABLE orders, stores"))
+        for ask in (slow.order(new_id()), slow.stores()):
+            with pytest.raises(StoreUnavailable):  # the statement's time limit
+                await ask
+        async with driver_connection(slow.engine):
+            with pytest.raises(StoreUnavailable):  # nobody gave a connection back
+                await slow.stores()
+        waiting = [asyncio.create_task(reads.order(new_id())), asyncio.create_task(reads.stores())]
+        ended = 0
+        async with asyncio.timeout(5):
+            while ended < len(waiting):
+                async with locker.begin() as other:  # in one transaction it would look once
+                    ended += (await other.execute(_END_WAITERS)).scalar_one()
+        for cut_off in waiting:
+            with pytest.raises(StoreUnavailable):
+                await cut_off
+    await locker.dispose()
+    await slow.close()
+    assert await reads.order(new_id()) is None
+
+
+_END_WAITERS = text(
+    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
