@@ -9,6 +9,7 @@ from datetime import datetime
 import numpy as np
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
 from domain.errors import InvalidRequest, Refusal
 from domain.messages import DriversSeen
@@ -127,6 +128,10 @@ class Pings:
         self._parked[driver_id] = self._known.pop(driver_id)
         if self._pending.get(state.region_id, {}).pop(driver_id, None) is not None:
             await self._send_batch(state.region_id, [state])
+
+    async def left(self, state: State) -> None:
+        """The driver has another region now: the one of this state hears that there is no more to come."""
+        await self._send_batch(state.region_id, [replace(state, seq=state.seq + 1, on_duty=False)])
 
     def is_current(self, driver_id: str) -> bool:
         """Whether a region that starts anew would hear of this driver from here."""

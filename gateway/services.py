@@ -70,19 +70,13 @@ class Services:
         market = MARKETS[region_id]
         return market.lat, market.lng
 
-    async def region_of_driver(self, driver_id: str) -> str:
-        """Where the driver's task is, else where the driver was last, else the first region."""
+    async def region_of_driver(self, driver_id: str, otherwise: str) -> str:
+        """Where the driver's task or open offer is, which keeps its region, else `otherwise`."""
         regions = self.config.regions
         if len(regions) == 1:
             return regions[0]
         held = await self.reads.driver_region(driver_id)
-        last = self.pings.last(driver_id)
-        known = held or (last.region_id if last else None)
-        return known if known in regions else regions[0]
-
-    async def holds_task(self, driver_id: str) -> bool:
-        """Whether the driver has a task or an open offer, and so stays with its region."""
-        return await self.reads.driver_region(driver_id) is not None
+        return held if held in regions else otherwise
 
 
 def assemble(

@@ -30,7 +30,7 @@ class Session(Protocol):
 
 
 class Whereabouts:
-    """`on_market(region_id)` is called when the driver is in another market than the session's."""
+    """`on_market(region_id)` is called with each word from another market than the session's."""
 
     def __init__(self, services: Services, session: Session, on_market: Callable[[str], None]) -> None:
         self._services, self._session, self._on_market = services, session, on_market
@@ -69,12 +69,27 @@ class Whereabouts:
 
     def _put(self, lat: float, lng: float, on_duty: bool, until_ms: int, from_ms: int) -> None:
         session = self._session
-        region_id = nearest_region(self._services.config.regions, lat, lng)
-        if region_id != session.region_id:
-            self._on_market(region_id)
         seq = 1 if self._state is None else self._state.seq + 1
         at_s = asyncio.get_running_loop().time()
         self._state = State(
-            session.driver_id, region_id, session.session, seq, lat, lng, on_duty, at_s, until_ms, from_ms
+            session.driver_id,
+            session.region_id,
+            session.session,
+            seq,
+            lat,
+            lng,
+            on_duty,
+            at_s,
+            until_ms,
+            from_ms,
         )
         self._pings.put(self._state)
+        nearest = nearest_region(self._services.config.regions, lat, lng)
+        if nearest != session.region_id:
+            self._on_market(nearest)
+
+    async def moved(self) -> None:
+        """The session has another region now: it hears what is known, and the former one that the driver has left."""
+        if (before := self._state) is not None:
+            self._put(before.lat, before.lng, before.on_duty, before.until_ms, before.from_ms)
+            await self._pings.left(before)

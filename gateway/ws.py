@@ -103,6 +103,7 @@ class DriverSocket:
         self._paced_s = 0.0
         self._is_stranger = False  # to the region, which has begun a new life
         self._catching_up = False
+        self._moving = False  # to another market
         self._reading = True
         self._closed = asyncio.Event()
 
@@ -257,7 +258,10 @@ class DriverSocket:
         services = self._services
         try:
             self.driver_id, _ = self._pass.show(greeting.token)
-            self.region_id = await services.region_of_driver(self.driver_id)
+            last = services.pings.last(self.driver_id)
+            self.region_id = await services.region_of_driver(
+                self.driver_id, last.region_id if last else self.region_id
+            )
             self.session = services.hub.next_session()
             services.hub.add(self)
             await self._attach(greeting.resume_from)
@@ -384,19 +388,25 @@ class DriverSocket:
             self._connection.refuse(None, error)
 
     def _enter(self, region_id: str) -> None:
-        self._spawn(self._move_to(region_id))
+        if not self._moving:
+            self._moving = True
+            self._spawn(self._move_to(region_id))
 
     async def _move_to(self, region_id: str) -> None:
-        """The driver has driven into another market. A task that is still held keeps its region."""
+        """The driver has driven into another market. A task keeps its region."""
         try:
-            if await self._services.holds_task(self.driver_id) or region_id == self.region_id:
+            region_id = await self._services.region_of_driver(self.driver_id, region_id)
+            if region_id == self.region_id:
                 return
             before, self.region_id = self.region_id, region_id
+            await self._where.moved()
             self._services.backend.notify(before, Detach(driver_id=self.driver_id, session=self.session))
             await self._attach(None)
         except Refusal as error:
             self._connection.refuse(None, error)
             self.close(CLOSE_RESTARTING, error.code)
+        finally:
+            self._moving = False
 
     # -- from the region ----------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from fastapi import APIRouter
+from msgspec.structs import replace
 from starlette.responses import Response
 
 from domain.errors import InvalidRequest, NotFound
@@ -54,15 +55,20 @@ async def duty(driver_id: Uid, body: Duty, driver: Driver, _: Mutation, services
         if last is None:
             raise InvalidRequest("Say where you are: lat and lng.")
         lat, lng = last.lat, last.lng
-    region_id = nearest_region(services.config.regions, lat, lng)
     socket = services.hub.get(driver.id)
     if socket is not None:
+        region_id = socket.region_id
         socket.sighted(lat, lng, body.on, body.until, body.begins)
     else:
+        region_id = await services.region_of_driver(
+            driver.id, nearest_region(services.config.regions, lat, lng)
+        )
         # No socket, no session: the time numbers these, and any socket's word counts for more.
         seq, at_s = services.now_us() // 1000, asyncio.get_running_loop().time()
         state = State(driver.id, region_id, 0, seq, lat, lng, body.on, at_s, until_ms, from_ms)
         services.pings.put(state)
+        if last is not None and last.region_id != region_id:
+            await services.pings.left(replace(last, session=0, seq=seq))
     return json_response({"driver_id": driver.id, "on": body.on, "region_id": region_id})
 
 
