@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -37,9 +38,19 @@ def fail(message: str, status: int = 1) -> NoReturn:
 
 
 def run(coroutine: Coroutine[Any, Any, int]) -> None:
-    """End the command with the status that this comes to; 130 on Ctrl-C."""
+    """End the command with the status that this comes to; 130 on Ctrl-C and 143 on SIGTERM, which both stop first what
+    was started, databases among it."""
     try:
-        status = asyncio.run(coroutine)
+        status = asyncio.run(_until_terminated(coroutine))
     except KeyboardInterrupt:
         status = 130
+    except asyncio.CancelledError:
+        status = 143
     raise typer.Exit(status)
+
+
+async def _until_terminated(coroutine: Coroutine[Any, Any, int]) -> int:
+    this = asyncio.current_task()
+    assert this is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
+    return await coroutine
