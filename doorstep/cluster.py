@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -106,6 +107,8 @@ class Cluster:
             log_to_driver=False,
             configure_logging=False,
         )
+        # Ray has put a handler of its own in place, which aborts the process: databases would be left running.
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
         self.dashboard_url = context.dashboard_url or ""
         # For `doorstep restart`, `ray status --address` and the like, where several clusters run on one machine.
         address_file(self._config_file.parent).write_text(ray.get_runtime_context().gcs_address + "\n")
