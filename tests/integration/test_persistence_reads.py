@@ -13,7 +13,7 @@ from domain.dossier import verify
 from domain.errors import EmailTaken, NotFound, StoreUnavailable
 from domain.lifecycle import OrderStatus, Role
 from domain.order import OrderItem
-from persistence.engine import create_plain_engine, driver_connection
+from persistence.engine import create_plain_engine, driver_connection, reached
 from persistence.migrate import migrate
 from persistence.postgres import PostgresStore
 from persistence.reads import Cursor, DriverWork, Product, Reads, Store, User, last_event_ms
@@ -200,6 +200,24 @@ async def test_a_database_that_goes_away_or_is_too_slow(reads: Reads, fresh_data
     await locker.dispose()
     await slow.close()
     assert await reads.order(new_id()) is None
+
+
+async def test_a_connection_that_is_cut_off_between_two_statements(
+    reads: Reads, fresh_database_url: str
+) -> None:
+    rival = create_plain_engine(fresh_database_url)
+    async with reads.engine.connect() as connection:
+        pid = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert driver is not None
+        closed = asyncio.Event()
+        driver.add_termination_listener(lambda _: closed.set())
+        async with rival.begin() as other:
+            await other.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+        await asyncio.wait_for(closed.wait(), 5)
+        with pytest.raises(StoreUnavailable), reached():
+            await connection.execute(text("SELECT 1"))
+    await rival.dispose()
 
 
 _END_WAITERS = text(
