@@ -44,6 +44,9 @@ from domain.views import region_view
 
 log = structlog.get_logger()
 
+RESTORE_FIRST_WAIT_S = 0.05  # wall time before the store is asked again for the region; doubles ...
+RESTORE_LONGEST_WAIT_S = 0.4  # ... up to this, for which a region may be away longer than its store
+
 Reply = Answer | Attached | None
 Solve = Callable[[SolveRequest], Awaitable[Plan]]
 SendPushes = Callable[[str, list[Push | Kick]], Awaitable[None]]
@@ -360,7 +363,7 @@ class RegionShell:
         return True
 
     async def _restore(self) -> None:
-        delay_s = 0.05
+        delay_s = RESTORE_FIRST_WAIT_S
         while True:
             try:
                 now_ms = self._clock.now_ms()
@@ -369,7 +372,7 @@ class RegionShell:
             except Exception as error:
                 log.warning("region.restore_failed", region_id=self.region_id, error=type(error).__name__)
                 await asyncio.sleep(delay_s)
-                delay_s = min(delay_s * 2, 1.0)
+                delay_s = min(delay_s * 2, RESTORE_LONGEST_WAIT_S)
         self._pump = Pump(Region(image, self._policy, now_ms), now_ms, self._journal)
         self._restarts.began(self._now_s())
         self._tally.lives += 1

@@ -15,9 +15,11 @@ _EVERYWHERE = {
     "RAY_health_check_timeout_ms": "1000",
     "RAY_health_check_failure_threshold": "3",
     "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
-    # A call to an actor that has just died fails after a look a second, once it is older than this; the default, 1000,
-    # makes it two seconds, and a region that restores itself as many more.
+    # A call to an actor that has just died fails when a look at it finds it older than the first of these; the second
+    # is the time between two looks. The defaults, 1000 each, make it up to two seconds, and whoever called just before
+    # the actor was back waits them out: gateways, and the region that restores itself from a persistence actor.
     "RAY_timeout_ms_task_wait_for_death_info": "200",
+    "RAY_core_worker_internal_heartbeat_ms": "100",
     # What the dashboard shows of tasks that have ended. The default, 100,000, is several hundred megabytes of the head
     # after an hour of solves.
     "RAY_task_events_max_num_task_in_gcs": "2000",

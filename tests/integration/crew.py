@@ -20,7 +20,7 @@ class Crew:
 
     @classmethod
     async def at_work(cls, town: Town, drivers: int, *, reconnect: bool = False) -> Crew:
-        """So many drivers on duty and as many orders, of which one at least has found its driver."""
+        """So many drivers on duty and as many orders, of which one at least has been accepted."""
         crew = cls(
             town,
             [await town.driver(reconnect=reconnect, away=0.005 * i) for i in range(1, drivers + 1)],
@@ -28,10 +28,10 @@ class Crew:
         for _ in range(drivers):
             await crew.order()
 
-        async def some_assigned() -> bool:
-            return "ASSIGNED" in [await town.status(order_id) for order_id in crew.order_ids]
+        async def some_accepted() -> bool:
+            return bool(crew.accepted)
 
-        await until(some_assigned, 30)
+        await until(some_accepted, 30)
         return crew
 
     async def order(self) -> None:

@@ -122,20 +122,13 @@ class LiveServer:
         found = set()
         for process in psutil.Process(self._process.pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
-                if process.cmdline() and process.cmdline()[0].startswith(TITLES[part]):
+                if "".join(process.cmdline()).startswith(TITLES[part]):
                     found.add(process.pid)
         return found
 
     def pid(self, part: str) -> int | None:
         """The process of the region, persistence or gateway actor; None while there is none."""
-        assert self._process is not None
-        for process in psutil.Process(self._process.pid).children(recursive=True):
-            try:
-                if process.cmdline() and process.cmdline()[0].startswith(TITLES[part]):
-                    return process.pid
-            except psutil.Error:
-                continue
-        return None
+        return next(iter(self.pids(part)), None)
 
     def kill(self, part: str) -> float:
         """kill -9 the actor's process; returns the monotonic time of it."""
@@ -358,14 +351,17 @@ class Town:
         self.phones.append(phone)
         return await phone.open(reconnect=reconnect)
 
-    async def draft(self) -> str:
-        """An order that was only placed."""
-        body = {
+    def basket(self) -> dict[str, Any]:
+        """What the customer wants, and where."""
+        return {
             "store_id": self.store_id,
             "items": [{"product_id": self.product_id, "quantity": 1}],
             "dropoff": {"lat": STORE_LAT + 0.03, "lng": STORE_LNG + 0.02, "address": "12 Elm St"},
         }
-        self.orders.append(str((await self.post("/v1/orders", self.customer, body)).field("id")))
+
+    async def draft(self) -> str:
+        """An order that was only placed."""
+        self.orders.append(str((await self.post("/v1/orders", self.customer, self.basket())).field("id")))
         return self.orders[-1]
 
     async def order(self) -> str:
