@@ -36,6 +36,7 @@ def decisions_with(hash_seed: str) -> str:
     return done.stdout
 
 
+@pytest.mark.timeout(300)  # it takes both cores, and others may want them too
 def test_a_short_campaign_sees_everything_and_nothing_is_broken() -> None:
     told: list[str] = []
     order = Order(seeds=SMOKE)

@@ -8,8 +8,10 @@ import sys
 
 import pytest
 
+# A process that was started in a shell's background ignores Ctrl-C, and so would its children.
 COMMAND = """
-import asyncio
+import asyncio, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from doorstep.cli import app
 from doorstep.terminal import run
 
