@@ -36,7 +36,7 @@ COPY --from=web /app/web/dist web/dist
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     DATA_DIR=/data
-RUN pip install --no-cache-dir --no-deps --no-build-isolation -e . && doorstep --help > /dev/null
+RUN pip install --no-cache-dir --no-deps --no-build-isolation -e . && python -m compileall -q . && doorstep --help > /dev/null
 USER doorstep
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \

@@ -98,18 +98,23 @@ $(BIN)/python:
 	@python="$$($(FIND_PYTHON))"; \
 		echo "setup: virtual environment with $$("$$python" --version)"; "$$python" -m venv $(VENV)
 
-# --no-compile: modules are compiled when first imported, which halves the set-up.
+# --no-compile: pip would compile one module after the other. It must be done here, since a server is a dozen processes
+# and each would do it anew, for seconds, wherever PYTHONDONTWRITEBYTECODE is set, as it is in many an image.
+COMPILE = $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib $(patsubst %/__init__.py,%,$(wildcard */__init__.py)) || true
+
 # The lock holds the build backend too: the project itself is then installed without looking anything up.
 $(VENV)/.stamp-runtime: requirements.lock pyproject.toml | $(BIN)/python
 	@echo "setup: installing $$(grep -c '^[a-z].*==' $<) locked packages (a minute or two, once)"
 	@$(PIP) install --no-compile --require-hashes -r $<
 	@$(PIP) install --no-deps --no-build-isolation -e .
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/.stamp-dev: requirements-dev.lock requirements.lock pyproject.toml | $(BIN)/python
 	@echo "setup: installing $$(grep -c '^[a-z].*==' $<) locked packages (a minute or two, once)"
 	@$(PIP) install --no-compile --require-hashes -r $<
 	@$(PIP) install --no-deps --no-build-isolation -e .
+	@$(COMPILE)
 	@touch $(VENV)/.stamp-runtime $@
 
 # The program that builds road tiles comes with the wheels for Python 3.12 and later; it runs beside any version.

@@ -127,7 +127,7 @@ class LiveServer:
         return found
 
     def pid(self, part: str) -> int | None:
-        """The process of the region, persistence or gateway actor; None while there is none."""
+        """The process of the one region, persistence or gateway actor; None while there is none."""
         return next(iter(self.pids(part)), None)
 
     def kill(self, part: str) -> float:
