@@ -374,6 +374,8 @@ class World:
             self._ended_s = None
         elif not all(phone.is_heard for phone in self.phones):
             self._ended_s = None  # whoever waits to connect again knows nothing of what happened meanwhile
+        elif any(node.alive for node in self._twins):
+            self._ended_s = None  # whose socket hangs at a twin is not told either, until the cluster ends it
         elif self._ended_s is None:
             self._ended_s = now_s
         elif now_s >= self._ended_s + SETTLE_S:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from doorstep.cli import app
 from sim.campaign import ENOUGH, Order, Summary, run_campaign
+from sim.net import Node
 from sim.phones import TRAITS
 from sim.transcript import tell
 from sim.turmoil import KINDS, Turmoil
@@ -65,6 +66,17 @@ def test_a_world_in_fair_weather_has_no_fault() -> None:
     result = World(11, faults=()).run()
     assert result.violation is None
     assert not [name for name in result.saw if name.startswith(("fault", "died", "froze"))]
+
+
+def test_nothing_is_judged_while_a_twin_has_sockets() -> None:
+    """A driver on the socket of a gateway that was replaced hears nothing until the cluster has ended it."""
+    world = World(11, faults=())
+    usual_s = world.run().simulated_s / world.speed
+    world = World(11, faults=())
+    twin = Node(world.loop, "gateway:0")
+    world._twins.append(twin)
+    world.loop.outside_later(usual_s + 50, twin.kill)
+    assert world.run().simulated_s / world.speed > usual_s + 50
 
 
 def test_leaving_a_fault_out_leaves_the_others_as_they_were() -> None:
