@@ -38,6 +38,11 @@ from domain.records import Answer, OrderBrief, OrderFact, TaskRow
 from domain.solve import Services
 from domain.travel import Haversine, TravelModel
 
+ITEMS_LIMIT = 100  # lines of an order
+QUANTITY_LIMIT = 100  # of a product, in one line
+PRICE_LIMIT_CENTS = 1_000_000
+TOTAL_LIMIT_CENTS = 1_000_000  # of an order; the database refuses more as well
+
 # -- actions ----------------------------------------------------------------------------------------------------------
 
 
@@ -197,8 +202,15 @@ def decide_create(command: OrderCommand, store: Store | None, products: dict[str
         ]
         if missing:
             raise NotFound(f"The store has no product {missing[0]}.")
-        if not lines or any(item.quantity < 1 or item.quantity > 1000 for _, item in lines):
-            raise InvalidRequest("An order needs at least one item, each with a quantity from 1 to 1000.")
+        if not 0 < len(lines) <= ITEMS_LIMIT or any(
+            not 0 < item.quantity <= QUANTITY_LIMIT for _, item in lines
+        ):
+            raise InvalidRequest(
+                f"An order has from 1 to {ITEMS_LIMIT} items, each with a quantity from 1 to {QUANTITY_LIMIT}."
+            )
+        total_cents = sum(product.price_cents * item.quantity for product, item in lines if product)
+        if total_cents > TOTAL_LIMIT_CENTS:
+            raise InvalidRequest(f"An order comes to {TOTAL_LIMIT_CENTS // 100} dollars at most.")
         market = MARKETS[store.region_id]
         if not serves(market, action.dropoff_lat, action.dropoff_lng):
             raise OutsideServiceArea()
@@ -216,7 +228,7 @@ def decide_create(command: OrderCommand, store: Store | None, products: dict[str
         status=OrderStatus.DRAFT,
         version=1,
         min_age=RULEBOOKS[market.jurisdiction].min_age([product.category for product, _ in lines if product]),
-        total_cents=sum(product.price_cents * item.quantity for product, item in lines if product),
+        total_cents=total_cents,
         items=action.items,
         pickup_lat=store.lat,
         pickup_lng=store.lng,

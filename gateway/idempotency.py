@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import Depends, Header, Request
-from pydantic import AwareDatetime, BaseModel
+from pydantic import BaseModel
 
 from domain.device import device_of
 from domain.errors import InvalidRequest
@@ -17,6 +17,7 @@ from domain.messages import Action, Ask, Device
 from domain.order import OrderAction, OrderCommand
 from domain.records import Json
 from gateway.auth import Principal, principal_of
+from gateway.models import Digits, Instant
 
 KEY_LIMIT = 255  # characters of an Idempotency-Key
 NAMESPACE = uuid.UUID("6f1a2c1e-54b5-5a6e-9f60-3d1f0f4d7a51")  # for ids derived from a request's identity
@@ -140,11 +141,13 @@ async def _driver_call(
     idempotency_key: _Key = None,
     if_match: _Version = None,
     device_at: Annotated[
-        AwareDatetime | None,
+        Instant | None,
         Header(description="When the driver took this step, for one that is sent later (docs/protocol.md)."),
     ] = None,
     device_n: Annotated[
-        int | None, Header(ge=0, le=2**53, description="A number that rises with every action of the driver.")
+        int | None,
+        Header(ge=0, le=2**53, description="A number that rises with every action of the driver."),
+        Digits,
     ] = None,
 ) -> Call:
     call = await _call(request, idempotency_key, if_match)

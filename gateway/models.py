@@ -1,7 +1,12 @@
-"""Request and response bodies of the REST API. Text has no NUL, numbers are finite, unknown fields are refused."""
+"""Request and response bodies of the REST API.
+
+Bodies are taken as they are: nothing is made into another type (`true` is no number, `"3"` none either), text has no
+NUL, numbers are finite, unknown fields are refused. What JSON has no type for (ids, times) is read from its own form.
+"""
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Literal, Self
 from uuid import UUID
@@ -10,6 +15,7 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -18,12 +24,30 @@ from pydantic import (
 
 from domain.hours import DAY_MIN, OPENINGS_LIMIT
 from domain.lifecycle import OfferStatus, OrderStatus
+from domain.order import ITEMS_LIMIT, PRICE_LIMIT_CENTS, QUANTITY_LIMIT
 
 
 def _no_nul(text: str) -> str:
     if "\x00" in text:
         raise ValueError("must not contain a NUL character")
     return text
+
+
+def _digits(value: object) -> object:
+    """Refuses what pydantic would take as a whole number beside its digits: `1.0`, `+1`, `1_0`, spaces."""
+    if isinstance(value, str) and not re.fullmatch("[0-9]{1,18}", value):
+        raise ValueError("is not a whole number in decimal digits")
+    return value
+
+
+def _instant(value: object) -> object:
+    """Refuses what pydantic would take beside RFC 3339: seconds since the epoch, dates without a time."""
+    if not isinstance(value, str) or not _RFC_3339.match(value):
+        raise ValueError("is not a time as RFC 3339 writes it")
+    return value
+
+
+_RFC_3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}", re.ASCII)
 
 
 def _email(text: str) -> str:
@@ -44,13 +68,17 @@ Email = Annotated[
 Password = Annotated[str, StringConstraints(min_length=8, max_length=256), Clean]
 Lat = Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)]
 Lng = Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)]
+Digits = BeforeValidator(_digits)  # for whole numbers in queries and headers
+Id = Annotated[UUID, Field(strict=False)]
+Instant = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_instant)]
 Category = Literal["alcohol", "tobacco", "general"]
+CheckMethod = Literal["scan", "manual_entry"]
 
 
 class Body(BaseModel):
     """A request body."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 # -- accounts ---------------------------------------------------------------------------------------------------------
@@ -120,7 +148,7 @@ class OpeningBody(Body):
 class HoursBody(Body):
     """A store's whole week; null: always open. Openings may touch and overlap."""
 
-    hours: Annotated[tuple[OpeningBody, ...], Field(max_length=OPENINGS_LIMIT)] | None
+    hours: Annotated[tuple[OpeningBody, ...], Field(max_length=OPENINGS_LIMIT, strict=False)] | None
 
 
 class HoursView(BaseModel):
@@ -153,7 +181,7 @@ class NewProduct(Body):
 
     name: Name
     category: Category
-    price_cents: Annotated[int, Field(ge=0, le=100_000_000)]
+    price_cents: Annotated[int, Field(ge=0, le=PRICE_LIMIT_CENTS)]
 
 
 class ProductView(BaseModel):
@@ -180,8 +208,8 @@ class Action(Body):
 class Item(Body):
     """So many of a product."""
 
-    product_id: UUID
-    quantity: Annotated[int, Field(ge=1, le=1000)]
+    product_id: Id
+    quantity: Annotated[int, Field(ge=1, le=QUANTITY_LIMIT)]
 
 
 class Dropoff(Body):
@@ -195,8 +223,8 @@ class Dropoff(Body):
 class NewOrder(Body):
     """What to bring, from where, to which door."""
 
-    store_id: UUID
-    items: Annotated[tuple[Item, ...], Field(min_length=1, max_length=100)]
+    store_id: Id
+    items: Annotated[tuple[Item, ...], Field(min_length=1, max_length=ITEMS_LIMIT, strict=False)]
     dropoff: Dropoff
 
 
@@ -266,9 +294,11 @@ class Refuse(Body):
 
 
 class DoorCheck(Body):
-    """An ID check at the door: the vendor reads the ID, the driver sees whether the customer is sober."""
+    """An ID check at the door: the vendor reads the ID, the driver sees whether the customer is sober. `method`: how
+    the ID was read, by its barcode (`scan`) or, where that is unreadable, by the birth date keyed in (`manual_entry`).
+    """
 
-    method: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+    method: CheckMethod
     vendor_token: VendorToken
     sober: bool
 
@@ -284,8 +314,8 @@ class Duty(Body):
     on: bool
     lat: Lat | None = None
     lng: Lng | None = None
-    until: AwareDatetime | None = None
-    begins: AwareDatetime | None = None
+    until: Instant | None = None
+    begins: Instant | None = None
 
 
 class Decline(Body):

@@ -25,6 +25,8 @@ MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:doorstep:error:"
 INSTANCE_PREFIX = "urn:doorstep:request:"
 ERRORS_LIMIT = 20  # places named in one validation error
+NAME_LIMIT = 64  # characters of a name that a client chose, where it is part of a place
+MESSAGE_LIMIT = 200
 
 # What a framework's own refusals are in our catalogue.
 _BY_STATUS: dict[int, type[Refusal]] = {
@@ -82,10 +84,16 @@ async def _invalid(request: Request, error: Exception) -> Response:
     """Where the request is wrong and why. Never what was sent: it may be personal, or not be JSON at all."""
     assert isinstance(error, RequestValidationError)
     places = [
-        {"at": ".".join(str(part) for part in item["loc"]), "message": str(item["msg"])}
+        {"at": ".".join(str(part)[:NAME_LIMIT] for part in item["loc"]), "message": _message(item)}
         for item in error.errors()[:ERRORS_LIMIT]
     ]
     return problem(InvalidRequest(), request_id_of(request), errors=places)
+
+
+def _message(item: dict[str, Any]) -> str:
+    if item["type"] == "json_invalid":
+        return f"This is not the JSON of one value: {item['ctx']['error']}."[:MESSAGE_LIMIT]
+    return str(item["msg"])[:MESSAGE_LIMIT]
 
 
 def install(app: FastAPI) -> None:

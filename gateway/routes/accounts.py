@@ -16,9 +16,10 @@ from gateway.idempotency import KEY_LIMIT, call_of
 from gateway.models import Me, Register, Registered, Token
 from gateway.problem import refusals
 from gateway.routes.common import Parts, json_response
+from gateway.strict import StrictRoute
 from persistence.views import User
 
-router = APIRouter(tags=["accounts"])
+router = APIRouter(tags=["accounts"], route_class=StrictRoute)
 
 _NOBODY = Principal("anyone", Role.SYSTEM)
 PASSWORD_LIMIT = 256  # characters; hashing a longer one would only cost time

@@ -20,8 +20,9 @@ from gateway.places import nearest_region
 from gateway.problem import refusals
 from gateway.routes.common import Parts, Uid, json_response, once, own
 from gateway.services import Services
+from gateway.strict import StrictRoute
 
-router = APIRouter(tags=["drivers"])
+router = APIRouter(tags=["drivers"], route_class=StrictRoute)
 
 _OFFER = ("FORBIDDEN", "NOT_FOUND", "OFFER_TAKEN", "OFFER_EXPIRED", "OUT_OF_ORDER")
 _STEP = ("FORBIDDEN", "NOT_FOUND", "NOT_TASK_HOLDER", "WRONG_STATE", "OUT_OF_ORDER")

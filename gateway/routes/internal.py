@@ -16,11 +16,13 @@ from domain.messages import Action, Ask, DispatchTick, ExpireOffers
 from domain.records import Answer, Json
 from gateway.idempotency import fingerprint
 from gateway.metrics import CONTENT_TYPE, page, whole
+from gateway.models import Digits
 from gateway.problem import refusals
 from gateway.routes.common import Parts, json_response
 from gateway.services import Services
+from gateway.strict import StrictRoute
 
-router = APIRouter()
+router = APIRouter(route_class=StrictRoute)
 
 READY_TIMEOUT_S = 2.0
 EXPIRE_LIMIT = 10_000
@@ -65,7 +67,7 @@ async def tick(services: Parts, region_id: Annotated[str, Query(max_length=64)])
     responses=refusals("FORBIDDEN", "REGION_UNAVAILABLE", "OVERLOADED"),
 )
 async def expire_offers(
-    services: Parts, limit: Annotated[int, Query(ge=1, le=EXPIRE_LIMIT)] = 1000
+    services: Parts, limit: Annotated[int, Query(ge=1, le=EXPIRE_LIMIT), Digits] = 1000
 ) -> Response:
     """Expire at most `limit` offers that are past their time. Regions do so by themselves; this is for recovery."""
     left, by_region = limit, {}

@@ -11,7 +11,6 @@ from uuid import UUID
 
 from fastapi import Depends, Query
 from msgspec import Struct
-from pydantic import AwareDatetime
 
 from domain.errors import Forbidden, InvalidRequest
 from domain.lifecycle import OrderStatus, Role
@@ -19,6 +18,7 @@ from domain.order import OrderState
 from domain.records import Json
 from domain.times import instant, millis
 from gateway.auth import OPERATORS, Principal
+from gateway.models import Digits, Instant
 from gateway.services import Services
 from persistence.views import Cursor
 
@@ -41,11 +41,11 @@ class Asked(Struct, frozen=True):
 
 
 async def _page(
-    limit: Annotated[int, Query(ge=1, le=PAGE_LIMIT)] = 50,
+    limit: Annotated[int, Query(ge=1, le=PAGE_LIMIT), Digits] = 50,
     cursor: CursorText = None,
     status: Annotated[list[OrderStatus] | None, Query(description="Any of these.")] = None,
-    created_from: Annotated[AwareDatetime | None, Query(description="Inclusive, RFC 3339.")] = None,
-    created_to: Annotated[AwareDatetime | None, Query(description="Exclusive, RFC 3339.")] = None,
+    created_from: Annotated[Instant | None, Query(description="Inclusive, RFC 3339.")] = None,
+    created_to: Annotated[Instant | None, Query(description="Exclusive, RFC 3339.")] = None,
 ) -> Asked:
     return Asked(
         limit,

@@ -34,9 +34,10 @@ from gateway.problem import refusals
 from gateway.routes.common import Parts, Uid, etag, json_response, once, own
 from gateway.routes.listing import Page, order_page
 from gateway.services import Services
+from gateway.strict import StrictRoute
 from persistence.views import Product, Store
 
-router = APIRouter(tags=["merchants"])
+router = APIRouter(tags=["merchants"], route_class=StrictRoute)
 
 PRODUCTS_LIMIT = 200  # in one request
 REPLAYED = {"Idempotency-Replayed": "true"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime
 from starlette.responses import Response
 
 from domain.errors import ExplanationExpired, NotFound, Unauthenticated
@@ -14,14 +13,15 @@ from domain.records import Json, OfferRow
 from domain.solve import Explanation
 from domain.times import instant, millis
 from gateway.auth import OPERATORS, Principal, bearer
-from gateway.models import ExplanationView, OfferLogPage
+from gateway.models import Digits, ExplanationView, Instant, OfferLogPage
 from gateway.problem import refusals
 from gateway.routes.common import Parts, Uid, json_response
 from gateway.routes.listing import PAGE_LIMIT, CursorText, read_cursor, write_cursor
 from gateway.routes.ops import Viewer
+from gateway.strict import StrictRoute
 from persistence.views import OfferCursor
 
-router = APIRouter(tags=["offers"])
+router = APIRouter(tags=["offers"], route_class=StrictRoute)
 
 
 async def _asker(services: Parts, token: Annotated[str | None, Depends(bearer)]) -> Principal | None:
@@ -38,12 +38,12 @@ async def log(
     services: Parts,
     region_id: Annotated[str | None, Query(max_length=64)] = None,
     made_from: Annotated[
-        AwareDatetime | None, Query(alias="from", description="Made at or after, RFC 3339.")
+        Instant | None, Query(alias="from", description="Made at or after, RFC 3339.")
     ] = None,
-    made_to: Annotated[AwareDatetime | None, Query(alias="to", description="Made before, RFC 3339.")] = None,
+    made_to: Annotated[Instant | None, Query(alias="to", description="Made before, RFC 3339.")] = None,
     status: Annotated[list[OfferStatus] | None, Query(description="Any of these.")] = None,
     cursor: CursorText = None,
-    limit: Annotated[int, Query(ge=1, le=PAGE_LIMIT)] = 50,
+    limit: Annotated[int, Query(ge=1, le=PAGE_LIMIT), Digits] = 50,
 ) -> Response:
     """The offer log, newest first: what each offer was made on and what became of it. For operators."""
     page = await services.reads.offers(

@@ -15,8 +15,9 @@ from gateway.auth import OPERATORS, Anyone, bearer
 from gateway.problem import refusals
 from gateway.routes.common import Parts, json_response
 from gateway.services import Services
+from gateway.strict import StrictRoute
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(tags=["operations"], route_class=StrictRoute)
 app_router = APIRouter(include_in_schema=False)
 
 NOT_BUILT = "The browser app is not built. Run `make web`, then start the server again.\n"

@@ -30,8 +30,9 @@ from gateway.models import Cancel, DoorCheck, NewOrder, OrderPage, OrderRef, Ord
 from gateway.problem import refusals
 from gateway.routes.common import Parts, Uid, answered, etag, json_response, once
 from gateway.routes.listing import Page, order_page, order_view
+from gateway.strict import StrictRoute
 
-router = APIRouter(tags=["orders"])
+router = APIRouter(tags=["orders"], route_class=StrictRoute)
 
 _STEP = ("FORBIDDEN", "NOT_FOUND", "WRONG_STATE", "VERSION_MISMATCH")
 

@@ -13,8 +13,9 @@ from domain.geo import distance_m
 from gateway.auth import Anyone
 from gateway.problem import refusals
 from gateway.routes.common import Parts, json_response
+from gateway.strict import StrictRoute
 
-router = APIRouter(tags=["roads"])
+router = APIRouter(tags=["roads"], route_class=StrictRoute)
 
 LONGEST_M = 500_000.0  # straight; a market is smaller, and a road engine works long on more
 Place = Annotated[str, Query(max_length=50, description="Latitude and longitude in degrees, as 32.78,-96.80")]
