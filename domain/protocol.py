@@ -13,6 +13,7 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import force_setattr
 
 SUBPROTOCOL = "doorstep.v1"
 # Close codes beside 1008 (too many bad frames or no valid hello) and 1009 (frame too large).
@@ -81,14 +82,25 @@ class Duty(Client, frozen=True, tag="duty"):
 
 
 class Location(Client, frozen=True, tag="location"):
-    """A position with the device's time. `seq` rises with each ping of a socket; an older one is ignored."""
+    """A position, and when the device was there (`at`, by its clock; without it, now). `seq` rises with each ping of a
+    socket; an older one is ignored. Of the last three, a negative number and whatever else cannot be is not known."""
 
     lat: Lat
     lng: Lng
-    at: Instant
-    seq: Seq
-    speed_mps: Annotated[float, Meta(ge=0)] | None = None
-    heading_deg: Annotated[float, Meta(ge=0, le=360)] | None = None
+    at: Instant | None = None
+    seq: Seq | None = None
+    speed_mps: float | None = None
+    heading_deg: float | None = None
+    accuracy_m: float | None = None
+
+    def __post_init__(self) -> None:
+        # iOS says -1 for what it does not know.
+        if (speed_mps := self.speed_mps) is not None and speed_mps < 0:
+            force_setattr(self, "speed_mps", None)
+        if (heading_deg := self.heading_deg) is not None and not 0 <= heading_deg <= 360:
+            force_setattr(self, "heading_deg", None)
+        if (accuracy_m := self.accuracy_m) is not None and accuracy_m < 0:
+            force_setattr(self, "accuracy_m", None)
 
 
 class OfferSeen(Client, frozen=True, tag="offer.seen"):
@@ -308,6 +320,28 @@ ServerFrame: TypeAlias = (
     | Error
 )
 
+
+class _Spared(Struct, tag_field="type", tag="location"):
+    """A `location` without what may be unknown."""
+
+    lat: Lat
+    lng: Lng
+    at: Instant | None = None
+    seq: Seq | None = None
+
+
+_UNKNOWABLE = ("$.speed_mps`", "$.heading_deg`", "$.accuracy_m`")  # as msgspec's messages end
+
 decode_client = msgspec.json.Decoder(ClientFrame).decode
+_decode_spared = msgspec.json.Decoder(_Spared).decode
 decode_server = msgspec.json.Decoder(ServerFrame).decode
 encode = msgspec.json.Encoder().encode
+
+
+def spared(data: str, error: msgspec.ValidationError) -> Location:
+    """The `location` that was not decoded for this error, where that lay in something that may as well be unknown: a
+    position is worth more than its speed. Raises the error again where it did not."""
+    if not str(error).endswith(_UNKNOWABLE):
+        raise error
+    kept = _decode_spared(data)
+    return Location(kept.lat, kept.lng, kept.at, kept.seq)

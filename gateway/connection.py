@@ -44,6 +44,7 @@ from domain.protocol import (
     Welcome,
     decode_client,
     encode,
+    spared,
 )
 from domain.records import Answer
 from gateway.strict import repeats_a_key
@@ -157,7 +158,10 @@ class Connection:
             self._bad("A NUL character is not allowed.", data)
             return None
         try:
-            frame = decode_client(data)
+            try:
+                frame = decode_client(data)
+            except msgspec.ValidationError as error:
+                frame = spared(data, error)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             self._bad(str(error)[:DETAIL_LIMIT], data)  # it may hold what the client sent
             return None
@@ -183,9 +187,10 @@ class Connection:
 
     def _take_frame(self, frame: ClientFrame) -> Event | None:
         if isinstance(frame, Location):
-            if frame.seq <= self._location_seq:
-                return None
-            self._location_seq = frame.seq
+            if frame.seq is not None:
+                if frame.seq <= self._location_seq:
+                    return None
+                self._location_seq = frame.seq
             return frame
         if isinstance(frame, Duty):
             if (frame.lat is None) != (frame.lng is None):

@@ -159,7 +159,8 @@ RULES = """
   `ttl_s`, not the difference to your own clock.
 * **A frame is one JSON object** as text. Unknown fields are ignored, in both directions. `NaN`, infinities, numbers out
   of range, a value of another type (`1` or `"on"` is no boolean, `1.0` no whole number), a key that comes twice, NUL
-  characters and binary frames make a frame a bad one.
+  characters and binary frames make a frame a bad one; a speed, heading or accuracy that cannot be is taken as not
+  known.
 * **Heartbeat**: the server pings every `heartbeat_s`; every WebSocket library answers by itself.
 * **Tokens end.** The server says `auth.expired` when yours does; send a fresh one by `auth` and the socket stays open,
   without anything being said again. It may be sent at any time before as well.

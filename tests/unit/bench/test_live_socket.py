@@ -133,6 +133,7 @@ def test_pings_of_all_drivers_are_of_one_length_and_valid(home: tuple[float, flo
     assert isinstance(ping, wire.Location)
     assert (ping.lat, ping.lng) == pytest.approx(home)
     assert ping.seq == live_socket.FIRST_SEQ + 7
+    assert ping.at is not None
     assert abs((ping.at - _now()).total_seconds()) < 5
 
 
@@ -145,7 +146,7 @@ async def test_every_driver_says_hello_goes_on_duty_and_pings() -> None:
             assert isinstance(duty, wire.Duty)
             assert (duty.on, duty.lat, duty.lng) == (True, *home)
             pings = [ping for ping in _of(gateway, one, wire.Location) if isinstance(ping, wire.Location)]
-            seqs = [ping.seq for ping in pings]
+            seqs = [ping.seq or 0 for ping in pings]
             assert seqs == sorted(set(seqs)), "an older one would be ignored"
             assert len({ping.lat for ping in pings}) == 2, "a ping says something new"
         assert fleet.welcomed == 3

@@ -185,6 +185,48 @@ def test_three_bad_frames_in_a_row_close(bad: str | bytes) -> None:
     assert connection.closing.code == CLOSE_BAD
 
 
+@pytest.mark.parametrize(
+    "telemetry",
+    [
+        '"speed_mps":-1,"heading_deg":-1,"accuracy_m":-1',
+        '"speed_mps":-1.0,"heading_deg":361',
+        '"heading_deg":-0.5',
+        '"accuracy_m":null,"speed_mps":null',
+        '"speed_mps":"fast"',
+        '"speed_mps":true,"heading_deg":[1,{"x":2}]',
+        '"accuracy_m":1e999',
+        '"heading_deg":' + "9" * 400,
+    ],
+)
+def test_telemetry_that_cannot_be_is_unknown_and_no_attack(telemetry: str) -> None:
+    connection = opened()
+    frame = '{"type":"location","lat":1,"lng":2,"at":"2030-01-01T00:00:00Z","seq":%d,' + telemetry + "}"
+    at = datetime(2030, 1, 1, tzinfo=UTC)
+    for seq in range(5):
+        assert connection.receive(frame % seq) == Location(1.0, 2.0, at, seq)
+    assert out(connection) == []
+    assert connection.closing is None
+
+
+def test_telemetry_that_is_known_is_kept() -> None:
+    frame = '{"type":"location","lat":1,"lng":2,"seq":1,"speed_mps":0,"heading_deg":360,"accuracy_m":12.5}'
+    assert opened().receive(frame) == Location(1.0, 2.0, None, 1, 0.0, 360.0, 12.5)
+
+
+def test_unknown_telemetry_excuses_no_other_value() -> None:
+    connection = opened()
+    for _ in range(3):
+        connection.receive('{"type":"location","speed_mps":"fast","lat":91,"lng":2,"seq":1}')
+    assert connection.closing is not None
+    assert connection.closing.code == CLOSE_BAD
+
+
+def test_positions_without_a_number_count_as_they_come() -> None:
+    connection = opened()
+    for _ in range(3):
+        assert isinstance(connection.receive('{"type":"location","lat":1,"lng":2}'), Location)
+
+
 def test_a_bad_frame_with_an_id_is_answered_by_it() -> None:
     connection = opened()
     connection.receive('{"type":"offer.accept","id":"x","offer_id":5}')
