@@ -53,6 +53,17 @@ class Limits(Struct, frozen=True, kw_only=True):
     ws_auth_grace_s: float = 60.0
     ws_recheck_s: float = 60.0
     http_in_flight_limit: int = 512
+    http_connections_limit: int = 8_192
+    http_connections_per_address: int = 1_024
+    http_line_bytes: int = 8_192
+    http_head_bytes: int = 32_768
+    http_headers_limit: int = 100
+    http_body_bytes: int = 262_144
+    http_waiting_mb: int = 64
+    http_head_timeout_s: float = 10.0
+    http_body_timeout_s: float = 20.0
+    http_idle_timeout_s: float = 30.0
+    http_write_timeout_s: float = 30.0
     admit_lag_ms: float = 1_000.0
     admit_retry_s: float = 5.0
     drain_s: float = 5.0

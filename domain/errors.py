@@ -130,6 +130,30 @@ class PayloadTooLarge(Refusal):
     code, status = "PAYLOAD_TOO_LARGE", 413
 
 
+class MalformedRequest(Refusal):
+    """This is not HTTP as RFC 9112 has it, or can be read in more than one way."""
+
+    code, status = "MALFORMED_REQUEST", 400
+
+
+class RequestTimeout(Refusal):
+    """The rest of the request did not come in time."""
+
+    code, status, hint = "REQUEST_TIMEOUT", 408, "Repeat with the same Idempotency-Key."
+
+
+class UriTooLong(Refusal):
+    """The address is longer than the limit."""
+
+    code, status = "URI_TOO_LONG", 414
+
+
+class HeadTooLarge(Refusal):
+    """The headers are larger or more than the limit."""
+
+    code, status = "HEAD_TOO_LARGE", 431
+
+
 # -- lifecycles and gates ---------------------------------------------------------------------------------------------
 
 

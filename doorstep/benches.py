@@ -32,6 +32,13 @@ from sim.api import ServerRefused
 
 Say = Callable[[str], None]
 
+# All of a benchmark's clients come from one address.
+ONE_CROWD = {
+    "rate_limits": "off",
+    "http_connections_limit": 20_000,
+    "http_connections_per_address": 20_000,
+}
+
 
 @asynccontextmanager
 async def _server(settings: Settings, url: str | None, say: Say) -> AsyncIterator[tuple[str, str | None]]:
@@ -48,7 +55,7 @@ async def _fresh(settings: Settings, say: Say) -> AsyncIterator[Server]:
     """A server with databases of its own."""
     folder = Path(tempfile.mkdtemp(prefix="doorstep-bench-"))
     try:
-        own = {"data_dir": folder, "database_url": None, "redis_url": None, "rate_limits": "off"}
+        own = {"data_dir": folder, "database_url": None, "redis_url": None, **ONE_CROWD}
         fresh = settings.model_copy(update=own)
         async with running(fresh, say) as server:
             yield server

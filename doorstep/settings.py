@@ -285,6 +285,40 @@ class Settings(BaseSettings):
     http_in_flight_limit: int = Field(
         512, ge=1, le=100_000, description="HTTP requests under way in one gateway; 1 to 100000"
     )
+    http_connections_limit: int = Field(
+        8_192, ge=16, le=1_000_000, description="connections of one gateway that are no sockets; 16 to 10^6"
+    )
+    http_connections_per_address: int = Field(
+        1_024,
+        ge=8,
+        le=1_000_000,
+        description="of them from one address, where no proxy stands before the gateway; 8 to 10^6",
+    )
+    http_line_bytes: int = Field(
+        8_192, ge=1024, le=65_535, description="bytes of a request line; 1 KiB to 64 KiB"
+    )
+    http_head_bytes: int = Field(
+        32_768, ge=2048, le=1_048_576, description="bytes of a request's head; 2 KiB to 1 MiB"
+    )
+    http_headers_limit: int = Field(100, ge=16, le=1000, description="header lines of a request; 16 to 1000")
+    http_body_bytes: int = Field(
+        262_144, ge=16_384, le=16_777_216, description="bytes of a request's body; 16 KiB to 16 MiB"
+    )
+    http_waiting_mb: int = Field(
+        64, ge=1, le=10_000, description="MB of half-sent requests that one gateway keeps; 1 to 10^4"
+    )
+    http_head_timeout_s: float = Field(
+        10.0, ge=0.5, le=300, description="seconds for a request's head, from the connection on; 0.5 to 300"
+    )
+    http_body_timeout_s: float = Field(
+        20.0, ge=0.5, le=600, description="seconds for a request's body; 0.5 to 600"
+    )
+    http_idle_timeout_s: float = Field(
+        30.0, ge=1, le=3600, description="seconds a connection is kept open for its next request; 1 to 3600"
+    )
+    http_write_timeout_s: float = Field(
+        30.0, ge=1, le=3600, description="seconds in which a client takes nothing of its answer; 1 to 3600"
+    )
     admit_lag_ms: float = Field(
         1_000.0,
         ge=10,

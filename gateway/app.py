@@ -12,7 +12,6 @@ from gateway.ratelimit import RateLimits
 from gateway.routes import accounts, drivers, internal, merchants, offers, ops, orders, routing
 from gateway.services import Services
 
-BODY_LIMIT_BYTES = 256 * 1024
 VERSION = "0.1.0"
 
 _DESCRIPTION = """
@@ -51,7 +50,7 @@ def build_app(services: Services) -> FastAPI:
         Requests,
         metrics=services.metrics,
         admission=services.admission,
-        body_limit_bytes=BODY_LIMIT_BYTES,
+        body_limit_bytes=services.config.limits.http_body_bytes,
     )
     plain_openapi = app.openapi
 

@@ -8,7 +8,6 @@ import re
 import time
 
 import structlog
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors.tracing import Root, ids, on_behalf_of
@@ -21,6 +20,7 @@ _log = structlog.stdlib.get_logger(__name__)
 _says = logging.getLogger(__name__)  # whether anybody reads a line is cheaper to ask here
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_HAS_BODY = frozenset({b"content-length", b"transfer-encoding"})
 _chance = random.Random()
 UNTRACED = frozenset({"/metrics", "/health/live", "/health/ready"})  # asked for every few seconds by machines
 SLOW_S = 1.0  # a request that takes longer is logged even if it went well
@@ -50,16 +50,7 @@ class Requests:
             request_id, scope["method"], traceparent.decode("latin-1"), traced=scope["path"] not in UNTRACED
         )
         started_s = time.perf_counter()
-        status = received = 0
-
-        async def receive_counted() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self._body_limit_bytes:
-                # Of the one kind that the framework lets through while it reads a body.
-                raise HTTPException(413)
-            return message
+        status = 0
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -75,12 +66,10 @@ class Requests:
 
         with structlog.contextvars.bound_contextvars(**ids((root.origin,))), on_behalf_of((root.origin,)):
             try:
-                if self._announces_too_much(scope):
-                    await problem(PayloadTooLarge(), request_id)(scope, receive, send_with_id)
-                else:
-                    with self._admission.request(scope["method"], scope["path"]):
-                        await self._app(scope, receive_counted, send_with_id)
-            except Overloaded as error:
+                receive = await self._with_body(scope, receive)
+                with self._admission.request(scope["method"], scope["path"]):
+                    await self._app(scope, receive, send_with_id)
+            except (Overloaded, PayloadTooLarge) as error:
                 if status:
                     raise
                 await problem(error, request_id)(scope, receive, send_with_id)
@@ -99,10 +88,29 @@ class Requests:
                 if status >= 500 or took_s > SLOW_S or _says.isEnabledFor(logging.DEBUG):
                     _log.info("request", method=method, route=route, status=status, took_s=round(took_s, 3))
 
-    def _announces_too_much(self, scope: Scope) -> bool:
-        """Refused before a byte of the body is read; a body of unknown length is counted as it comes."""
-        length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
-        return length.isdigit() and int(length[:20]) > self._body_limit_bytes
+    async def _with_body(self, scope: Scope, receive: Receive) -> Receive:
+        """Wait for the whole body: until it is in, a request takes no place among those under way. Our own server has
+        it before (`gateway.framing`); `PayloadTooLarge` is for others."""
+        length = next((value for name, value in scope["headers"] if name in _HAS_BODY), b"0")
+        if length == b"0":
+            return receive
+        if length.isdigit() and int(length[:20]) > self._body_limit_bytes:
+            raise PayloadTooLarge()
+        message = await receive()
+        body = bytearray(message.get("body", b""))
+        while message.get("more_body") and len(body) <= self._body_limit_bytes:
+            message = await receive()
+            body += message.get("body", b"")
+        if len(body) > self._body_limit_bytes:
+            raise PayloadTooLarge()
+        if message["type"] == "http.request":
+            message = {"type": "http.request", "body": bytes(body), "more_body": False}
+        waiting = [message]
+
+        async def receive_whole() -> Message:
+            return waiting.pop() if waiting else await receive()
+
+        return receive_whole
 
 
 def _template(scope: Scope) -> str:

@@ -41,6 +41,12 @@ _BY_STATUS: dict[int, type[Refusal]] = {
 
 def problem(error: Refusal, request_id: str, **extra: Any) -> Response:
     """The response for a refusal."""
+    body, headers = content(error, request_id, **extra)
+    return Response(body, error.status, headers, MEDIA_TYPE)
+
+
+def content(error: Refusal, request_id: str, **extra: Any) -> tuple[bytes, dict[str, str]]:
+    """The body and the headers of a refusal."""
     body = {
         "type": TYPE_PREFIX + error.code,
         "title": error.title,
@@ -57,7 +63,7 @@ def problem(error: Refusal, request_id: str, **extra: Any) -> Response:
         headers["Retry-After"] = str(error.retry_after_s)
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return Response(msgspec.json.encode(body), error.status, headers, MEDIA_TYPE)
+    return msgspec.json.encode(body), headers
 
 
 def request_id_of(request: Request) -> str:

@@ -8,7 +8,6 @@ Redis gone every gateway counts alone until it is back. See docs/limits.md.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import math
 import re
 import time
@@ -27,6 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors.config import Config
 from domain.errors import RateLimited, Unauthenticated
+from gateway.addresses import customer_of
 from gateway.auth import Principal, Tokens
 from gateway.metrics import Metrics
 from gateway.problem import problem
@@ -37,7 +37,6 @@ _log = structlog.stdlib.get_logger(__name__)
 FREE_SHARE, BLOCK_SHARE = 1 / 8, 1 / 16
 KEEP_S = 60  # a count stays in Redis so much longer than its window, for gateways whose clocks differ
 KEY_PREFIX = "doorstep:limits"
-ADDRESS_LIMIT = 64  # characters of a forwarded address that is none
 CONNECTIONS = 8  # to Redis; who needs another one waits, no longer than for an answer
 
 
@@ -342,8 +341,7 @@ class RateLimits:
 
 
 def address_of(scope: Scope, trusted_proxies: int) -> str:
-    """Who asks where nobody has signed in: the peer's address, or the one that our outermost proxy has seen. IPv6 by
-    its /64, which is what one customer has."""
+    """Who asks where nobody has signed in: the peer's address, or the one that our outermost proxy has seen."""
     address = str((scope.get("client") or ("unknown",))[0])
     if trusted_proxies:
         given = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
@@ -351,12 +349,4 @@ def address_of(scope: Scope, trusted_proxies: int) -> str:
         # Each proxy adds whom it has seen at the end; what stands before ours is the client's own tale.
         if hops:
             address = hops[-min(trusted_proxies, len(hops))]
-    if ":" not in address:
-        return address[:ADDRESS_LIMIT]
-    try:
-        parsed = ipaddress.IPv6Address(address)
-    except ValueError:
-        return address[:ADDRESS_LIMIT]
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.IPv6Network((parsed, 64), strict=False))
+    return customer_of(address)

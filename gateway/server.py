@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import resource
 import socket
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from domain.protocol import CLOSE_RESTARTING
 from gateway.actor_backend import ActorBackend
 from gateway.app import build_app
 from gateway.cluster import connect, others
+from gateway.httpserver import bounded_requests
 from gateway.services import Services, assemble
 from gateway.wsserver import bounded_socket
 from persistence.reads import Reads
@@ -85,8 +87,17 @@ class GatewayServer:
             self._process.watch()
             self.services.metrics.add(self._process.figures)
             self.services.metrics.add(partial(self._cluster.figures, {"gateway": self.name}))
-            self.services.admission.leave_room(room_for_sockets(config.limits.ws_sockets_limit))
-            for work in (self.services.pings, self.services.admission, self.services.recheck):
+            sockets, connections = room_for(
+                config.limits.ws_sockets_limit, config.limits.http_connections_limit
+            )
+            self.services.admission.leave_room(sockets)
+            self.services.doors.limit = connections
+            for work in (
+                self.services.pings,
+                self.services.admission,
+                self.services.recheck,
+                self.services.doors,
+            ):
                 self._works.append(asyncio.create_task(work.run(), name=type(work).__name__))
             self._server = _Uvicorn(_uvicorn_config(self.services, config))
             self._serving = asyncio.create_task(self._server.serve(sockets=[listener]), name="uvicorn")
@@ -167,7 +178,7 @@ def _uvicorn_config(services: Services, config: Config) -> uvicorn.Config:
     limits = config.limits
     return uvicorn.Config(
         build_app(services),
-        http="httptools",
+        http=bounded_requests(services.doors),
         ws=bounded_socket(limits.ws_write_buffer_bytes),
         # Somewhat more than the protocol allows: a frame just over the limit is then closed with 1009 in good order,
         # after it was read, and only a much larger one is cut off unread.
@@ -180,23 +191,29 @@ def _uvicorn_config(services: Services, config: Config) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,  # whom to believe about addresses is TRUSTED_PROXIES' business
-        timeout_keep_alive=30,
+        # Idle connections are `gateway.doors`' business: this is longer than all its times together.
+        timeout_keep_alive=1
+        + math.ceil(limits.http_idle_timeout_s + limits.http_head_timeout_s + limits.http_body_timeout_s),
         timeout_graceful_shutdown=max(1, round(limits.drain_s)),
     )
 
 
-def room_for_sockets(wanted: int) -> int:
-    """How many of so many sockets may be open in this process, whose limit of open files is raised as far as it may be.
-    Beyond that limit nothing could be accepted, not even to be turned away."""
+def room_for(sockets: int, connections: int) -> tuple[int, int]:
+    """How many of so many sockets and other connections may be open in this process, whose limit of open files is
+    raised as far as it may be. Beyond that limit nothing could be accepted, not even to be turned away."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = wanted + FILES_SPARE
+    files = sockets + connections + FILES_SPARE
     if resource.RLIM_INFINITY != soft < files:
         soft = files if hard == resource.RLIM_INFINITY else min(files, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    fits = wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft - FILES_SPARE))
-    if fits < wanted:
+    if soft == resource.RLIM_INFINITY or soft >= files:
+        return sockets, connections
+    room = max(2, soft - FILES_SPARE)
+    connections = min(connections, max(1, room // 4))
+    fits = min(sockets, room - connections)
+    if fits < sockets:
         _log.warning("fewer sockets than WS_SOCKETS_LIMIT: open files are limited", sockets=fits, files=soft)
-    return fits
+    return fits, connections
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -16,6 +16,7 @@ from domain.ports import IdentityVendor, PaymentVendor
 from gateway.admission import Admission
 from gateway.auth import Passwords, Tokens
 from gateway.backend import Backend, ReadSide
+from gateway.doors import Doors
 from gateway.hub import Hub, wall_us
 from gateway.metrics import Metrics, Others
 from gateway.observed import Observed
@@ -48,6 +49,7 @@ class Services:
     metrics: Metrics
     limiter: Limiter
     admission: Admission
+    doors: Doors
     recheck: Recheck
     open_sockets: set[DriverSocket]
     others: Others | None = None
@@ -128,6 +130,7 @@ def assemble(
         others=others,
         open_sockets=open_sockets,
         admission=Admission(config.limits, lambda: len(open_sockets), chance),
+        doors=Doors(config.limits),
         recheck=Recheck(reads, lambda: open_sockets, config.limits.ws_recheck_s),
         now_us=now_us,
         chance=chance,
@@ -137,5 +140,6 @@ def assemble(
     metrics.count("doorstep_pushes_sent", "Pushes handed to sockets since the start", lambda: hub.pushed)
     metrics.count("doorstep_pushes_dropped", "Pushes for sockets that are gone", lambda: hub.dropped)
     metrics.add(lambda: [services.admission.figures(gateway_id)])
+    metrics.add(lambda: services.doors.figures(gateway_id))
     metrics.gauge("doorstep_ops_viewers", "Open mission-control streams", lambda: services.feeds.viewers)
     return services

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import resource
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -15,7 +16,7 @@ from domain.messages import Ask
 from domain.protocol import retry_after_ms, retry_reason
 from domain.records import Answer
 from gateway.admission import NEW_SHARE, Admission, Bounds, Kind, Load, kind_of, refusal
-from gateway.server import FILES_SPARE, room_for_sockets
+from gateway.server import FILES_SPARE, room_for
 from tests.unit.gateway.world import DALLAS, World, running, until
 
 BOUNDS = Bounds(sockets=10, hellos=5, requests=10, lag_ms=500)
@@ -121,12 +122,13 @@ def test_sockets_are_no_more_than_open_files_allow() -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(before[0], 2_000), before[1]))
-        assert room_for_sockets(10) == 10
+        assert room_for(10, 10) == (10, 10)
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(before[0], 2_000)
-        fits = room_for_sockets(1_000_000_000)
+        sockets, connections = room_for(1_000_000_000, 4_000)
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         assert soft == hard or hard == resource.RLIM_INFINITY
-        assert fits == soft - FILES_SPARE
+        assert sockets + connections == soft - FILES_SPARE
+        assert 0 < connections <= sockets
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     admission = Admission(Limits(ws_sockets_limit=50), lambda: 20, random.Random(1))
@@ -223,6 +225,24 @@ async def test_hellos_in_progress_have_a_limit(monkeypatch: pytest.MonkeyPatch) 
         for client in clients[:2]:
             assert (await client.receive())["type"] == "welcome"
         assert world.services.admission.hellos == 0
+
+
+async def test_half_a_request_takes_no_place_among_those_under_way(world: World) -> None:
+    _, headers = await world.account(Role.CUSTOMER)
+    rest, waiting = asyncio.Event(), asyncio.Event()
+
+    async def halves() -> AsyncIterator[bytes]:
+        yield b'{"email": '
+        waiting.set()
+        await rest.wait()
+        yield b'"x"}'
+
+    headers |= {"Content-Type": "application/json"}
+    sending = asyncio.create_task(world.http.post("/v1/auth/register", content=halves(), headers=headers))
+    await waiting.wait()
+    assert world.services.admission.requests == 0
+    rest.set()
+    assert (await sending).status_code == 422
 
 
 async def test_requests_under_way_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:

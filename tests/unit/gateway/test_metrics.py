@@ -14,7 +14,19 @@ from tests.unit.gateway.world import World, until
 
 # No label may hold what grows with drivers, orders or requests.
 LABELS = {
-    *("action", "channel", "code", "gateway", "kind", "le", "method", "outcome", "part", "persistence"),
+    *(
+        "action",
+        "channel",
+        "code",
+        "gateway",
+        "kind",
+        "phase",
+        "le",
+        "method",
+        "outcome",
+        "part",
+        "persistence",
+    ),
     *("port", "reason", "region", "route", "rule", "status", "target"),
 }
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-|@")

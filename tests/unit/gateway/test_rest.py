@@ -14,7 +14,6 @@ from msgspec.structs import replace
 from domain.errors import CATALOGUE
 from domain.lifecycle import Role
 from domain.ports import AgeResult, Verdict
-from gateway.app import BODY_LIMIT_BYTES
 from gateway.auth import Tokens
 from tests.unit.gateway.world import DALLAS, DOOR, INTERNAL_TOKEN, PASSWORD, REGION, World, running
 
@@ -118,12 +117,14 @@ async def test_a_bad_body_is_the_clients_fault(world: World, body: bytes) -> Non
 
 
 async def test_a_body_over_the_limit_is_refused_announced_or_not(world: World) -> None:
+    limit = world.services.config.limits.http_body_bytes
+
     async def drip() -> Any:
-        for _ in range(BODY_LIMIT_BYTES // 1000 + 2):
+        for _ in range(limit // 1000 + 2):
             yield b"x" * 1000
 
     headers = {"Content-Type": "application/json"}
-    for body in (b"x" * (BODY_LIMIT_BYTES + 1), drip()):
+    for body in (b"x" * (limit + 1), drip()):
         response = await world.http.post("/v1/auth/register", content=body, headers=headers)
         assert code(response) == "PAYLOAD_TOO_LARGE"
 
