@@ -397,8 +397,22 @@ ANSWERS: dict[type[ClientFrame], str] = {
 def _is_plain(ping: Location, data: str) -> bool:
     """Whether the text has quotation marks for the ping's members and no more, so that none comes twice: most pings,
     told in a tenth of the time that a look at the keys takes. Any other has to be looked at."""
-    given = (ping.speed_mps is not None) + (ping.heading_deg is not None)
-    return data.count('"') == 14 + 2 * given  # five keys and two texts
+    quotes = (
+        8 + 4 * (ping.at is not None) + 2 * (ping.seq is not None)
+    )  # of three keys, of the type and the time
+    quotes += 2 * ((ping.speed_mps is not None) + (ping.heading_deg is not None))
+    quotes += 2 * (ping.accuracy_m is not None)
+    said = data.count('"')
+    # What was said not to be known is not in the ping.
+    return said == quotes or (said > quotes and said == quotes + _unsaid(ping, data))
+
+
+def _unsaid(ping: Location, data: str) -> int:
+    """Quotation marks of the keys without a value in the ping."""
+    unsaid = (ping.speed_mps is None and '"speed_mps"' in data) + (
+        ping.heading_deg is None and '"heading_deg"' in data
+    )
+    return 2 * (unsaid + (ping.accuracy_m is None and '"accuracy_m"' in data))
 
 
 def _size(data: str | bytes) -> int:

@@ -41,15 +41,23 @@ def decode(data: bytes | str) -> Json:
 
 def repeats_a_key(text: str) -> bool:
     """Whether some object of this well-formed JSON has a key twice."""
-    return _repeats(text, _decode(text))
+    try:
+        value = _decode(text)
+    except msgspec.ValidationError:  # a number that nobody can hold, where nobody asked for one
+        return _repeats_slowly(text)
+    return _repeats(text, value)
 
 
 def _repeats(text: str, value: Json) -> bool:
     # A key that was read twice is in the value once: there are more quotation marks then than the value has use for.
     if "\\" not in text:
         return text.count('"') != _quotes(value)
+    return _repeats_slowly(text)
+
+
+def _repeats_slowly(text: str) -> bool:
     try:
-        json.loads(text, object_pairs_hook=_unique)
+        json.loads(text, object_pairs_hook=_unique, parse_int=str, parse_float=str)
     except NotStrict:
         return True
     return False

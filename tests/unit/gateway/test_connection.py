@@ -221,6 +221,21 @@ def test_unknown_telemetry_excuses_no_other_value() -> None:
     assert connection.closing.code == CLOSE_BAD
 
 
+@pytest.mark.parametrize("twice", ['"lat":1', '"speed_mps":-1', '"accuracy_m":5', '"seq":1'])
+def test_unknown_telemetry_hides_no_key_that_comes_twice(twice: str) -> None:
+    connection = opened()
+    frame = '{"type":"location","lat":1,"lng":2,"seq":1,"speed_mps":-1,"accuracy_m":5,' + twice + "}"
+    assert connection.receive(frame) is None
+    assert out(connection)[0]["code"] == "BAD_FRAME"
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "9" * 400, "9" * 5000])
+def test_a_number_that_nobody_asked_for_may_be_of_any_size(number: str) -> None:
+    connection = opened()
+    assert connection.receive('{"type":"ack","seq":1,"x":' + number + "}") == Handled(1)
+    assert connection.receive('{"type":"ack","seq":1,"seq":2,"x":' + number + "}") is None
+
+
 def test_positions_without_a_number_count_as_they_come() -> None:
     connection = opened()
     for _ in range(3):
