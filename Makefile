@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 # -qq: pip's warnings about a machine's own configuration are nobody's business here; errors still show.
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 PYTEST_ARGS ?=
+FRESH_ARGS ?=
 SEEDS ?= 100000
 WEB_SOURCES := $(if $(wildcard web/package.json),$(shell find web -type f \
 	-not -path '*/node_modules/*' -not -path 'web/dist/*' -not -name '.*' 2>/dev/null))
@@ -28,7 +29,7 @@ WITH_NODE = if ! { $(NODE_IS_NEW); }; then $(MAKE) -s $(VENV)/.stamp-node; expor
 UV_COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --upgrade \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet
 
-.PHONY: help run test check arrows fmt web web-check lock sim cluster-test load screenshot clean
+.PHONY: help run test check fresh-test arrows fmt web web-check lock sim cluster-test load screenshot clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +49,9 @@ check: $(VENV)/.stamp-dev ## everything that CI checks: lint, format, types, imp
 	@$(MAKE) arrows
 	@$(MAKE) web-check
 	@$(MAKE) test
+
+fresh-test: $(VENV)/.stamp-dev ## `make run` on bare Debians, as root and as a user (FRESH_ARGS="--suites trixie --as user" for one)
+	@$(BIN)/python scripts/fresh_test.py $(FRESH_ARGS)
 
 arrows: $(VENV)/.stamp-dev
 	@echo "check: import arrows"

