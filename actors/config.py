@@ -64,6 +64,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     http_body_timeout_s: float = 20.0
     http_idle_timeout_s: float = 30.0
     http_write_timeout_s: float = 30.0
+    status_keep_s: float = 1.0
     admit_lag_ms: float = 1_000.0
     admit_retry_s: float = 5.0
     drain_s: float = 5.0
@@ -111,6 +112,7 @@ class Config(Struct, frozen=True, kw_only=True):
     jwt_secret: str
     jwt_ttl_s: int
     internal_token: str
+    metrics_token: str = ""  # beside the internal one, for /metrics alone
     host: str
     port: int
     web_dist: str | None = None  # built browser app

@@ -5,6 +5,17 @@ from __future__ import annotations
 import httpx
 
 TRIES = 3
+_tokens: dict[str, str] = {}  # of metrics pages, by the server's URL
+
+
+def know(server: str, token: str) -> None:
+    """A server's metrics page is read with this token from now on."""
+    _tokens[server.rstrip("/")] = token
+
+
+def metrics_token(server: str) -> str:
+    """The token of a server's metrics page."""
+    return _tokens.get(server.rstrip("/"), "")
 
 
 async def samples(server: str, name: str) -> list[float]:
@@ -13,11 +24,18 @@ async def samples(server: str, name: str) -> list[float]:
         try:
             # A connection of its own: one that was left idle may be closed by the server just as it is used again.
             async with httpx.AsyncClient(base_url=server, timeout=20, trust_env=False) as http:
-                page = (await http.get("/metrics")).text
+                answer = await http.get(
+                    "/metrics", headers={"Authorization": f"Bearer {metrics_token(server)}"}
+                )
             break
         except httpx.TransportError:
             if attempt == TRIES - 1:
                 raise
+    if answer.status_code != 200:
+        raise RuntimeError(
+            f"{server}/metrics answers {answer.status_code}: set METRICS_TOKEN to that server's"
+        )
+    page = answer.text
     return [
         float(line.split()[-1]) for line in page.splitlines() if line.startswith((name + " ", name + "{"))
     ]

@@ -34,6 +34,7 @@ from sim.personas import CustomerShares, DriverPersona, door_outcome
 CENTRE = Point(32.7767, -96.7970)
 PASSWORD = "locust-locust-locust"
 # A token of a dispatcher, for what only operators may read; without one the operator asks for what is open to all.
+METRICS_TOKEN = os.environ.get("LOCUST_METRICS_TOKEN", "")
 OPS_TOKEN = os.environ.get("LOCUST_OPS_TOKEN", "")
 STORE_WAIT_S = 60.0  # for the first merchant's store, before a customer gives up
 SOCKET_TIMEOUT_S = 20.0
@@ -232,7 +233,8 @@ class OperatorUser(Person):
     @task(1)
     def metrics(self) -> None:
         """As Prometheus does."""
-        self.client.get("/metrics")
+        if METRICS_TOKEN:
+            self.client.get("/metrics", headers={"Authorization": f"Bearer {METRICS_TOKEN}"})
 
     @task(1)
     def offers(self) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from actors.remote import Handles
 from bench.accept import AcceptOptions, run_accept
+from bench.counters import know
 from bench.hostile import HostileOptions, run_hostile
 from bench.ingest import IngestOptions, run_ingest
 from bench.live import Fresh, LiveOptions, run_live
@@ -35,6 +36,7 @@ Say = Callable[[str], None]
 # All of a benchmark's clients come from one address.
 ONE_CROWD = {
     "rate_limits": "off",
+    "status_keep_s": 0.0,  # figures are read when a phase ends
     "http_connections_limit": 20_000,
     "http_connections_per_address": 20_000,
 }
@@ -44,6 +46,7 @@ ONE_CROWD = {
 async def _server(settings: Settings, url: str | None, say: Say) -> AsyncIterator[tuple[str, str | None]]:
     """The URL to measure, and the Redis beside it where that is known."""
     if url is not None:
+        know(url, settings.metrics_key())
         yield url, settings.redis_url
         return
     async with _fresh(settings, say) as server:
@@ -58,6 +61,7 @@ async def _fresh(settings: Settings, say: Say) -> AsyncIterator[Server]:
         own = {"data_dir": folder, "database_url": None, "redis_url": None, **ONE_CROWD}
         fresh = settings.model_copy(update=own)
         async with running(fresh, say) as server:
+            know(server.url, server.config.metrics_token)
             yield server
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -129,6 +133,7 @@ async def _market(
     @asynccontextmanager
     async def target() -> AsyncIterator[Target]:
         if url is not None:
+            know(url, settings.metrics_key())
             yield Target(url)
             return
         async with _fresh(settings, say) as server:

@@ -160,6 +160,7 @@ async def _configure(settings: Settings, database_url: str, redis_url: str, ops_
         jwt_secret=settings.jwt_key(),
         jwt_ttl_s=settings.jwt_ttl_s,
         internal_token=settings.internal_key(),
+        metrics_token=settings.metrics_key(),
         host=settings.host,
         port=settings.port,
         web_dist=str(WEB_DIST) if WEB_DIST.is_dir() else None,

@@ -116,6 +116,10 @@ class Settings(BaseSettings):
         description="bearer token of /internal endpoints, at least 32 bytes; generated and kept in DATA_DIR"
         " outside production",
     )
+    metrics_token: SecretStr | None = Field(
+        None,
+        description="bearer token of /metrics, at least 32 bytes; generated and kept in DATA_DIR unless given",
+    )
     idempotency_ttl_s: float = Field(
         86_400.0, ge=60, le=2_592_000, description="seconds an Idempotency-Key is remembered; 60 to 30 days"
     )
@@ -319,6 +323,12 @@ class Settings(BaseSettings):
     http_write_timeout_s: float = Field(
         30.0, ge=1, le=3600, description="seconds in which a client takes nothing of its answer; 1 to 3600"
     )
+    status_keep_s: float = Field(
+        1.0,
+        ge=0,
+        le=60,
+        description="seconds that one answer of /metrics and /health/ready serves everybody; 0 to 60",
+    )
     admit_lag_ms: float = Field(
         1_000.0,
         ge=10,
@@ -395,7 +405,7 @@ class Settings(BaseSettings):
     # --- rate limits (docs/limits.md)
     rate_limits: Literal["auto", "on", "off"] = Field(
         "auto",
-        description="auto (on in production), on, or off for local trials; off is refused in production",
+        description="auto (on), on, or off for load generators and trials; off is refused in production",
     )
     rate_limit_rules: str = Field(
         "",
@@ -514,7 +524,7 @@ class Settings(BaseSettings):
             rules(value)
         return value
 
-    @field_validator("jwt_secret", "internal_token")
+    @field_validator("jwt_secret", "internal_token", "metrics_token")
     @classmethod
     def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value().encode()) < MIN_SECRET_BYTES:
@@ -590,6 +600,10 @@ class Settings(BaseSettings):
     def internal_key(self) -> str:
         """The token of the internal endpoints, generated and kept like `jwt_key`. Raises `OSError` like it."""
         return self._secret(self.internal_token, "internal_token")
+
+    def metrics_key(self) -> str:
+        """The token of the metrics page, in production too. Raises `OSError` like `jwt_key`."""
+        return self._secret(self.metrics_token, "metrics_token")
 
     def _secret(self, value: SecretStr | None, name: str) -> str:
         return value.get_secret_value() if value is not None else local_secret(self.data_dir, name)

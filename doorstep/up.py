@@ -23,6 +23,11 @@ from sim.summary import Summary
 
 Say = Callable[[str], None]
 
+# The demo's whole city has one address, and its days may be fast.
+DEMO_LIMITS = (
+    "sign_in=6000 per minute,anonymous=6000 per minute,pages=6000 per minute,machines=6000 per minute,"
+    "order=6000 per minute,driver=60000 per minute,read=60000 per minute,write=60000 per minute,ops=60000 per minute"
+)
 CURTAIN_LIMIT_S = 20.0  # wall time that the demo gets to end when the server is stopped
 
 
@@ -36,6 +41,8 @@ async def serve(
 ) -> int:
     """Run the server until Ctrl-C or SIGTERM, with a demonstration beside it if `demo_drivers` is given."""
     demo = demo_drivers is not None
+    if demo and not settings.rate_limit_rules:
+        settings = settings.model_copy(update={"rate_limit_rules": DEMO_LIMITS})
     try:
         async with running(settings, say, ops_open=demo, address=address, detach=detach) as server:
             say(f"Mission control  {server.url}/ops")

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+import msgspec
+from fastapi import APIRouter, Request
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 
 router = APIRouter(include_in_schema=False)
 
 _TITLE = "Doorstep"
 _OPENAPI, _FILES = "/openapi.json", "/ops/api-docs"
 _ICON = "/ops/favicon.svg"
+
+
+@router.get("/openapi.json")
+async def openapi(request: Request) -> Response:
+    """The REST interface, for programs; encoded once."""
+    state = request.app.state
+    if not hasattr(state, "openapi"):
+        state.openapi = msgspec.json.encode(request.app.openapi())
+    return Response(state.openapi, media_type="application/json", headers={"Cache-Control": "no-cache"})
 
 
 @router.get("/docs")

@@ -30,6 +30,7 @@ def build_app(services: Services) -> FastAPI:
         version=VERSION,
         description=_DESCRIPTION,
         redirect_slashes=False,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
     )

@@ -18,8 +18,9 @@ from fastapi.security.base import SecurityBase
 from fastapi.security.utils import get_authorization_scheme_param
 from msgspec import Struct
 
-from domain.errors import Forbidden, Overloaded, Unauthenticated
+from domain.errors import Forbidden, Unauthenticated
 from domain.lifecycle import Role
+from gateway.turns import NOBODY, Asker, Turns
 
 T = TypeVar("T")
 
@@ -30,7 +31,8 @@ MEMORY_KIB, PASSES, LANES = 19_456, 2, 1
 HASHES_AT_ONCE = 4
 LEEWAY_S = 1.0  # a token may be of a node whose clock is ahead by so much; when it ends, this clock says
 KNOWN_LIMIT = 10_000  # verified tokens that are remembered, some 500 bytes each
-HASHES_WAITING_LIMIT = 64
+# Who waits for a hash: in all, of one address, for one account of it.
+HASHES_WAITING_LIMIT, HASHES_OF_ADDRESS_LIMIT, HASHES_OF_ACCOUNT_LIMIT = 256, 64, 4
 NOT_VALID = "The access token is not valid, or no longer."
 
 
@@ -91,19 +93,20 @@ class Passwords:
 
     def __init__(self) -> None:
         self._hasher = PasswordHasher(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=LANES)
-        self._slots = asyncio.Semaphore(HASHES_AT_ONCE)
-        self._waiting = 0
+        self.turns = Turns(
+            HASHES_AT_ONCE, HASHES_WAITING_LIMIT, HASHES_OF_ADDRESS_LIMIT, HASHES_OF_ACCOUNT_LIMIT
+        )
 
     @cached_property
     def _nobody(self) -> str:
         """Verified against when there is no such account, so that the time taken tells nothing."""
         return self._hasher.hash("nobody")
 
-    async def hash(self, password: str) -> str:
+    async def hash(self, password: str, asker: Asker = NOBODY) -> str:
         """The hash to store."""
-        return await self._in_thread(lambda: self._hasher.hash(password))
+        return await self._in_thread(lambda: self._hasher.hash(password), asker)
 
-    async def verify(self, stored: str | None, password: str) -> bool:
+    async def verify(self, stored: str | None, password: str, asker: Asker = NOBODY) -> bool:
         """Whether the password is the one that was stored; takes as long when nothing was (None)."""
 
         def check() -> bool:
@@ -112,17 +115,11 @@ class Passwords:
             except (Argon2Error, InvalidHashError):
                 return False
 
-        return await self._in_thread(check)
+        return await self._in_thread(check, asker)
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        if self._waiting >= HASHES_WAITING_LIMIT:
-            raise Overloaded("Too many people are signing in.", retry_after_s=2)
-        self._waiting += 1
-        try:
-            async with self._slots:
-                return await asyncio.to_thread(work)
-        finally:
-            self._waiting -= 1
+    async def _in_thread(self, work: Callable[[], T], asker: Asker) -> T:
+        async with self.turns.turn(asker):
+            return await asyncio.to_thread(work)
 
 
 bearer = OAuth2PasswordBearer(tokenUrl="/v1/auth/token", auto_error=False)

@@ -20,7 +20,9 @@ from gateway.addresses import customer_of
 from gateway.doors import Doors, Phase
 from gateway.framing import Frames
 from gateway.problem import MEDIA_TYPE, content
+from gateway.wire import SLOW_DOWN
 
+SLOW_S = 1.0  # until the next request of somebody who has been refused often is read
 AHEAD_BYTES = 65_536  # of requests that came before the answer to the one before them
 _chance = random.Random()
 
@@ -33,6 +35,7 @@ class BoundedRequests(HttpToolsProtocol):
         self.address, self.phase, self.since_s, self.held_bytes = "", Phase.HEAD, 0.0, 0
         self._doors = doors
         self._frames = Frames(doors.bounds)
+        self._is_slowed = False
 
     # -- what comes ---------------------------------------------------------------------------------------------------
 
@@ -79,6 +82,13 @@ class BoundedRequests(HttpToolsProtocol):
         self._doors.holds(self, self._frames.held)
         super().data_received(whole.data)
 
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = {SLOW_DOWN: self._slow_down}  # type: ignore[dict-item]
+
+    def _slow_down(self) -> None:
+        self._is_slowed = True
+
     def handle_websocket_upgrade(self) -> None:
         self._doors.leave(self)
         super().handle_websocket_upgrade()
@@ -111,6 +121,12 @@ class BoundedRequests(HttpToolsProtocol):
 
     def _go_on(self) -> None:
         """With the next request, of which something may be here."""
+        if self._is_slowed:
+            self._is_slowed = False
+            self.loop.call_later(SLOW_S, self._go_on)
+            return
+        if self.transport.is_closing():
+            return
         self._doors.move(self, Phase.IDLE)
         if self._frames.held:
             self._advance()

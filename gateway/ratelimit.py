@@ -30,6 +30,7 @@ from gateway.addresses import customer_of
 from gateway.auth import Principal, Tokens
 from gateway.metrics import Metrics
 from gateway.problem import problem
+from gateway.wire import SLOW_DOWN
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -37,6 +38,7 @@ _log = structlog.stdlib.get_logger(__name__)
 FREE_SHARE, BLOCK_SHARE = 1 / 8, 1 / 16
 KEEP_S = 60  # a count stays in Redis so much longer than its window, for gateways whose clocks differ
 KEY_PREFIX = "doorstep:limits"
+PATIENCE = 20  # refusals in a window, after which a connection's next request is read later
 CONNECTIONS = 8  # to Redis; who needs another one waits, no longer than for an answer
 
 
@@ -74,10 +76,15 @@ DEFAULTS: Mapping[str, str] = {
     "ops": "1200 per minute",
     "read": "1200 per minute",
     "write": "600 per minute",
+    "machines": "600 per minute",
+    "internal": "1200 per minute",
+    "pages": "1200 per minute",
 }
+OF_ADDRESS = frozenset({"sign_in", "machines", "internal", "pages"})  # whoever has signed in
+
 EXACT = frozenset({"account", "sign_in"})
 
-# The first that fits names the rule; what is not below /v1/ (health, metrics, /internal, the web app) has none.
+# The first that fits names the rule.
 _ROUTES: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
     (method, re.compile(path), name)
     for method, path, name in (
@@ -86,9 +93,12 @@ _ROUTES: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
         ("POST", r"/v1/(tasks|drivers)/.*", "driver"),
         ("POST", r"/v1/orders/[^/]*/(doorstep_id_check/submit|deliver/confirm|refuse)", "driver"),
         ("", r"/v1/(ops|regions|offers)(/.*)?", "ops"),
-        ("GET", r".*", "read"),
-        ("HEAD", r".*", "read"),
-        ("", r".*", "write"),
+        ("GET", r"/v1/.*", "read"),
+        ("HEAD", r"/v1/.*", "read"),
+        ("", r"/v1/.*", "write"),
+        ("", r"/(metrics|openapi\.json|docs|redoc|health/.*)", "machines"),
+        ("", r"/internal/.*", "internal"),
+        ("", r"(?s:.*)", "pages"),
     )
 )
 
@@ -116,10 +126,8 @@ def rules(changes: str) -> dict[str, Rule]:
     return made
 
 
-def rule_of(method: str, path: str) -> str | None:
-    """The name of the rule that a request comes under; None for what is not limited."""
-    if not path.startswith("/v1/"):
-        return None
+def rule_of(method: str, path: str) -> str:
+    """The name of the rule that a request comes under."""
     return next(name for verb, pattern, name in _ROUTES if verb in ("", method) and pattern.fullmatch(path))
 
 
@@ -130,6 +138,7 @@ class Standing(Struct, frozen=True):
     allowed: bool
     left: int
     reset_s: int
+    is_stubborn: bool = False  # has been refused often, and asks on
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
@@ -154,11 +163,11 @@ class Shared(Protocol):
 class _Budget:
     """What one gateway knows of one budget in one window. `granted`: what it may spend; `others`: what others have."""
 
-    __slots__ = ("granted", "is_spent", "others", "told", "used", "window")
+    __slots__ = ("granted", "is_spent", "others", "refused", "told", "used", "window")
 
     def __init__(self, window: int, free: int) -> None:
         self.window, self.granted = window, free
-        self.used = self.told = self.others = 0
+        self.used = self.told = self.others = self.refused = 0
         self.is_spent = False
 
 
@@ -204,9 +213,11 @@ class Limiter:
         if allowed:
             budget.used += 1
         else:
+            budget.refused += 1
             self._metrics.rate_limited.labels(name).inc()
         left = 0 if budget.is_spent else max(0, rule.amount - budget.others - budget.used)
-        return Standing(rule, allowed, left, max(1, math.ceil((window + 1) * rule.per_s - now_s)))
+        reset_s = max(1, math.ceil((window + 1) * rule.per_s - now_s))
+        return Standing(rule, allowed, left, reset_s, budget.refused > PATIENCE)
 
     async def check(self, name: str, who: str) -> None:
         """The same for a route that knows more of who asks; `RateLimited` when there is nothing left."""
@@ -277,9 +288,7 @@ class Limiter:
 def limiter_of(config: Config, metrics: Metrics) -> Limiter:
     """The limiter as it is configured; one without rules where limits are off."""
     limits = config.limits
-    is_on = limits.rate_limits == "on" or (
-        limits.rate_limits == "auto" and config.environment == "production"
-    )
+    is_on = limits.rate_limits != "off"
     shared, pool = None, None
     if is_on and config.redis_url:
         pool = BlockingConnectionPool.from_url(config.redis_url, max_connections=CONNECTIONS)
@@ -308,18 +317,20 @@ class RateLimits:
         self._trusted_proxies = trusted_proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        name = rule_of(scope["method"], scope["path"]) if scope["type"] == "http" else None
-        if name is None:
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        name = rule_of(scope["method"], scope["path"])
         state: MutableMapping[str, Any] = scope.setdefault("state", {})
         principal = state["principal"] = self._principal(scope)
-        if principal is None or name == "sign_in":
-            name = name if name == "sign_in" else "anonymous"
+        if principal is None or name in OF_ADDRESS:
+            name = name if name in OF_ADDRESS else "anonymous"
             who = address_of(scope, self._trusted_proxies)
         else:
             who = principal.id
         standing = await self._limiter.spend(name, who)
+        if standing.is_stubborn and (slow_down := scope.get("extensions", {}).get(SLOW_DOWN)) is not None:
+            slow_down()
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -18,6 +18,7 @@ from gateway.auth import Passwords, Tokens
 from gateway.backend import Backend, ReadSide
 from gateway.doors import Doors
 from gateway.hub import Hub, wall_us
+from gateway.kept import Kept
 from gateway.metrics import Metrics, Others
 from gateway.observed import Observed
 from gateway.opsfeed import Feeds
@@ -50,6 +51,7 @@ class Services:
     limiter: Limiter
     admission: Admission
     doors: Doors
+    kept: Kept
     recheck: Recheck
     open_sockets: set[DriverSocket]
     others: Others | None = None
@@ -131,6 +133,7 @@ def assemble(
         open_sockets=open_sockets,
         admission=Admission(config.limits, lambda: len(open_sockets), chance),
         doors=Doors(config.limits),
+        kept=Kept(config.limits.status_keep_s),
         recheck=Recheck(reads, lambda: open_sockets, config.limits.ws_recheck_s),
         now_us=now_us,
         chance=chance,

@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 # Takes a frame; returns the seconds after which more may be read.
 Take: TypeAlias = Callable[[str | bytes], float]
+SLOW_DOWN = "doorstep.slow_down"  # the ASGI extension that has a connection's next request read later
 DIRECT = "doorstep.direct"  # the ASGI extension that is `Wire.hand_over`
 
 

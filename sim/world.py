@@ -102,6 +102,7 @@ class World:
             outbox_pace_s=0.02,  # the more happens at the same time
             outbox_retry_s=3.0,
             vendor_timeout_s=2.0,
+            rate_limits="off",  # they live on wall time
             # Now and then so tight that they are met.
             append_in_flight=chance.choice((1, 2)),
             append_batch_limit=chance.choice((1, 3, 512)),

@@ -15,14 +15,21 @@ from gateway.auth import Anyone, Principal
 from gateway.idempotency import KEY_LIMIT, call_of
 from gateway.models import Me, Register, Registered, Token
 from gateway.problem import refusals
+from gateway.ratelimit import address_of
 from gateway.routes.common import Parts, json_response
+from gateway.services import Services
 from gateway.strict import StrictRoute
+from gateway.turns import Asker
 from persistence.views import User
 
 router = APIRouter(tags=["accounts"], route_class=StrictRoute)
 
 _NOBODY = Principal("anyone", Role.SYSTEM)
 PASSWORD_LIMIT = 256  # characters; hashing a longer one would only cost time
+
+
+def _asker(request: Request, services: Services, account: str) -> Asker:
+    return Asker(address_of(request.scope, services.config.limits.trusted_proxies), account)
 
 
 @router.post(
@@ -42,7 +49,8 @@ async def register(
     # The account's id comes from the key, so that a repeat is known by the account that it finds.
     call = call_of(request, _NOBODY, idempotency_key)
     user_id = call.derived_id(body.email) if call.given else str(uuid4())
-    hashed = await services.passwords.hash(body.password)
+    asker = _asker(request, services, body.email)
+    hashed = await services.passwords.hash(body.password, asker)
     user = User(
         user_id=user_id,
         email=body.email,
@@ -60,7 +68,7 @@ async def register(
             known is None
             or known.user_id != user_id
             or (known.role, known.name) != (user.role, user.name)
-            or not await services.passwords.verify(known.password_hash, body.password)
+            or not await services.passwords.verify(known.password_hash, body.password, asker)
         ):
             raise
         headers["Idempotency-Replayed"] = "true"
@@ -70,7 +78,9 @@ async def register(
 
 
 @router.post("/v1/auth/token", response_model=Token, responses=refusals("OVERLOADED", "PAYLOAD_TOO_LARGE"))
-async def token(form: Annotated[OAuth2PasswordRequestForm, Depends()], services: Parts) -> Response:
+async def token(
+    form: Annotated[OAuth2PasswordRequestForm, Depends()], request: Request, services: Parts
+) -> Response:
     """Sign in with e-mail address and password (the OAuth2 password form)."""
     email = form.username.strip().lower()
     await services.limiter.check("account", email[:254])
@@ -78,7 +88,9 @@ async def token(form: Annotated[OAuth2PasswordRequestForm, Depends()], services:
     user = None if unfit else await services.reads.user_by_email(email)
     # An account's existence does not show: the hash is computed either way.
     right = await services.passwords.verify(
-        user.password_hash if user else None, form.password[:PASSWORD_LIMIT]
+        user.password_hash if user else None,
+        form.password[:PASSWORD_LIMIT],
+        _asker(request, services, email),
     )
     if user is None or not right:
         raise Unauthenticated("E-mail address and password do not match.")

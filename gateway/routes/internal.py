@@ -7,10 +7,11 @@ import hmac
 from typing import Annotated, Literal
 from uuid import uuid4
 
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.security.utils import get_authorization_scheme_param
 from starlette.responses import Response
 
-from domain.errors import Forbidden
+from domain.errors import Forbidden, Unauthenticated
 from domain.lifecycle import Role
 from domain.messages import Action, Ask, DispatchTick, ExpireOffers
 from domain.records import Answer, Json
@@ -90,12 +91,16 @@ async def live() -> Response:
 @router.get("/health/ready", tags=["health"], responses={503: {"description": "Some part is not serving."}})
 async def ready(services: Parts) -> Response:
     """The database answers and every region serves; 503 names what does not."""
+    parts = await services.kept.get("ready", lambda: _parts(services))
+    well = all(result == "ok" for result in parts.values())
+    return json_response({"status": "ok" if well else "unavailable", "parts": parts}, 200 if well else 503)
+
+
+async def _parts(services: Services) -> dict[str, Json]:
     names = ["database", *(f"region:{region_id}" for region_id in services.config.regions)]
     checks = [_database(services), *(_region(services, region_id) for region_id in services.config.regions)]
     results = await asyncio.gather(*checks)
-    parts: dict[str, Json] = dict(zip(names, results, strict=True))
-    well = all(result == "ok" for result in results)
-    return json_response({"status": "ok" if well else "unavailable", "parts": parts}, 200 if well else 503)
+    return dict(zip(names, results, strict=True))
 
 
 async def _database(services: Services) -> str:
@@ -116,12 +121,30 @@ async def _region(services: Services, region_id: str) -> str:
     return "ok"
 
 
-@router.get("/metrics", tags=["health"])
+async def _scraper(
+    request: Request, services: Parts, x_internal_token: Annotated[str, Header(max_length=512)] = ""
+) -> None:
+    scheme, token = get_authorization_scheme_param(request.headers.get("Authorization"))
+    given = (token if scheme.lower() == "bearer" else x_internal_token).encode()
+    known = services.config.metrics_token, services.config.internal_token
+    # An empty token is no token.
+    if not any(bool(one) and hmac.compare_digest(given, one.encode()) for one in known):
+        raise Unauthenticated("The metrics need their bearer token: see METRICS_TOKEN.")
+
+
+@router.get(
+    "/metrics", tags=["health"], dependencies=[Depends(_scraper)], responses=refusals("UNAUTHENTICATED")
+)
 async def metrics(services: Parts, scope: Annotated[Literal["all", "own"], Query()] = "all") -> Response:
     """Numbers for Prometheus of every gateway, region and persistence actor that answers in time, whichever gateway is
-    asked; with `scope=own` of this gateway alone."""
+    asked; with `scope=own` of this gateway alone. Worked out at most once in `STATUS_KEEP_S`."""
+    text = await services.kept.get(f"metrics {scope}", lambda: _page(services, scope))
+    return Response(text, media_type=CONTENT_TYPE)
+
+
+async def _page(services: Services, scope: str) -> bytes:
     families = services.metrics.figures()
     if scope == "all":
         others = await services.others() if services.others is not None else {}
         families = whole(services.gateway_id, families, others)
-    return Response(await asyncio.to_thread(page, families), media_type=CONTENT_TYPE)
+    return await asyncio.to_thread(page, families)

@@ -33,6 +33,8 @@ TITLES = {
     "persistence": "ray::PersistenceActor",
     "gateway": "ray::GatewayActor",
 }
+METRICS_TOKEN = "a token for the metrics page of the tests"
+SCRAPER = {"Authorization": f"Bearer {METRICS_TOKEN}"}
 STORE_LAT, STORE_LNG = 32.7767, -96.7970  # downtown Dallas
 
 
@@ -63,6 +65,8 @@ class LiveServer:
             **os.environ,
             "DASHBOARD_PORT": str(free_port()),
             "OFFER_LEAD_S": "3600",  # offers come at once, as the stories expect
+            "RATE_LIMITS": "off",  # all of them have one address
+            "METRICS_TOKEN": METRICS_TOKEN,
             **environment,
         }
         self._process: subprocess.Popen[bytes] | None = None

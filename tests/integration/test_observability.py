@@ -24,7 +24,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from domain import protocol as wire
 from doorstep.embedded import Services
 from sim.api import Account
-from tests.integration.live import STORE_LAT, STORE_LNG, TITLES, LiveServer, Town, new_key, until
+from tests.integration.live import SCRAPER, STORE_LAT, STORE_LNG, TITLES, LiveServer, Town, new_key, until
 
 pytestmark = pytest.mark.integration
 
@@ -256,7 +256,7 @@ async def test_whichever_gateway_is_asked_the_sums_are_the_same(watched: Watched
     async def pings(scope: str) -> dict[str, float]:
         # A connection of its own each time: the kernel deals them out.
         async with httpx.AsyncClient(base_url=watched.url, trust_env=False) as http:
-            page = (await http.get("/metrics", params={"scope": scope})).text
+            page = (await http.get("/metrics", params={"scope": scope}, headers=SCRAPER)).text
         return {gateway: float(value) for gateway, value in PINGS.findall(page)}
 
     before = sum((await pings("all")).values())
@@ -284,7 +284,7 @@ async def test_whichever_gateway_is_asked_the_sums_are_the_same(watched: Watched
 async def test_the_page_tells_of_every_part_and_ray_has_the_same(watched: Watched, placed: Placed) -> None:
     await taken(placed)
     async with httpx.AsyncClient(trust_env=False) as http:
-        page = (await http.get(f"{watched.url}/metrics")).text
+        page = (await http.get(f"{watched.url}/metrics", headers=SCRAPER)).text
         for part in ("gateway:0", "gateway:1", "region:tx-dfw", "persistence:0"):
             assert f'doorstep_up{{part="{part}"}} 1.0' in page
             assert f'doorstep_process_resident_bytes{{part="{part}"}}' in page

@@ -23,7 +23,17 @@ from bench.load import text_frame
 from domain import protocol as wire
 from doorstep.embedded import Services
 from tests.conftest import temporary
-from tests.integration.live import STORE_LAT, STORE_LNG, LiveServer, Phone, Town, new_account, new_key, until
+from tests.integration.live import (
+    SCRAPER,
+    STORE_LAT,
+    STORE_LNG,
+    LiveServer,
+    Phone,
+    Town,
+    new_account,
+    new_key,
+    until,
+)
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -86,7 +96,7 @@ async def open_raw(town: Town, **options: object) -> ClientConnection:
 
 async def socket_count(town: Town) -> int:
     async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
-        lines = (await client.get(f"{town.api.server}/metrics")).text.splitlines()
+        lines = (await client.get(f"{town.api.server}/metrics", headers=SCRAPER)).text.splitlines()
     return sum(
         int(float(line.rpartition(" ")[2])) for line in lines if line.startswith("doorstep_ws_sockets{")
     )

@@ -18,6 +18,7 @@ from actors.metrics import Family, Process
 from actors.persistence import PersistenceShell
 from actors.relay import Relay
 from domain.ports import Channel
+from doorstep.settings import explain_settings
 from gateway.actor_backend import ActorBackend
 from gateway.metrics import whole
 from persistence.views import Backlog, Waiting
@@ -185,6 +186,9 @@ def test_prometheus_loads_the_alerts_and_asks_one_gateway_of_the_default_port() 
     [targets] = doorstep["static_configs"]
     assert targets["targets"] == ["localhost:8000"]
     assert doorstep["metrics_path"] == "/metrics"
+    data_dir = next(row.default for row in explain_settings() if row.name == "DATA_DIR")
+    token = PROMETHEUS.parent / doorstep["authorization"]["credentials_file"]
+    assert token.resolve() == ROOT / data_dir / "metrics_token"
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")

@@ -17,7 +17,7 @@ from domain.protocol import retry_after_ms, retry_reason
 from domain.records import Answer
 from gateway.admission import NEW_SHARE, Admission, Bounds, Kind, Load, kind_of, refusal
 from gateway.server import FILES_SPARE, room_for
-from tests.unit.gateway.world import DALLAS, World, running, until
+from tests.unit.gateway.world import DALLAS, SCRAPER, World, running, until
 
 BOUNDS = Bounds(sockets=10, hellos=5, requests=10, lag_ms=500)
 CALM = Load(sockets=0, hellos=0, requests=0, lag_ms=0)
@@ -168,7 +168,7 @@ async def test_an_overloaded_gateway_answers_new_work_with_503_and_goes_on_with_
     assert 1 <= int(refused.headers["retry-after"]) <= 5
     assert refused.json()["instance"].endswith(refused.headers["x-request-id"])
     for path in ("/health/live", "/health/ready", "/metrics"):
-        assert (await world.http.get(path)).status_code == 200
+        assert (await world.http.get(path, headers=SCRAPER)).status_code == 200
     # What is under way goes on, on an open socket and over REST.
     await client.send({"type": "offer.accept", "id": "a", "offer_id": offer["offer_id"]})
     assert (await client.receive("offer.accepted"))["in_reply_to"] == "a"

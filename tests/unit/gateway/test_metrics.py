@@ -10,7 +10,7 @@ from prometheus_client.samples import Sample
 
 from actors.metrics import Family, Histogram, counter, gauge, histogram
 from gateway.metrics import Metrics, page, whole
-from tests.unit.gateway.world import World, until
+from tests.unit.gateway.world import SCRAPER, World, until
 
 # No label may hold what grows with drivers, orders or requests.
 LABELS = {
@@ -44,7 +44,7 @@ def value(some: Iterable[Sample], name: str, **labels: str) -> float:
 
 
 async def fetch(world: World, **query: str) -> list[Sample]:
-    response = await world.http.get("/metrics", params=query)
+    response = await world.http.get("/metrics", params=query, headers=SCRAPER)
     assert response.status_code == 200
     return samples(response.text)
 
@@ -75,7 +75,7 @@ async def test_any_gateway_tells_of_all(world: World) -> None:
 
 
 async def test_an_unknown_scope_is_refused(world: World) -> None:
-    assert (await world.http.get("/metrics", params={"scope": "some"})).status_code == 422
+    assert (await world.http.get("/metrics", params={"scope": "some"}, headers=SCRAPER)).status_code == 422
 
 
 def test_one_family_for_each_name_with_everybodys_samples() -> None:

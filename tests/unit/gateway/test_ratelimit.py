@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import httpx
 import pytest
 from fastapi.routing import APIRoute, APIRouter
 from limits.aio.storage import MemoryStorage
@@ -13,8 +14,9 @@ from limits.errors import StorageError
 from actors.config import Limits
 from domain.lifecycle import Role
 from gateway.metrics import Metrics
-from gateway.ratelimit import Limiter, Rule, Shared, address_of, rule_of, rules
+from gateway.ratelimit import PATIENCE, Limiter, Rule, Shared, address_of, rule_of, rules
 from gateway.routes import drivers, internal, ops
+from gateway.wire import SLOW_DOWN
 from tests.unit.gateway.world import PASSWORD, World, running
 
 TIGHT = "order=3 per hour, read=5 per hour, anonymous=4 per hour, account=2 per hour, sign_in=6 per hour"
@@ -232,21 +234,30 @@ async def test_what_was_spent_alone_is_told_when_redis_is_back() -> None:
         ("POST", "/v1/tasks/1/return/confirm", "driver"),
         ("POST", "/v1/drivers/1/duty", "driver"),
         ("GET", "/v1/regions/tx-dfw/stats", "ops"),
-        ("POST", "/internal/dispatch/tick", None),
-        ("GET", "/health/ready", None),
-        ("GET", "/metrics", None),
-        ("GET", "/ops", None),
+        ("DELETE", "/v1/nowhere", "write"),
+        ("POST", "/internal/dispatch/tick", "internal"),
+        ("GET", "/health/ready", "machines"),
+        ("HEAD", "/metrics", "machines"),
+        ("GET", "/openapi.json", "machines"),
+        ("GET", "/docs", "machines"),
+        ("GET", "/ops", "pages"),
+        ("GET", "/ops/assets/index.js", "pages"),
+        ("BREW", "/a\nb", "pages"),
     ],
 )
-def test_rules_by_route(method: str, path: str, name: str | None) -> None:
+def test_rules_by_route(method: str, path: str, name: str) -> None:
     assert rule_of(method, path) == name
 
 
 @pytest.mark.parametrize(
     ("router", "expected"),
-    [(drivers.router, {"driver", "read"}), (ops.router, {"ops"}), (internal.router, {None})],
+    [
+        (drivers.router, {"driver", "read"}),
+        (ops.router, {"ops"}),
+        (internal.router, {"machines", "internal"}),
+    ],
 )
-def test_rules_of_the_routers(router: APIRouter, expected: set[str | None]) -> None:
+def test_rules_of_the_routers(router: APIRouter, expected: set[str]) -> None:
     routes = [route for route in router.routes if isinstance(route, APIRoute)]
     found = {rule_of(method, route.path) for route in routes for method in route.methods or ()}
     assert found == expected
@@ -353,16 +364,36 @@ async def test_passwords_cannot_be_guessed_from_many_addresses() -> None:
         assert answer.status_code == 429
 
 
-async def test_machines_and_probes_are_not_limited() -> None:
+async def test_machines_probes_and_pages_have_limits_of_their_address() -> None:
+    async with running(limits=Limits(rate_limit_rules="machines=3 per hour,pages=2 per hour")) as world:
+        _, customer = await world.account(Role.CUSTOMER)
+        paths = ("/health/live", "/metrics", "/openapi.json", "/docs")
+        answers = [await world.http.get(path, headers=customer) for path in paths]
+        assert [answer.status_code for answer in answers] == [200, 401, 200, 429]
+        assert [(await world.http.get("/ops")).status_code for _ in range(3)] == [404, 404, 429]
+        assert (await world.http.get("/v1/me", headers=customer)).status_code == 200
+
+
+async def test_who_asks_on_after_many_refusals_is_read_later() -> None:
+    codes: list[int] = []
+    slowed: list[int] = []
+
+    async def told(scope: Any, receive: Any, send: Any) -> None:
+        await world.app(scope | {"extensions": {SLOW_DOWN: lambda: slowed.append(len(codes))}}, receive, send)
+
     async with limited() as world:
-        codes = {(await world.http.get("/health/live")).status_code for _ in range(20)}
-        assert codes == {200}
+        http = httpx.AsyncClient(transport=httpx.ASGITransport(app=told), base_url="http://test")
+        for _ in range(PATIENCE + 7):
+            answer = await http.get("/v1/me")
+            codes.append(answer.status_code)
+        assert codes == [401] * 4 + [429] * (PATIENCE + 3)
+        assert slowed == [PATIENCE + 4, PATIENCE + 5, PATIENCE + 6]
 
 
-async def test_limits_are_off_in_trials_unless_they_are_asked_for() -> None:
+async def test_limits_are_on_unless_they_are_turned_off() -> None:
     async with running() as world:
         assert not world.services.limiter.is_on
         answer = await world.http.get("/v1/me")
         assert "RateLimit" not in answer.headers
-    async with running(environment="production") as world:
+    async with running(limits=Limits()) as world:
         assert world.services.limiter.is_on

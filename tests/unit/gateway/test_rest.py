@@ -15,7 +15,7 @@ from domain.errors import CATALOGUE
 from domain.lifecycle import Role
 from domain.ports import AgeResult, Verdict
 from gateway.auth import Tokens
-from tests.unit.gateway.world import DALLAS, DOOR, INTERNAL_TOKEN, PASSWORD, REGION, World, running
+from tests.unit.gateway.world import DALLAS, DOOR, INTERNAL_TOKEN, PASSWORD, REGION, SCRAPER, World, running
 
 NOWHERE = "00000000-0000-4000-8000-00000000dead"
 
@@ -464,7 +464,7 @@ async def test_regions_stats_health_and_metrics(world: World) -> None:
     assert stats["epoch"] == 1
     assert code(await world.http.get("/v1/regions/x/stats", headers=headers)) == "NOT_FOUND"
     assert (await world.http.get("/health/ready")).json()["status"] == "ok"
-    metrics = await world.http.get("/metrics")
+    metrics = await world.http.get("/metrics", headers=SCRAPER)
     assert 'route="/v1/regions/{region_id}/stats"' in metrics.text
 
 

@@ -7,7 +7,7 @@ import json
 from domain.lifecycle import Role
 from gateway.hub import Hub
 from gateway.pings import columns
-from tests.unit.gateway.world import DALLAS, REGION, SocketClient, World, several, until
+from tests.unit.gateway.world import DALLAS, REGION, SCRAPER, SocketClient, World, several, until
 
 NORTH = {"lat": 32.9, "lng": -96.8}
 
@@ -99,7 +99,7 @@ async def test_every_gateway_shows_the_region_and_answers_machines() -> None:
     async with several("gateway:0", "gateway:1") as worlds:
         for world in worlds:
             assert (await world.http.get("/health/ready")).status_code == 200
-            page = (await world.http.get("/metrics")).text
+            page = (await world.http.get("/metrics", headers=SCRAPER)).text
             assert f'gateway="{world.services.gateway_id}"' in page
             events = world.services.feeds.watch(REGION)
             chunk = await anext(events)

@@ -36,6 +36,7 @@ from solver.registry import solve
 REGION = "tx-dfw"
 GATEWAY = "gateway:0"
 INTERNAL_TOKEN = "a token between machines"
+SCRAPER = {"Authorization": f"Bearer {INTERNAL_TOKEN}"}
 PASSWORD = "correct horse battery"
 DALLAS = {"lat": 32.78, "lng": -96.80}
 DOOR = {"lat": 32.80, "lng": -96.78, "address": "1 Main Street"}
@@ -55,7 +56,14 @@ def make_config(**changes: Any) -> Config:
         host="127.0.0.1",
         port=0,
         policy=RegionPolicy(fast_window_s=0.01, fast_max_wait_s=0.05, offer_lead_s=3600.0),
-        limits=Limits(ping_flush_s=0.01, vendor_timeout_s=0.1, ops_frame_s=0.01, ws_hello_timeout_s=0.3),
+        limits=Limits(
+            rate_limits="off",
+            status_keep_s=0.0,
+            ping_flush_s=0.01,
+            vendor_timeout_s=0.1,
+            ops_frame_s=0.01,
+            ws_hello_timeout_s=0.3,
+        ),
     )
     return replace(config, **changes)
 
