@@ -43,6 +43,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     ws_hello_timeout_s: float = 10.0
     ws_max_frame_bytes: int = 16_384
     ws_bad_frames_limit: int = 3
+    ws_fragments_limit: int = 64  # of one message
     ws_heartbeat_s: float = 15.0
     ws_outbox_limit: int = 256
     ws_sockets_limit: int = 20_000

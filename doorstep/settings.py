@@ -244,6 +244,9 @@ class Settings(BaseSettings):
     ws_bad_frames_limit: int = Field(
         3, ge=1, le=100, description="unreadable frames before a socket is closed; 1 to 100"
     )
+    ws_fragments_limit: int = Field(
+        64, ge=1, le=10_000, description="fragments of one message before a socket is closed; 1 to 10000"
+    )
     ws_heartbeat_s: float = Field(15.0, ge=1, le=300, description="seconds between heartbeats; 1 to 300")
     ws_outbox_limit: int = Field(
         256, ge=8, le=65_536, description="frames waiting for a slow client before it is cut; 8 to 65536"

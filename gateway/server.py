@@ -179,7 +179,7 @@ def _uvicorn_config(services: Services, config: Config) -> uvicorn.Config:
     return uvicorn.Config(
         build_app(services),
         http=bounded_requests(services.doors),
-        ws=bounded_socket(limits.ws_write_buffer_bytes),
+        ws=bounded_socket(limits.ws_write_buffer_bytes, limits.ws_fragments_limit),
         # Somewhat more than the protocol allows: a frame just over the limit is then closed with 1009 in good order,
         # after it was read, and only a much larger one is cut off unread.
         ws_max_size=4 * limits.ws_max_frame_bytes,

@@ -7,8 +7,10 @@ from typing import Any, Protocol, TypeAlias
 
 from starlette.types import Receive, Scope, Send
 
-# Takes a frame; returns the seconds after which more may be read.
+# Takes a message; returns the seconds after which more may be read.
 Take: TypeAlias = Callable[[str | bytes], float]
+# The same for so many frames that are no messages.
+Spend: TypeAlias = Callable[[float], float]
 SLOW_DOWN = "doorstep.slow_down"  # the ASGI extension that has a connection's next request read later
 DIRECT = "doorstep.direct"  # the ASGI extension that is `Wire.hand_over`
 
@@ -37,9 +39,9 @@ class Wire(Protocol):
 
     async def close(self, code: int = 1000, reason: str | None = None) -> None: ...
 
-    def hand_over(self, take: Take) -> Outlet | None:
-        """Give frames to `take` as they are read, and return where others are put out at once, if this wire can; else
-        None, and frames go on coming by `receive`."""
+    def hand_over(self, take: Take, spend: Spend | None = None) -> Outlet | None:
+        """Give messages to `take` as they are read, and return where others are put out at once, if this wire can; else
+        None, and messages go on coming by `receive`. `spend` hears of frames that are no messages."""
         ...
 
 
@@ -48,7 +50,7 @@ class AsgiWire:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.receive, self._send = receive, send
-        self._direct: Callable[[Take], Outlet] | None = scope.get("extensions", {}).get(DIRECT)
+        self._direct: Callable[[Take, Spend | None], Outlet] | None = scope.get("extensions", {}).get(DIRECT)
 
     async def accept(self, subprotocol: str | None) -> None:
         await self.receive()
@@ -60,5 +62,5 @@ class AsgiWire:
     async def close(self, code: int = 1000, reason: str | None = None) -> None:
         await self._send({"type": "websocket.close", "code": code, "reason": reason})
 
-    def hand_over(self, take: Take) -> Outlet | None:
-        return self._direct(take) if self._direct is not None else None
+    def hand_over(self, take: Take, spend: Spend | None = None) -> Outlet | None:
+        return self._direct(take, spend) if self._direct is not None else None

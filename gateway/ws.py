@@ -43,6 +43,7 @@ from gateway.connection import (
     Sighting,
 )
 from gateway.idempotency import fingerprint
+from gateway.pace import Pace
 from gateway.passes import Pass
 from gateway.services import Services
 from gateway.whereabouts import Whereabouts
@@ -99,8 +100,8 @@ class DriverSocket:
         self._tasks: set[asyncio.Task[None]] = set()
         self._questions = 0
         self._retiring: str | None = None  # why the socket closes once its questions are answered
-        self._frames_left = limits.ws_frames_burst * 1.0  # to be read before the clock is looked at
-        self._paced_s = 0.0
+        clock_s = asyncio.get_running_loop().time
+        self._pace = Pace(limits.ws_frames_per_s, limits.ws_frames_burst, clock_s)
         self._is_stranger = False  # to the region, which has begun a new life
         self._catching_up = False
         self._moving = False  # to another market
@@ -114,7 +115,6 @@ class DriverSocket:
         services = self._services
         reader = asyncio.current_task()
         assert reader is not None
-        self._paced_s = asyncio.get_running_loop().time()
         services.open_sockets.add(self)
         closer = asyncio.create_task(self._close_when_asked(reader))
         try:
@@ -172,13 +172,15 @@ class DriverSocket:
                 greeting = None
                 while greeting is None:
                     greeting = self._event(await self._data())
+                    self._pace.spend()
+                    self._flush()
         except TimeoutError:
             self._connection.refuse(None, Unauthenticated("No hello came in time."))
             self.close(CLOSE_BAD, "no hello in time")
         else:
             assert isinstance(greeting, Greeting)
             await self._greet(greeting)
-        self._outlet = self._ws.hand_over(self.take)
+        self._outlet = self._ws.hand_over(self.take, self.spend)
         while True:
             pause_s = self.take(await self._data())
             if pause_s:
@@ -193,31 +195,26 @@ class DriverSocket:
         return message.get("bytes") or b"" if data is None else data
 
     def take(self, data: str | bytes) -> float:
-        """Carry a frame out; seconds until this socket may be read on. What is not read waits at its sender."""
+        """Carry a message out; seconds until this socket may be read on. What is not read waits at its sender."""
         event = self._event(data)
         if type(event) is Location:
             self._where.pinged(event.lat, event.lng)
-        elif event is not None:
+        elif event is None:  # there may be an error to write, or the socket to close
+            self._flush()
+            return self._pace.spend(BAD_FRAME_COST)
+        else:
             self._carry_out(event)
             self._flush()
-        return self._pause_s() if self._frames_left < 0 else 0.0
+        return self._pace.spend()
+
+    def spend(self, frames: float) -> float:
+        """Frames came that are no messages; seconds until this socket may be read on."""
+        self._traffic.frames_in += int(frames)
+        return self._pace.spend(frames)
 
     def _event(self, data: str | bytes) -> Event | None:
-        event = self._connection.receive(data)
-        self._frames_left -= 1
         self._traffic.frames_in += 1
-        if event is None:  # there may be an error to write, or the socket to close
-            self._frames_left -= BAD_FRAME_COST - 1
-            self._flush()
-        return event
-
-    def _pause_s(self) -> float:
-        """Seconds until as many frames as were read are earned; nothing of it is lost."""
-        limits, now_s = self._services.config.limits, asyncio.get_running_loop().time()
-        earned = (now_s - self._paced_s) * limits.ws_frames_per_s
-        self._frames_left = min(self._frames_left + earned, limits.ws_frames_burst * 1.0)
-        self._paced_s = now_s
-        return max(0.0, -self._frames_left / limits.ws_frames_per_s)
+        return self._connection.receive(data)
 
     def _flush(self) -> None:
         """Start writing if there is something to write and nobody at it; begin to close if it is time."""

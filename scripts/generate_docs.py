@@ -72,7 +72,10 @@ def close_codes(limits: Limits) -> list[tuple[int, str]]:
             " account that is gone or no driver's any more (`FORBIDDEN`), or"
             f" {limits.ws_bad_frames_limit} bad frames in a row.",
         ),
-        (1009, f"A frame over {limits.ws_max_frame_bytes} bytes."),
+        (
+            1009,
+            f"A message over {limits.ws_max_frame_bytes} bytes, or in more than {limits.ws_fragments_limit} fragments.",
+        ),
         (
             1011,
             f"Nothing came from you, no pong either, within {limits.ws_heartbeat_s:g} s of a ping. You may not see the"
@@ -167,8 +170,8 @@ RULES = """
 * **When to connect again**: the reason of a close may hold `retry_after_ms=N` (as in `the server restarts;
   retry_after_ms=1234`): wait so many milliseconds, which differ from client to client. Where it does not, wait 0.2 s
   times a random factor of 0.5 to 1.5, and twice as long after each attempt that led to no `welcome`, up to 5 s.
-* **How fast you are read** is limited. What you send beyond it is not lost, but read late; who goes on so for long
-  cannot be told from who is dead.
+* **How fast you are read** is limited, and every frame counts, a WebSocket ping or a fragment as well as a message.
+  What you send beyond it is not lost, but read late; who goes on so for long cannot be told from who is dead.
 """
 
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
-from gateway.wire import Take
+from gateway.wire import Spend, Take
 from sim.net import Net
 from sim.virtual import VirtualLoop
 
@@ -45,8 +45,8 @@ class Pipe:
         """See `gateway.wire.Wire`."""
         self._send(1, self._to_client, data)
 
-    def hand_over(self, take: Take) -> None:
-        """See `gateway.wire.Wire`: frames go on coming by `receive`."""
+    def hand_over(self, take: Take, spend: Spend | None = None) -> None:
+        """See `gateway.wire.Wire`: messages go on coming by `receive`."""
 
     async def close(self, code: int = 1000, reason: str | None = None) -> None:
         """See `gateway.wire.Wire`."""

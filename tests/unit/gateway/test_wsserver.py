@@ -8,15 +8,20 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import State
+from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
 from gateway.wire import AsgiWire, Outlet
-from gateway.wsserver import BoundedSocket
+from gateway.wsserver import EARLY_FRAMES_BURST, FRAGMENTS_LIMIT, OVERDRAFT_FRAMES, BoundedSocket
 
 WRITE_BUFFER_BYTES = 4_096
 
@@ -53,6 +58,17 @@ class Transport(transports.Transport):
         self.closed = True
 
 
+def fragments(message: str | bytes, pieces: int) -> list[Frame]:
+    """The message in so many fragments, some of which may be empty."""
+    data = message.encode() if isinstance(message, str) else message
+    size = -(-len(data) // pieces)
+    first = Opcode.TEXT if isinstance(message, str) else Opcode.BINARY
+    return [
+        Frame(Opcode.CONT if n else first, data[n * size : (n + 1) * size], fin=n == pieces - 1)
+        for n in range(pieces)
+    ]
+
+
 class Line:
     """A client at the one end of the transport, and an application at the other, which accepts and then `receives`."""
 
@@ -62,7 +78,8 @@ class Line:
         self.wire: AsgiWire | None = None
         self.by_asgi: asyncio.Queue[Any] = asyncio.Queue()
         self.taken: list[str | bytes] = []
-        self.pause_s = 0.0
+        self.outlet: Outlet | None = None
+        self.pause_s = self.spent = self.spend_pause_s = 0.0
         self.accepted, self.read_on = asyncio.Event(), asyncio.Event()
         config = Config(self._app, interface="asgi3", ws_ping_interval=None, log_config=None)
         config.load()
@@ -96,29 +113,48 @@ class Line:
         self.transport.written.clear()
         return (bytes(event.data) for event in self.client.events_received() if isinstance(event, Frame))
 
+    async def may_write(self) -> None:
+        """Wait until the server reads, or the application has something to take."""
+        while self.transport.paused and self.outlet is not None:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+    def end(self) -> None:
+        """Let the application go."""
+        self.read_on.set()
+        if self.socket in self.socket.connections:
+            self.socket.connection_lost(None)
+
     def hand_over(self) -> Outlet:
         def take(data: str | bytes) -> float:
             self.taken.append(data)
             return self.pause_s
 
+        def spend(frames: float) -> float:
+            self.spent += frames
+            return self.spend_pause_s
+
         assert self.wire is not None
-        outlet = self.wire.hand_over(take)
+        outlet = self.outlet = self.wire.hand_over(take, spend)
         assert outlet is not None
         return outlet
 
 
-@pytest.fixture
-async def line() -> AsyncIterator[Line]:
+async def opened() -> Line:
+    """A line whose handshake is done."""
     line = Line()
     line.client.send_request(line.client.connect())
     line.socket.data_received(b"".join(line.client.data_to_send()))
     async with asyncio.timeout(5):
         await line.accepted.wait()
     list(line.heard())
+    return line
+
+
+@pytest.fixture
+async def line() -> AsyncIterator[Line]:
+    line = await opened()
     yield line
-    line.read_on.set()
-    if line.socket in line.socket.connections:
-        line.socket.connection_lost(None)
+    line.end()
 
 
 async def test_frames_that_wait_come_before_those_that_follow(line: Line) -> None:
@@ -205,15 +241,11 @@ async def test_a_frame_after_the_servers_close_is_thrown_away(line: Line) -> Non
     assert line.taken == []
 
 
-async def test_a_message_in_fragments_comes_by_asgi(line: Line) -> None:
+async def test_a_message_in_fragments_is_handed_over_in_its_place(line: Line) -> None:
     line.hand_over()
-    line.read_on.set()
-    line.send(Frame(Opcode.TEXT, b"in ", fin=False), Frame(Opcode.CONT, b"parts"))
-    async with asyncio.timeout(5):
-        assert (await line.by_asgi.get())["text"] == "in parts"
-    assert line.taken == []
-    line.send("whole")
-    assert line.taken == ["whole"]
+    line.send("before", *fragments("in parts", 3), "after", b"bytes", *fragments(b"of bytes", 2))
+    assert line.taken == ["before", "in parts", "after", b"bytes", b"of bytes"]
+    assert line.by_asgi.empty()
 
 
 async def test_reading_pauses_for_as_long_as_the_taker_says(line: Line) -> None:
@@ -284,3 +316,178 @@ async def test_text_that_is_no_text_ends_the_connection(line: Line) -> None:
 
 async def test_what_may_wait_for_a_socket_is_bounded(line: Line) -> None:
     assert line.transport.high == WRITE_BUFFER_BYTES
+
+
+# -- order ------------------------------------------------------------------------------------------------------------
+
+_MESSAGES = st.one_of(
+    st.text(max_size=8),
+    st.binary(max_size=8),
+    st.sampled_from(["x" * 125, "y" * 126, "\u00fc" * 63, "z" * 66_000, b"b" * 126]),
+)
+_WAYS = st.sampled_from(["whole", "in 1", "in 2", "in 5", "ping", "pong"])
+
+
+def _library(sent: bytes) -> list[str | bytes]:
+    """What the library on its own makes of it."""
+    server, messages, parts = ServerProtocol(), list[str | bytes](), list[bytes]()
+    server.receive_data(b"".join(_handshake(ClientProtocol(parse_uri("ws://test/")))))
+    [request] = server.events_received()
+    assert isinstance(request, Request)
+    server.send_response(server.accept(request))
+    server.receive_data(sent)
+    kind = Opcode.TEXT
+    for frame in server.events_received():
+        assert isinstance(frame, Frame)
+        if frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+            kind = kind if frame.opcode is Opcode.CONT else frame.opcode
+            parts.append(bytes(frame.data))
+            if frame.fin:
+                whole = b"".join(parts)
+                messages.append(whole.decode() if kind is Opcode.TEXT else whole)
+                parts.clear()
+    return messages
+
+
+def _handshake(client: ClientProtocol) -> list[bytes]:
+    client.send_request(client.connect())
+    return client.data_to_send()
+
+
+@given(
+    st.lists(st.tuples(_MESSAGES, _WAYS, st.booleans()), min_size=1, max_size=12),
+    st.lists(st.integers(1, 400), min_size=1, max_size=30),
+    st.integers(0, 12),
+    st.integers(0, 3),
+)
+@settings(deadline=None, max_examples=60)
+async def test_messages_come_in_their_order_however_they_are_framed_and_cut(
+    sent: list[tuple[str | bytes, str, bool]], cuts: list[int], handed_over_after: int, pauses: int
+) -> None:
+    line = await opened()
+    for message, way, between in sent:
+        if way in ("ping", "pong"):
+            line.client.send_frame(Frame(Opcode[way.upper()], b"x"))
+        elif way == "whole":
+            one = fragments(message, 1)[0]
+            line.client.send_frame(one)
+        else:
+            for part in fragments(message, int(way[3:])):
+                line.client.send_frame(part)
+                if between:
+                    line.client.send_frame(Frame(Opcode.PING, b"within"))
+    stream = b"".join(line.client.data_to_send())
+    line.pause_s, line.spend_pause_s = (0.001, 0.0) if pauses == 1 else (0.0, 0.001 * (pauses == 2))
+    at = 0
+    for number, size in enumerate([*cuts, len(stream)]):
+        if line.outlet is None and (number == handed_over_after or at + size >= len(stream)):
+            line.hand_over()
+        await line.may_write()
+        line.socket.data_received(stream[at : at + size])
+        at += size
+        if at >= len(stream):
+            break
+    expected = _library(stream)
+    async with asyncio.timeout(10):
+        while len(line.taken) < len(expected):
+            await line.may_write()
+            await asyncio.sleep(0)
+    assert line.taken == expected
+    line.end()
+
+
+# -- pace -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [Frame(Opcode.PING, b"")] * 3,
+        [Frame(Opcode.PONG, b"unasked")] * 3,
+        [
+            Frame(Opcode.TEXT, b"", fin=False),
+            Frame(Opcode.CONT, b"", fin=False),
+            Frame(Opcode.CONT, b"", fin=False),
+        ],
+    ],
+)
+async def test_a_frame_that_is_no_message_counts_too(line: Line, frames: list[Frame]) -> None:
+    line.hand_over()
+    line.send(*frames)
+    assert line.spent == 3
+    line.spend_pause_s = 60.0
+    line.send(frames[-1])
+    assert line.transport.paused
+
+
+async def test_a_flood_in_one_read_is_not_parsed_beyond_what_may_be_spent(line: Line) -> None:
+    line.hand_over()
+    line.spend_pause_s = 60.0
+    line.send(*[Frame(Opcode.PING, b"")] * 20_000)
+    assert line.transport.paused
+    assert line.spent <= OVERDRAFT_FRAMES + 1
+
+
+async def test_a_flood_before_the_hello_is_paced_as_well(line: Line) -> None:
+    line.send(*[Frame(Opcode.PING, b"")] * 20_000)
+    assert line.transport.paused
+    assert len(list(line.heard())) <= EARLY_FRAMES_BURST + OVERDRAFT_FRAMES + 1
+
+
+async def test_a_flood_after_the_servers_close_is_paced_as_well(line: Line) -> None:
+    line.hand_over()
+    assert line.wire is not None
+    await line.wire.close(1012, "restart")
+    line.spend_pause_s = 60.0
+    line.send(*["late"] * 20_000)
+    assert line.transport.paused
+    assert line.spent <= OVERDRAFT_FRAMES + 1
+    assert line.taken == []
+
+
+async def test_nothing_of_a_flood_is_lost(line: Line) -> None:
+    line.hand_over()
+    line.pause_s = 0.001
+    sent = [str(n) for n in range(1_000)]
+    line.send(*sent)
+    assert len(line.taken) <= OVERDRAFT_FRAMES + 1
+    async with asyncio.timeout(10):
+        while len(line.taken) < len(sent):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    assert line.taken == sent
+
+
+async def test_a_message_has_so_many_fragments_at_most(line: Line) -> None:
+    line.hand_over()
+    line.send(*fragments("x" * 200, FRAGMENTS_LIMIT))
+    assert line.taken == ["x" * 200]
+    line.send(Frame(Opcode.TEXT, b"", fin=False), *[Frame(Opcode.CONT, b"", fin=False)] * FRAGMENTS_LIMIT)
+    list(line.heard())
+    assert line.client.close_rcvd is not None
+    assert line.client.close_rcvd.code == 1009
+    assert line.transport.closed
+
+
+async def test_who_does_not_read_gets_no_pongs(line: Line) -> None:
+    line.hand_over()
+    line.socket.pause_writing()
+    line.send(Frame(Opcode.PING, b"a"))
+    assert not line.transport.written
+    line.socket.resume_writing()
+    line.send(Frame(Opcode.PING, b"b"))
+    assert list(line.heard()) == [b"b"]
+
+
+async def test_a_client_that_does_not_wait_for_the_handshake_loses_nothing() -> None:
+    line = Line()
+    line.socket.data_received(b"".join(_handshake(line.client)))
+    line.client.state = State.OPEN
+    line.send("early", *fragments("in parts", 2))
+    assert line.transport.paused
+    async with asyncio.timeout(5):
+        await line.accepted.wait()
+        line.hand_over()
+        while len(line.taken) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    assert line.taken == ["early", "in parts"]
+    line.end()
