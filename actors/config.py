@@ -75,6 +75,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     region_shed_at: int = 2_000
     gateway_outbox_limit: int = 50_000  # pushes waiting for one gateway
     region_call_deadline_s: float = 20.0
+    push_deadline_s: float = 5.0
+    store_call_deadline_s: float = 15.0
     append_in_flight: int = 2
     append_batch_limit: int = 512  # commands in one transaction
     append_queue_limit: int = 20_000  # commands waiting for a transaction
@@ -83,6 +85,10 @@ class Limits(Struct, frozen=True, kw_only=True):
     outbox_batch: int = 200
     outbox_pace_s: float = 0.25
     outbox_retry_s: float = 1.0
+    outbox_rest_s: float = 5.0
+    outbox_deadline_s: float = 5.0
+    outbox_backoff_s: float = 300.0
+    outbox_tries: int = 16
     outbox_lease_s: float = 5.0
     offer_log_keep_days: float = 0.0  # server time; 0 keeps it for ever
     ops_frame_s: float = 0.25

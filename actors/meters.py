@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from actors.metrics import SIZES, Family, Histogram, counter, gauge, histogram
@@ -139,9 +139,17 @@ def outcome_name(outcome: Outcome) -> str:
 
 
 def persistence_figures(
-    name: str, tally: PersistenceTally, *, waiting: int, committing: int, now_ms: int, speed: float
+    name: str,
+    tally: PersistenceTally,
+    *,
+    waiting: int,
+    committing: int,
+    handed_on: Mapping[tuple[str, str], int],
+    now_ms: int,
+    speed: float,
 ) -> list[Family]:
-    """`waiting`: commands that no transaction has taken; `committing`: transactions under way."""
+    """`waiting`: commands that no transaction has taken; `committing`: transactions under way; `handed_on`: events by
+    channel and outcome."""
     own = {"persistence": name}
     backlog = [({**own, "channel": channel}, one) for channel, one in tally.backlog.channels.items()]
     ages_s = [(labels, max(0, now_ms - (one.oldest_ms or now_ms)) / 1000 / speed) for labels, one in backlog]
@@ -156,5 +164,10 @@ def persistence_figures(
         gauge("doorstep_outbox_rows", "Committed events not handed on, counted up to a limit",
               *((labels, one.rows) for labels, one in backlog)),
         gauge("doorstep_outbox_oldest_seconds", "Age of the oldest event not handed on", *ages_s),
+        gauge("doorstep_outbox_dead", "Events that are tried no more, counted up to a limit",
+              *((labels, one.dead) for labels, one in backlog)),
+        counter("doorstep_outbox_events", "Tries to hand an event on, by what became of them",
+                *(({**own, "channel": channel, "outcome": outcome}, count)
+                  for (channel, outcome), count in handed_on.items())),
         gauge("doorstep_database_bytes", "Size of the database", (own, tally.backlog.database_bytes)),
     ]  # fmt: skip

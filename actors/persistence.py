@@ -80,6 +80,7 @@ class PersistenceShell:
             self._tally,
             waiting=len(self._waiting),
             committing=self._committing,
+            handed_on=self._relay.outcomes,
             now_ms=self._clock.now_ms(),
             speed=self._clock.speed,
         )

@@ -195,19 +195,22 @@ class Handles:
 
 
 class RemoteStore:
-    """`domain.ports.RegionStore` through a persistence actor."""
+    """`domain.ports.RegionStore` through a persistence actor. One that is frozen neither fails nor answers:
+    `TimeoutError` after `deadline_s`."""
 
-    def __init__(self, handles: Handles, name: str) -> None:
-        self._handles, self._name = handles, name
+    def __init__(self, handles: Handles, name: str, deadline_s: float = 15.0) -> None:
+        self._handles, self._name, self._deadline_s = handles, name, deadline_s
 
     async def append(self, commands: Sequence[Command]) -> list[Outcome]:
-        outcomes: list[Outcome] = await self._handles.call(
-            self._name, "append", [carried(command) for command in commands]
-        )
+        async with asyncio.timeout(self._deadline_s):
+            outcomes: list[Outcome] = await self._handles.call(
+                self._name, "append", [carried(command) for command in commands]
+            )
         return outcomes
 
     async def open_region(self, region_id: str, now_ms: int) -> RegionImage:
-        image: RegionImage = await self._handles.call(self._name, "open_region", region_id, now_ms)
+        async with asyncio.timeout(self._deadline_s):
+            image: RegionImage = await self._handles.call(self._name, "open_region", region_id, now_ms)
         return image
 
 
@@ -302,7 +305,8 @@ class RegionActor:
         handles = Handles(config.namespace)
 
         async def send(gateway_id: str, pushes: list[Push | Kick]) -> None:
-            await handles.call(gateway_id, "push", pushes)
+            async with asyncio.timeout(config.limits.push_deadline_s):
+                await handles.call(gateway_id, "push", pushes)
 
         self._recorder: Recorder | None = None
         if config.record_dir is not None:
@@ -316,7 +320,7 @@ class RegionActor:
 
         self._shell = RegionShell(
             region_id,
-            store=RemoteStore(handles, config.persistence_of(region_id)),
+            store=RemoteStore(handles, config.persistence_of(region_id), config.limits.store_call_deadline_s),
             policy=config.policy_of(region_id),
             limits=config.limits,
             clock=config.clock,
@@ -373,8 +377,9 @@ class PersistenceActor:
         handles = Handles(config.namespace)
         store = make_store(config)
 
-        async def tell_region(region_id: str, opened: list[TaskOpened]) -> None:
-            await handles.call(f"region:{region_id}", "post", opened)
+        async def tell_region(region_id: str, opened: list[TaskOpened]) -> list[Reply]:
+            replies: list[Reply] = await handles.call(f"region:{region_id}", "post", opened)
+            return replies
 
         relay = Relay(
             store,

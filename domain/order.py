@@ -352,6 +352,8 @@ def _cancel(command: OrderCommand, order: OrderState) -> Decision:
 
 def _close(command: OrderCommand, order: OrderState) -> Decision:
     assert isinstance(command.action, CloseOrder)
+    if order.status is OrderStatus.CLOSED and order.payment_ref == command.action.payment_ref:
+        return Decision(answer=_answer(order))  # told at least once
     return _advance(command, order, OrderEvent.CLOSED, {"payment_ref": command.action.payment_ref})
 
 

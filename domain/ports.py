@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from domain.arrays import F64
 from domain.order import OrderCommand
-from domain.records import OutboxEvent, Outcome, RegionImage, RegionRecords
+from domain.records import NotTaken, OutboxEvent, Outcome, RegionImage, RegionRecords
 
 Command: TypeAlias = OrderCommand | RegionRecords
 
@@ -21,6 +21,9 @@ class Channel(StrEnum):
     BUS = "bus"  # one event per dossier event, for the outside
     TASKS = "tasks"  # `task.opened`, for the region
     PAYMENTS = "payments"  # `payment.settle`, when an order has come to its end
+
+
+IN_ORDER = frozenset({Channel.BUS})  # an order's events go out one after the other, whatever becomes of each
 
 
 class RegionStore(Protocol):
@@ -42,13 +45,24 @@ class Store(RegionStore, Protocol):
     """Hard state, and the events that were committed with it."""
 
     async def outbox_batch(
-        self, channel: Channel, limit: int, without: Collection[str] = ()
+        self,
+        channel: Channel,
+        limit: int,
+        without: Collection[str] = (),
+        under_way: Collection[int] = (),
     ) -> list[OutboxEvent]:
-        """Committed events of a channel that were not marked as done, oldest first; none of the regions `without`."""
+        """Committed events of a channel that are neither done nor dead letters, oldest first: of each region at most
+        `limit` that were not tried yet and as many whose time for another try has come, so that no region's pile, and
+        no pile of failures, holds up the rest. None of the regions `without`, none of the events `under_way`. Where the
+        channel keeps order (`IN_ORDER`), nothing of an order that has an earlier event which was not taken."""
         ...
 
     async def outbox_done(self, event_ids: Sequence[int]) -> None:
         """Mark events as published or worked off."""
+        ...
+
+    async def outbox_not_taken(self, events: Sequence[NotTaken]) -> None:
+        """Count a try of each, and note when the next one is due or that there is none."""
         ...
 
     async def sweep(self, before_ms: int, explained_before_ms: int, limit: int) -> int:
@@ -126,9 +140,19 @@ class PaymentVendor(Protocol):
     async def void(self, *, request_id: str, vendor_ref: str) -> PaymentResult: ...
 
 
+class EventsRefused(Exception):
+    """These events cannot go out as they are: `reasons` by event. All others of the batch are out, but for what comes
+    after one of these on the same order."""
+
+    def __init__(self, reasons: Mapping[int, str]) -> None:
+        super().__init__(f"{len(reasons)} events")
+        self.reasons = reasons
+
+
 class EventBus(Protocol):
     async def publish(self, events: Sequence[OutboxEvent]) -> None:
-        """At least once; raises when it is not known that all are out."""
+        """Events of one region, in this order, at least once. `EventsRefused` for some of them; anything else that is
+        raised: it is not known which are out."""
         ...
 
 

@@ -184,3 +184,14 @@ class OutboxEvent(Struct, frozen=True, kw_only=True):
     order_id: str
     at_ms: int
     payload: dict[str, Json]
+    attempts: int = 0  # that came to nothing
+    fault: str | None = None  # why the payload cannot be read; it is empty then
+
+
+class NotTaken(Struct, frozen=True, kw_only=True):
+    """An outbox event that its receiver did not take. `reason` is a code or the name of an error, never what somebody
+    wrote; `again_s`: wall time until the next try, None for none (a dead letter, kept until a person looks)."""
+
+    event_id: int
+    reason: str
+    again_s: float | None

@@ -24,6 +24,10 @@ roads_app = typer.Typer(
 app.add_typer(roads_app, name="roads")
 offers_app = typer.Typer(no_args_is_help=True, help="The log of all offers.")
 app.add_typer(offers_app, name="offers")
+outbox_app = typer.Typer(
+    no_args_is_help=True, help="Events that nobody took: see them, have them tried again."
+)
+app.add_typer(outbox_app, name="outbox")
 
 
 @app.command()
@@ -268,6 +272,45 @@ def export_offers(
 
     settings = settings_of(data_dir=data_dir)
     run(export_command(settings, say, out=out, start=start, end=end, region_id=region))
+
+
+Channel = Annotated[str | None, typer.Option(help="bus, tasks or payments alone.")]
+
+
+@outbox_app.command("list")
+def outbox_list(
+    channel: Channel = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000)] = 100,
+    data_dir: DataDir = None,
+) -> None:
+    """Show the oldest dead letters with the reason, one JSON object a line."""
+    from doorstep.outbox import list_command
+
+    run(list_command(settings_of(data_dir=data_dir), say, channel=channel, limit=limit))
+
+
+@outbox_app.command("retry")
+def outbox_retry(
+    event_ids: Annotated[list[int] | None, typer.Argument(help="Events by their ids.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All of them, or of --channel.")] = False,
+    channel: Channel = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Have dead letters tried again from the start, once what refused them is mended."""
+    from doorstep.outbox import retry_command
+
+    settings = settings_of(data_dir=data_dir)
+    run(retry_command(settings, say, event_ids=event_ids or [], every=every, channel=channel))
+
+
+@outbox_app.command("drop")
+def outbox_drop(
+    event_ids: Annotated[list[int], typer.Argument(help="Events by their ids.")], data_dir: DataDir = None
+) -> None:
+    """Give dead letters up: they are never handed on. What was to happen is yours to do by hand."""
+    from doorstep.outbox import drop_command
+
+    run(drop_command(settings_of(data_dir=data_dir), say, event_ids=event_ids))
 
 
 @app.command("create-user")

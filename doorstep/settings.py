@@ -370,6 +370,15 @@ class Settings(BaseSettings):
     region_call_deadline_s: float = Field(
         20.0, gt=0, le=120, description="seconds a caller waits for a region's answer; up to 120"
     )
+    push_deadline_s: float = Field(
+        5.0, gt=0, le=120, description="seconds a gateway gets to take a region's pushes; up to 120"
+    )
+    store_call_deadline_s: float = Field(
+        15.0,
+        gt=0,
+        le=600,
+        description="seconds a region waits for its persistence actor, then asks the store anew; up to 600",
+    )
     append_in_flight: int = Field(
         2, ge=1, le=16, description="appends a caller may have under way at once; 1 to 16"
     )
@@ -382,12 +391,35 @@ class Settings(BaseSettings):
     persistence_actors: int = Field(
         1, ge=1, le=64, description="actors that write to Postgres, each with a pool of its own; 1 to 64"
     )
-    outbox_batch: int = Field(200, ge=1, le=10_000, description="outbox rows published in one go; 1 to 10000")
+    outbox_batch: int = Field(
+        200, ge=1, le=10_000, description="outbox rows of each market handed on in one go; 1 to 10000"
+    )
     outbox_pace_s: float = Field(
         0.25, ge=0, le=10, description="seconds that events wait to go out together, tasks excepted; 0 to 10"
     )
     outbox_retry_s: float = Field(
         1.0, gt=0, le=300, description="seconds before an unacknowledged outbox row is tried again; up to 300"
+    )
+    outbox_rest_s: float = Field(
+        5.0,
+        gt=0,
+        le=300,
+        description="seconds that a region or a stream that does not answer is left alone at most; up to 300",
+    )
+    outbox_deadline_s: float = Field(
+        5.0, gt=0, le=120, description="seconds that a region or the bus gets to take events; up to 120"
+    )
+    outbox_backoff_s: float = Field(
+        300.0,
+        gt=0,
+        le=86_400,
+        description="seconds between two tries of an event that is not taken, at most; up to 86400",
+    )
+    outbox_tries: int = Field(
+        16,
+        ge=1,
+        le=1_000,
+        description="tries after which an event that its receiver refuses is a dead letter; 1 to 1000",
     )
     outbox_lease_s: float = Field(
         5.0,

@@ -5,10 +5,11 @@ It decides with the same planner and refuses by the same tables as `PostgresStor
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from itertools import islice
 from typing import Generic, TypeAlias, TypeVar
 
 from msgspec import Struct, field
@@ -18,11 +19,12 @@ from domain.dossier import Entry
 from domain.errors import InternalConflict
 from domain.lifecycle import TASK_ENDED, OfferStatus, OrderStatus
 from domain.order import OrderState, Product, Store, refused
-from domain.ports import Channel, Command
+from domain.ports import IN_ORDER, Channel, Command
 from domain.records import (
     Done,
     DoorCheck,
     Fenced,
+    NotTaken,
     OfferRow,
     OrderBrief,
     OutboxEvent,
@@ -77,6 +79,14 @@ class _Tables(Struct):
     explanations: dict[str, Explanation] = field(default_factory=dict)  # by offer
 
 
+class _Tried(Struct, frozen=True):
+    """Of an event that was not taken: how often, when it is due again (time of the loop; never, if dead), and why."""
+
+    attempts: int
+    next_s: float
+    reason: str
+
+
 class Transaction(Struct, frozen=True):
     """Commands decided on the rows as they were, not written yet. `planned`: None when a fact cannot be written."""
 
@@ -108,6 +118,7 @@ class MemoryStore:
         self._checks_of: dict[str, set[str]] = {}
         self._live_tasks: dict[str, set[str]] = {}  # region -> tasks not ended
         self._live_offers: dict[str, set[str]] = {}
+        self._not_taken: dict[int, _Tried] = {}  # of the events in the outbox
         self._leases: dict[str, str] = {}  # name -> holder
         self._event_id = 0
 
@@ -158,17 +169,54 @@ class MemoryStore:
         return self.open_region_now(region_id, now_ms)
 
     async def outbox_batch(
-        self, channel: Channel, limit: int, without: Collection[str] = ()
+        self,
+        channel: Channel,
+        limit: int,
+        without: Collection[str] = (),
+        under_way: Collection[int] = (),
     ) -> list[OutboxEvent]:
         """See `domain.ports.Store.outbox_batch`."""
-        waiting = (event for event in self.outbox[channel].values() if event.region_id not in without)
-        return list(islice(waiting, limit))
+        now_s = asyncio.get_running_loop().time()
+        taken, held, batch = Counter[tuple[str, bool]](), set[str](), list[OutboxEvent]()
+        for event in self.outbox[channel].values():
+            known = self._not_taken.get(event.event_id)
+            is_held = channel in IN_ORDER and event.order_id in held
+            if known is not None:
+                held.add(event.order_id)
+            due = not is_held if known is None else known.next_s <= now_s
+            kind = event.region_id, known is None
+            if (
+                due
+                and event.event_id not in under_way
+                and event.region_id not in without
+                and taken[kind] < limit
+            ):
+                taken[kind] += 1
+                batch.append(event if known is None else replace(event, attempts=known.attempts))
+        return batch
 
     async def outbox_done(self, event_ids: Sequence[int]) -> None:
         """See `domain.ports.Store.outbox_done`."""
         for waiting in self.outbox.values():
             for event_id in event_ids:
                 waiting.pop(event_id, None)
+                self._not_taken.pop(event_id, None)
+
+    async def outbox_not_taken(self, events: Sequence[NotTaken]) -> None:
+        """See `domain.ports.Store.outbox_not_taken`."""
+        now_s = asyncio.get_running_loop().time()
+        for event in events:
+            known = self._not_taken.get(event.event_id)
+            self._not_taken[event.event_id] = _Tried(
+                attempts=1 if known is None else known.attempts + 1,
+                next_s=math.inf if event.again_s is None else now_s + event.again_s,
+                reason=event.reason,
+            )
+
+    @property
+    def dead_letters(self) -> dict[int, str]:
+        """Events that are tried no more: why each was not taken."""
+        return {event_id: one.reason for event_id, one in self._not_taken.items() if one.next_s == math.inf}
 
     async def sweep(self, before_ms: int, explained_before_ms: int, limit: int) -> int:
         """See `domain.ports.Store.sweep`. Events are forgotten when they are done with."""

@@ -13,11 +13,20 @@ import msgspec
 
 from domain.errors import InternalConflict
 from domain.order import refused
-from domain.ports import Channel, Command
-from domain.records import Done, OutboxEvent, Outcome, RecordRefused, RegionImage, RegionRecords
+from domain.ports import IN_ORDER, Channel, Command
+from domain.records import (
+    Done,
+    Json,
+    NotTaken,
+    OutboxEvent,
+    Outcome,
+    RecordRefused,
+    RegionImage,
+    RegionRecords,
+)
 from persistence.engine import Connection, create_engine, driver_connection
 from persistence.image import load_image, settle
-from persistence.load import load
+from persistence.load import Row, load
 from persistence.plan import ConstraintBroken, Needs, needs, plan
 from persistence.write import KeyTaken, write
 
@@ -98,27 +107,28 @@ class PostgresStore:
     # -- the outbox ---------------------------------------------------------------------------------------------------
 
     async def outbox_batch(
-        self, channel: Channel, limit: int, without: Collection[str] = ()
+        self,
+        channel: Channel,
+        limit: int,
+        without: Collection[str] = (),
+        under_way: Collection[int] = (),
     ) -> list[OutboxEvent]:
-        """Committed events of a channel that were not marked as done, oldest first; none of the regions `without`."""
+        """See `domain.ports.Store.outbox_batch`."""
+        in_order = channel in IN_ORDER
         async with driver_connection(self.engine) as connection:
-            rows = await connection.fetch(_WAITING, channel, limit, list(without))
-        return [
-            OutboxEvent(
-                event_id=row["event_id"],
-                topic=row["topic"],
-                region_id=row["region_id"],
-                order_id=str(row["order_id"]),
-                at_ms=row["at_ms"],
-                payload=msgspec.json.decode(row["payload"]),
-            )
-            for row in rows
-        ]
+            rows = await connection.fetch(_DUE, channel, limit, list(without), list(under_way), in_order)
+        return [_event_of(row) for row in rows]
 
     async def outbox_done(self, event_ids: Sequence[int]) -> None:
         """Mark events as published or worked off."""
         async with driver_connection(self.engine) as connection:
             await connection.execute(_DONE, list(event_ids))
+
+    async def outbox_not_taken(self, events: Sequence[NotTaken]) -> None:
+        """See `domain.ports.Store.outbox_not_taken`."""
+        columns = [[getattr(event, name) for event in events] for name in NotTaken.__struct_fields__]
+        async with driver_connection(self.engine) as connection:
+            await connection.execute(_NOT_TAKEN, *columns)
 
     # -- sweeping -----------------------------------------------------------------------------------------------------
 
@@ -159,6 +169,25 @@ class PostgresStore:
         """Give all leases of the holder back."""
         async with driver_connection(self.engine) as connection:
             await connection.execute("DELETE FROM leases WHERE holder = $1", holder)
+
+
+def _event_of(row: Row) -> OutboxEvent:
+    """One whose payload cannot be read has a `fault`: it must not take its neighbours along."""
+    payload, fault = {}, None
+    try:
+        payload = msgspec.json.decode(row["payload"], type=dict[str, Json])
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        fault = f"unreadable: {type(error).__name__}"
+    return OutboxEvent(
+        event_id=row["event_id"],
+        topic=row["topic"],
+        region_id=row["region_id"],
+        order_id=str(row["order_id"]),
+        at_ms=row["at_ms"],
+        payload=payload,
+        attempts=row["attempts"],
+        fault=fault,
+    )
 
 
 async def _carry_out(connection: Connection, commands: Sequence[Command]) -> list[Outcome]:
@@ -215,9 +244,38 @@ def constraint_of(error: BaseException) -> str:
     return str(name or column or getattr(error, "sqlstate", None) or "data")
 
 
-_WAITING = """
-SELECT event_id, topic, region_id, order_id, at_ms, payload::text AS payload FROM outbox
-WHERE channel = $1 AND done_at IS NULL AND region_id <> ALL ($3::text[]) ORDER BY event_id LIMIT $2
+# The regions that something waits for, each by one look into the index; then the oldest of each, the new ones and those
+# that were tried apart. What was tried and what may not overtake it are few.
+_DUE = """
+WITH RECURSIVE waiting AS (
+    (SELECT region_id FROM outbox WHERE channel = $1 AND done_at IS NULL ORDER BY region_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT o.region_id FROM outbox o
+            WHERE o.channel = $1 AND o.done_at IS NULL AND o.region_id > w.region_id ORDER BY o.region_id LIMIT 1)
+    FROM waiting w WHERE w.region_id IS NOT NULL
+)
+SELECT due.* FROM waiting w CROSS JOIN LATERAL (
+    (SELECT event_id, topic, region_id, order_id, at_ms, payload::text AS payload, attempts FROM outbox o
+     WHERE channel = $1 AND region_id = w.region_id AND stage = 'NEW' AND done_at IS NULL
+       AND event_id <> ALL ($4::bigint[])
+       AND NOT ($5 AND EXISTS (
+           SELECT FROM outbox held WHERE held.order_id = o.order_id AND held.event_id < o.event_id
+             AND held.done_at IS NULL AND held.stage <> 'NEW' AND held.channel = $1))
+     ORDER BY event_id LIMIT $2)
+    UNION ALL
+    (SELECT event_id, topic, region_id, order_id, at_ms, payload::text AS payload, attempts FROM outbox
+     WHERE channel = $1 AND region_id = w.region_id AND stage = 'AGAIN' AND done_at IS NULL AND next_try_at <= now()
+       AND event_id <> ALL ($4::bigint[])
+     ORDER BY event_id LIMIT $2)
+) due
+WHERE w.region_id IS NOT NULL AND w.region_id <> ALL ($3::text[]) ORDER BY due.event_id
+"""
+_NOT_TAKEN = """
+UPDATE outbox o SET attempts = o.attempts + 1, reason = n.reason,
+    stage = CASE WHEN n.again_s IS NULL THEN 'DEAD' ELSE 'AGAIN' END,
+    next_try_at = now() + make_interval(secs => n.again_s)
+FROM unnest($1::bigint[], $2::text[], $3::float8[]) AS n(event_id, reason, again_s)
+WHERE o.event_id = n.event_id AND o.done_at IS NULL
 """
 _DONE = "UPDATE outbox SET done_at = now() WHERE event_id = ANY($1::bigint[]) AND done_at IS NULL"
 _SWEEP_ANSWERS = """
@@ -230,7 +288,7 @@ DELETE FROM offer_explanations WHERE offer_id = ANY(ARRAY(
 """
 _SWEEP_OUTBOX = """
 DELETE FROM outbox WHERE event_id = ANY(ARRAY(
-    SELECT event_id FROM outbox WHERE done_at < now() - make_interval(secs => $1)
+    SELECT event_id FROM outbox WHERE done_at < now() - make_interval(secs => $1) AND stage <> 'DEAD'
     ORDER BY event_id LIMIT $2 FOR UPDATE SKIP LOCKED))
 """
 _REGIONS = "SELECT region_id FROM regions ORDER BY region_id"

@@ -319,7 +319,8 @@ class Idempotency(Base):
 
 
 class Outbox(Base):
-    """`domain.records.OutboxEvent`. `done_at` is wall time."""
+    """`domain.records.OutboxEvent`. `done_at` and `next_try_at` are wall time. `stage`: NEW, AGAIN (was not taken, and
+    is tried again) or DEAD (a dead letter: tried no more until a person says so); `reason`: why it was not taken."""
 
     __tablename__ = "outbox"
     event_id: Mapped[int] = mapped_column(Identity(), primary_key=True)
@@ -330,9 +331,27 @@ class Outbox(Base):
     at_ms: Mapped[int]
     payload: Mapped[dict[str, Any]] = mapped_column(JSON)
     done_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    stage: Mapped[str] = mapped_column(server_default="NEW")
+    attempts: Mapped[int] = mapped_column(Integer, server_default="0")
+    next_try_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    reason: Mapped[str | None]
     __table_args__ = (
         _one_of("channel", Channel),
-        Index("ix_outbox_waiting", "channel", "event_id", postgresql_where=text("done_at IS NULL")),
+        _one_of("stage", ("NEW", "AGAIN", "DEAD")),
+        Index(
+            "ix_outbox_waiting",
+            "channel",
+            "region_id",
+            "stage",
+            "event_id",
+            postgresql_where=text("done_at IS NULL"),
+        ),
+        Index(
+            "ix_outbox_held",
+            "order_id",
+            "event_id",
+            postgresql_where=text("done_at IS NULL AND stage <> 'NEW'"),
+        ),
     )
 
 

@@ -107,6 +107,7 @@ class Waiting(Struct, frozen=True):
 
     rows: int = 0
     oldest_ms: int | None = None
+    dead: int = 0  # that are tried no more, not among them
 
 
 class Backlog(Struct, frozen=True):

@@ -49,8 +49,9 @@ class PersistenceProcess:
     def __init__(self, world: World, node: Node) -> None:
         clock, vendors = world.clock_of(node), Vendors(world)
 
-        async def tell_region(region_id: str, opened: list[TaskOpened]) -> None:
-            await world.net.call(f"region:{region_id}", "post", opened)
+        async def tell_region(region_id: str, opened: list[TaskOpened]) -> list[Reply]:
+            replies: list[Reply] = await world.net.call(f"region:{region_id}", "post", opened)
+            return replies
 
         relay = Relay(
             world.store,

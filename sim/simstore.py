@@ -12,7 +12,7 @@ from random import Random
 from typing import TypeVar
 
 from domain.ports import Channel, Command
-from domain.records import Fenced, OutboxEvent, Outcome, RecordRefused, RegionImage, RegionRecords
+from domain.records import Fenced, NotTaken, OutboxEvent, Outcome, RecordRefused, RegionImage, RegionRecords
 from persistence.memory import MemoryStore
 from persistence.plan import is_fenced
 from sim.turmoil import Turmoil
@@ -58,11 +58,20 @@ class SimStore:
         return await self._later(lambda: self._memory.open_region_now(region_id, now_ms))
 
     async def outbox_batch(
-        self, channel: Channel, limit: int, without: Collection[str] = ()
+        self,
+        channel: Channel,
+        limit: int,
+        without: Collection[str] = (),
+        under_way: Collection[int] = (),
     ) -> list[OutboxEvent]:
         """See `domain.ports.Store.outbox_batch`."""
         await self._connect()
-        return await self._memory.outbox_batch(channel, limit, without)
+        return await self._memory.outbox_batch(channel, limit, without, under_way)
+
+    async def outbox_not_taken(self, events: Sequence[NotTaken]) -> None:
+        """See `domain.ports.Store.outbox_not_taken`."""
+        await self._connect()
+        await self._memory.outbox_not_taken(events)
 
     async def outbox_done(self, event_ids: Sequence[int]) -> None:
         """See `domain.ports.Store.outbox_done`."""

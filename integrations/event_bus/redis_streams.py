@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from redis.asyncio import Redis
 
+from domain.ports import EventsRefused
 from domain.records import OutboxEvent
 
 STREAM_PREFIX = "doorstep:events:"
@@ -24,22 +25,35 @@ class RedisStreams:
         self._stream_length = stream_length
 
     async def publish(self, events: Sequence[OutboxEvent]) -> None:
-        """One pipeline for the batch; raises when any entry is not known to be in its stream."""
-        if not events:
-            return
-        async with self._redis.pipeline(transaction=False) as pipeline:
-            for event in events:
-                fields: Any = {
-                    "event_id": event.event_id,
-                    "topic": event.topic,
-                    "order_id": event.order_id,
-                    "at_ms": event.at_ms,
-                    "payload": msgspec.json.encode(event.payload),
-                }
-                pipeline.xadd(
-                    STREAM_PREFIX + event.region_id, fields, maxlen=self._stream_length, approximate=True
-                )
-            await pipeline.execute(raise_on_error=True)
+        """See `domain.ports.EventBus`. One transaction for each stream, all or nothing: were an entry left out because
+        the memory was just full, a later one of its order would overtake it."""
+        refused: dict[int, str] = {}
+        streams: dict[str, list[Any]] = {}
+        held = set[str]()  # orders of which an event was refused
+        for event in events:
+            if event.order_id in held:
+                continue
+            try:
+                payload = msgspec.json.encode(event.payload)
+            except Exception as error:  # whatever an encoder may find
+                refused[event.event_id] = f"not serialisable: {type(error).__name__}"
+                held.add(event.order_id)
+                continue
+            entry = {
+                "event_id": event.event_id,
+                "topic": event.topic,
+                "order_id": event.order_id,
+                "at_ms": event.at_ms,
+                "payload": payload,
+            }
+            streams.setdefault(STREAM_PREFIX + event.region_id, []).append(entry)
+        for stream, entries in streams.items():
+            async with self._redis.pipeline(transaction=True) as pipeline:
+                for entry in entries:
+                    pipeline.xadd(stream, entry, maxlen=self._stream_length, approximate=True)
+                await pipeline.execute(raise_on_error=True)
+        if refused:
+            raise EventsRefused(refused)
 
     async def close(self) -> None:
         """Give the connections back."""

@@ -14,7 +14,7 @@ from actors.restarts import Restarts
 from domain.messages import Kick, Message, Push, Ready
 from domain.policy import RegionPolicy
 from domain.ports import Channel, Command, PaymentResult
-from domain.records import OutboxEvent, Outcome, Record, RecordRefused, RegionImage, RegionRecords
+from domain.records import NotTaken, OutboxEvent, Outcome, Record, RecordRefused, RegionImage, RegionRecords
 from domain.region import Region
 from domain.solve import Plan, SolveRequest
 from persistence.memory import MemoryStore
@@ -65,9 +65,16 @@ class HeldStore:
         return await self.inner.sweep(before_ms, explained_before_ms, limit)
 
     async def outbox_batch(
-        self, channel: Channel, limit: int, without: Collection[str] = ()
+        self,
+        channel: Channel,
+        limit: int,
+        without: Collection[str] = (),
+        under_way: Collection[int] = (),
     ) -> list[OutboxEvent]:
-        return await self.inner.outbox_batch(channel, limit, without)
+        return await self.inner.outbox_batch(channel, limit, without, under_way)
+
+    async def outbox_not_taken(self, events: Sequence[NotTaken]) -> None:
+        await self.inner.outbox_not_taken(events)
 
     async def retire(self, over_before_ms: int, offers_before_ms: int | None, limit: int) -> int:
         return await self.inner.retire(over_before_ms, offers_before_ms, limit)
