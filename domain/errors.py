@@ -59,6 +59,7 @@ class NotTaskHolder(Refusal):
     """Only the driver who holds the task may do this."""
 
     code, status = "NOT_TASK_HOLDER", 403
+    hint = "Between a region and its gateways only: clients are told NOT_FOUND."
 
 
 class EmailTaken(Refusal):

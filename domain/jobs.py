@@ -23,6 +23,7 @@ from domain.protocol import OfferView, Place, Stop, TaskView
 from domain.records import Json, OfferRow, OrderBrief, OrderFact, TaskRow
 from domain.times import instant
 
+AREA_DIGITS = 2  # decimals of a degree that tell about where a door is: a kilometre or so
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -104,9 +105,13 @@ class Job:
 
 
 def task_view(task: TaskRow) -> TaskView:
-    """The task as its driver sees it. The door's address goes with a delivery's drop-off and a return's pick-up."""
-    pickup, dropoff = Place(task.pickup_lat, task.pickup_lng), Place(task.dropoff_lat, task.dropoff_lng)
-    if task.kind is TaskKind.DELIVERY:
+    """The task as its driver sees it. Who does not hold it, not yet or no longer, sees about where the door is."""
+    return _task_view(task, is_held=task.status in TASK_HELD)
+
+
+def _task_view(task: TaskRow, *, is_held: bool) -> TaskView:
+    pickup, dropoff = Place(*pickup_of(task, is_held)), Place(*dropoff_of(task, is_held))
+    if is_held and task.kind is TaskKind.DELIVERY:
         dropoff = replace(dropoff, address=task.dropoff_address)
     return TaskView(
         task_id=task.task_id,
@@ -122,14 +127,30 @@ def task_view(task: TaskRow) -> TaskView:
     )
 
 
+def pickup_of(task: TaskRow, is_exact: bool, digits: int = AREA_DIGITS) -> tuple[float, float]:
+    """Where the goods are fetched; at the door, for a return, and then about there unless `is_exact`."""
+    is_exact = is_exact or task.kind is TaskKind.DELIVERY
+    return _about(task.pickup_lat, task.pickup_lng, is_exact, digits)
+
+
+def dropoff_of(task: TaskRow, is_exact: bool, digits: int = AREA_DIGITS) -> tuple[float, float]:
+    """Where the goods are brought; to the door, for a delivery, and then about there unless `is_exact`."""
+    is_exact = is_exact or task.kind is TaskKind.RETURN
+    return _about(task.dropoff_lat, task.dropoff_lng, is_exact, digits)
+
+
+def _about(lat: float, lng: float, is_exact: bool, digits: int) -> tuple[float, float]:
+    return (lat, lng) if is_exact else (round(lat, digits), round(lng, digits))
+
+
 def offer_view(offer: OfferRow, tasks: Iterable[TaskRow], now_ms: int) -> OfferView:
-    """The offer as its driver sees it at `now_ms`."""
+    """The offer as its driver sees it at `now_ms`: where exactly the doors are is told to who takes it."""
     tasks = tuple(tasks)
-    stops = [Stop("pickup", task.task_id, task.pickup_lat, task.pickup_lng) for task in tasks]
-    stops += [Stop("dropoff", task.task_id, task.dropoff_lat, task.dropoff_lng) for task in tasks]
+    stops = [Stop("pickup", task.task_id, *pickup_of(task, False)) for task in tasks]
+    stops += [Stop("dropoff", task.task_id, *dropoff_of(task, False)) for task in tasks]
     return OfferView(
         offer_id=offer.offer_id,
-        tasks=tuple(task_view(task) for task in tasks),
+        tasks=tuple(_task_view(task, is_held=False) for task in tasks),
         stops=tuple(stops),
         expires_at=instant(offer.expires_ms),
         ttl_s=max(0.0, (offer.expires_ms - now_ms) / 1000),

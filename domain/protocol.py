@@ -169,7 +169,8 @@ ClientFrame: TypeAlias = (
 
 
 class Place(Struct, frozen=True):
-    """A point, with the address where the driver needs it."""
+    """A point, with the address where the driver needs it. The door of a task that the driver does not hold, not yet or
+    no longer, is rounded to hundredths of a degree and has no address."""
 
     lat: float
     lng: float
@@ -233,7 +234,8 @@ class Welcome(Server, frozen=True, tag="welcome"):
 
 
 class Offer(Server, frozen=True, tag="offer"):
-    """A task to take or leave until `expires_at`. May be sent again; the `offer_id` tells."""
+    """A task to take or leave until `expires_at`. May be sent again; the `offer_id` tells. A customer's door is told to
+    a hundredth of a degree, about a kilometre, and without its address: who accepts is told exactly."""
 
     offer_id: str
     tasks: tuple[TaskView, ...]

@@ -162,7 +162,7 @@ def _live_offer(region: Region, now_ms: int, ask: Ask, offer_id: str | None, tas
     if offer is None:
         status = region.closed.get(offer_id or "")
         if status in (OfferStatus.EXPIRED, OfferStatus.REVOKED, OfferStatus.REJECTED):
-            raise OfferExpired(f"The offer was {status}.".lower().capitalize())
+            raise OfferExpired()
         if status is OfferStatus.ACCEPTED or (task_id is not None and task_id in region.jobs):
             raise OfferTaken()
         raise OfferExpired()

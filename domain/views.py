@@ -7,6 +7,8 @@ from itertools import islice
 
 import numpy as np
 
+from domain.jobs import AREA_DIGITS, dropoff_of, pickup_of
+from domain.lifecycle import TASK_HELD
 from domain.ops import (
     DRIVER_STATES,
     DecisionLine,
@@ -20,6 +22,7 @@ from domain.ops import (
 from domain.region import Region
 from domain.waiting import Outlook
 
+BLOCK_DIGITS = 3  # decimals of a degree of a door that somebody is on the way to: a block or so
 STALE, OFF = DRIVER_STATES.index("stale"), DRIVER_STATES.index("off")
 
 
@@ -65,12 +68,13 @@ def _tasks(region: Region, now_ms: int) -> TasksView:
             task.task_id,
             str(task.kind),
             str(task.status),
-            (task.pickup_lng, task.pickup_lat),
-            (task.dropoff_lng, task.dropoff_lat),
+            pickup_of(task, False, digits)[::-1],
+            dropoff_of(task, False, digits)[::-1],
             (now_ms - task.opened_ms) / 1000,
             waiting.get(task.task_id),
         )
         for task in tasks[: region.policy.view_points]
+        for digits in (BLOCK_DIGITS if task.status in TASK_HELD else AREA_DIGITS,)
     ]
     counts = dict(Counter(str(task.status) for task in tasks))
     return TasksView(counts, points, dict(Counter(waiting.values())))

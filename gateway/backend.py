@@ -125,12 +125,8 @@ class ReadSide(Protocol):
 
     async def task(self, task_id: str) -> TaskRow | None: ...
 
-    async def drivers_of(self, order_id: str) -> set[str]:
-        """Who holds or held a task of the order."""
-        ...
-
     async def holder_of(self, order_id: str) -> str | None:
-        """Who holds the order's delivery now."""
+        """Who holds the order's delivery, or its return, now."""
         ...
 
     async def offer(self, offer_id: str) -> OfferRow | None: ...

@@ -47,6 +47,7 @@ from domain.protocol import (
     spared,
 )
 from domain.records import Answer
+from gateway.outward import outward
 from gateway.strict import repeats_a_key
 
 CLOSE_BAD = 1008
@@ -286,6 +287,7 @@ class Connection:
 
     def answer(self, question: Question, answer: Answer) -> None:
         """The region's answer to a question, as the frame that the client waits for."""
+        answer = outward(answer)
         if answer.code is not None:
             self._put(Error(code=answer.code, detail=answer.detail, in_reply_to=question.id))
             return

@@ -11,7 +11,7 @@ import structlog
 
 from domain.errors import NotFound, RegionUnavailable, VendorUnavailable, VersionMismatch, WrongState
 from domain.lifecycle import REGION_DECIDES, OrderStatus, Role
-from domain.messages import Action
+from domain.messages import Accept, Action, Reject
 from domain.order import DECIDER_MOVED, OrderAction
 from domain.records import Answer
 from gateway.auth import OPERATORS, Principal
@@ -28,7 +28,8 @@ PAUSE_S = 0.05
 
 
 async def order_for(services: Services, principal: Principal, order_id: str) -> OrderRow:
-    """The order if the principal may see it: its customer, its merchant, a driver who had its task, an operator."""
+    """The order if the principal may see it: its customer, its merchant, the driver who holds its task, an operator.
+    Anybody else learns nothing, not even that there is one."""
     order = await services.reads.order(order_id)
     if order is not None:
         role = principal.role
@@ -38,7 +39,7 @@ async def order_for(services: Services, principal: Principal, order_id: str) -> 
             role is Role.MERCHANT and order.merchant_id == principal.id
         ):
             return order
-        if role is Role.DRIVER and principal.id in await services.reads.drivers_of(order_id):
+        if role is Role.DRIVER and principal.id == await services.reads.holder_of(order_id):
             return order
     raise NotFound("There is no such order.")
 
@@ -51,9 +52,7 @@ async def decide(
     An order that changes hands between the look and the question is looked for again, `ATTEMPTS` times.
     """
     for attempt in range(ATTEMPTS):
-        order = await services.reads.order(order_id)
-        if order is None:
-            raise NotFound("There is no such order.")
+        order = await order_for(services, call.principal, order_id)
         if OrderStatus(order.status) in REGION_DECIDES:
             if region is None:
                 raise wrong_state(order)
@@ -77,7 +76,11 @@ async def ask_about_task(services: Services, call: Call, task_id: str, action: A
     """Ask the region of a task. One that is under way by its row and unknown to its region is looked for again."""
     for attempt in range(ATTEMPTS):
         task = await services.reads.task(task_id)
-        if task is None or task.region_id not in services.config.regions:
+        known = task is not None and task.region_id in services.config.regions
+        # Whether a task that was offered is still to be had, its region says.
+        if task is None or not (
+            known and (isinstance(action, Accept | Reject) or task.driver_id == call.principal.id)
+        ):
             raise NotFound("There is no such task.")
         answer = await services.backend.ask(task.region_id, call.ask(action))
         if answer.code != NotFound.code or task.ended_ms is not None:

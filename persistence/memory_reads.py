@@ -9,7 +9,7 @@ from msgspec.structs import asdict
 from domain.dossier import GENESIS, Entry
 from domain.errors import EmailTaken, NotFound
 from domain.hours import Hours
-from domain.lifecycle import TASK_ENDED, TASK_HELD, OfferStatus, OrderStatus, Role, TaskKind
+from domain.lifecycle import TASK_ENDED, TASK_HELD, OfferStatus, OrderStatus, Role
 from domain.order import Product as OrderProduct
 from domain.order import Store as OrderStore
 from domain.records import OfferRow, StoredAnswer, TaskRow
@@ -111,11 +111,10 @@ class MemoryReads:
         for order_id in self.memory.orders:
             order = await self.order(order_id)
             assert order is not None
-            drivers = await self.drivers_of(order_id)
             if (
                 customer_id in (None, order.customer_id)
                 and merchant_id in (None, order.merchant_id)
-                and (driver_id is None or driver_id in drivers)
+                and driver_id in (None, await self.holder_of(order_id))
                 and (not status or order.status in status)
                 and (from_ms is None or order.created_ms >= from_ms)
                 and (before_ms is None or order.created_ms < before_ms)
@@ -139,13 +138,8 @@ class MemoryReads:
     async def _tasks_of(self, order_id: str) -> list[TaskRow]:
         return [task for task in self.memory.tasks.values() if task.order_id == order_id]
 
-    async def drivers_of(self, order_id: str) -> set[str]:
-        return {task.driver_id for task in await self._tasks_of(order_id) if task.driver_id}
-
     async def holder_of(self, order_id: str) -> str | None:
-        held = [
-            t for t in await self._tasks_of(order_id) if t.kind is TaskKind.DELIVERY and t.status in TASK_HELD
-        ]
+        held = [task for task in await self._tasks_of(order_id) if task.status in TASK_HELD]
         return held[0].driver_id if held else None
 
     async def offer(self, offer_id: str) -> OfferRow | None:

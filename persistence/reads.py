@@ -29,7 +29,7 @@ from sqlalchemy.exc import IntegrityError
 from domain.dossier import Entry
 from domain.errors import EmailTaken, NotFound
 from domain.hours import Hours
-from domain.lifecycle import TASK_HELD, OrderStatus, Role, TaskKind
+from domain.lifecycle import TASK_HELD, OrderStatus, Role
 from domain.records import StoredAnswer, TaskRow
 from persistence import tables
 from persistence.engine import create_engine, create_plain_engine
@@ -268,7 +268,7 @@ class Reads(OfferReads):
     ) -> OrderPage:
         """Orders newest first, by owner, status and time of creation (`from_ms` <= created < `before_ms`).
 
-        `driver_id`: orders of which the driver has or had a task. `cursor`: the `next` of the page before.
+        `driver_id`: orders of which the driver holds a task. `cursor`: the `next` of the page before.
         """
         if not all(is_id(owner) for owner in (customer_id, merchant_id, driver_id) if owner is not None):
             return OrderPage([], None)
@@ -278,7 +278,7 @@ class Reads(OfferReads):
         if merchant_id is not None:
             where.append(ORDERS.c.merchant_id == merchant_id)
         if driver_id is not None:
-            mine = select(TASKS.c.order_id).where(TASKS.c.driver_id == driver_id)
+            mine = select(TASKS.c.order_id).where((TASKS.c.driver_id == driver_id) & HELD)
             where.append(ORDERS.c.order_id.in_(mine))
         if region_id is not None:
             where.append(ORDERS.c.region_id == region_id)
@@ -325,14 +325,9 @@ class Reads(OfferReads):
         rows = await self._rows(_TASKS_OF, order_id=order_id) if is_id(order_id) else []
         return [task_of(row) for row in rows]
 
-    async def drivers_of(self, order_id: str) -> set[str]:
-        """The drivers who hold or held a task of the order (not those it was only offered to)."""
-        return {task.driver_id for task in await self.tasks_of(order_id) if task.driver_id is not None}
-
     async def holder_of(self, order_id: str) -> str | None:
-        """The driver who holds the order's delivery now."""
-        tasks = await self.tasks_of(order_id)
-        held = [task for task in tasks if task.kind is TaskKind.DELIVERY and task.status in TASK_HELD]
+        """The driver who holds the order's delivery, or its return, now."""
+        held = [task for task in await self.tasks_of(order_id) if task.status in TASK_HELD]
         return held[0].driver_id if held else None
 
     async def driver_snapshot(self, driver_id: str) -> DriverWork:

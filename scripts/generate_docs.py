@@ -144,7 +144,7 @@ RULES = """
   when it was done by the server's clock as far as you know it, and `n`, a number that rises with every action of the
   driver on any device: the time in ms, or one more than the last. REST takes them as `Device-At` and `Device-N` with
   the steps of tasks and of the door. What has been overtaken is refused: an offer that has ended with `OFFER_EXPIRED`,
-  a task that went to somebody else with `NOT_TASK_HOLDER`, an action whose `n` is not above that of the last one
+  a task that went to somebody else with `NOT_FOUND`, an action whose `n` is not above that of the last one
   carried out for the same driver and order with `OUT_OF_ORDER`. Then drop what you did after it, and take how things
   stand from a snapshot. An order may not be handed over before the answer to its ID check, so a driver without a
   network waits at the door.

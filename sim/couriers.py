@@ -51,10 +51,13 @@ class Courier(Struct):
         """At the start of the shift."""
         return cls(day, day.lat, day.lng, day.on_ms, day.lat, day.lng)
 
-    def trip(self, offer: Offer, ready_ms: Mapping[str, int], now_ms: int, day: Day) -> list[Stop]:
+    def trip(
+        self, offer: Offer, ready_ms: Mapping[str, int], doors: Mapping[str, Place], now_ms: int, day: Day
+    ) -> list[Stop]:
         """The stops of an offer with their times, were it accepted now, behind all that was accepted before.
 
-        Pick-ups at one place are one stop. `ready_ms`: of the offer's tasks.
+        Pick-ups at one place are one stop. `ready_ms`: of the offer's tasks; `doors`: where they go exactly, which is
+        told to who accepts.
         """
         services, stops = day.services, list[Stop]()
         lat, lng, free_ms = self.lat, self.lng, max(self.free_ms, now_ms)
@@ -67,7 +70,8 @@ class Courier(Struct):
             tasks = tuple(stop.task_id for stop in same)
             before_s = services.pickup_before_s if pickup else services.door_before_s
             after_s = services.pickup_after_s if pickup else services.door_after_s
-            arrive_ms = free_ms + in_ms(float(day.travel.seconds(lat, lng, to.lat, to.lng, free_ms)))
+            place = (to.lat, to.lng) if pickup else doors[to.task_id]
+            arrive_ms = free_ms + in_ms(float(day.travel.seconds(lat, lng, *place, free_ms)))
             act_ms = arrive_ms + in_ms(before_s)
             if pickup:
                 act_ms = max(act_ms, *(ready_ms[task_id] for task_id in tasks))
@@ -75,8 +79,8 @@ class Courier(Struct):
                 offer_id=offer.offer_id,
                 pickup=pickup,
                 tasks=tasks,
-                lat=to.lat,
-                lng=to.lng,
+                lat=place[0],
+                lng=place[1],
                 depart_ms=free_ms,
                 arrive_ms=arrive_ms,
                 act_ms=act_ms,

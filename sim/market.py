@@ -305,8 +305,10 @@ class _Market:
         courier = self.couriers[courier_id]
         rate = courier.day.accept_rate
         willing = rate is None or self.rng.random() < rate
-        ready_ms = {task.task_id: self.order_of[task.task_id].ready_ms for task in offer.tasks}
-        stops = courier.trip(offer, ready_ms, self.now_ms, self.day)
+        orders = {task.task_id: self.order_of[task.task_id] for task in offer.tasks}
+        ready_ms = {task_id: order.ready_ms for task_id, order in orders.items()}
+        doors = {task_id: (order.dropoff_lat, order.dropoff_lng) for task_id, order in orders.items()}
+        stops = courier.trip(offer, ready_ms, doors, self.now_ms, self.day)
         if not willing or any(stop.pickup and stop.act_ms > courier.day.off_ms for stop in stops):
             self.ask(courier_id, Role.DRIVER, Reject(offer_id=offer.offer_id))
             return

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from domain.errors import IdempotencyKeyReused, NotFound, refusal
 from domain.records import Answer
 from gateway.idempotency import Call
+from gateway.outward import outward
 from gateway.services import Services
 
 
@@ -49,6 +50,7 @@ def etag(version: int) -> dict[str, str]:
 
 def answered(answer: Answer, status: int = 200, *, replayed: bool = False) -> Response:
     """An answer as a response; raises the refusal that it stands for."""
+    answer = outward(answer)
     if answer.code is not None:
         raise refusal(answer.code, answer.detail)
     body = dict(answer.body)

@@ -25,7 +25,7 @@ from gateway.strict import StrictRoute
 router = APIRouter(tags=["drivers"], route_class=StrictRoute)
 
 _OFFER = ("FORBIDDEN", "NOT_FOUND", "OFFER_TAKEN", "OFFER_EXPIRED", "OUT_OF_ORDER")
-_STEP = ("FORBIDDEN", "NOT_FOUND", "NOT_TASK_HOLDER", "WRONG_STATE", "OUT_OF_ORDER")
+_STEP = ("FORBIDDEN", "NOT_FOUND", "WRONG_STATE", "OUT_OF_ORDER")
 
 
 @router.get("/v1/drivers/{driver_id}/task", responses=refusals("NOT_FOUND"))

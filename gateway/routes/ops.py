@@ -11,7 +11,7 @@ from starlette.responses import FileResponse, PlainTextResponse, RedirectRespons
 
 from domain.errors import Forbidden, Unauthenticated
 from domain.markets import MARKETS
-from gateway.auth import OPERATORS, Anyone, bearer
+from gateway.auth import OPERATORS, Operator, bearer
 from gateway.problem import refusals
 from gateway.routes.common import Parts, json_response
 from gateway.services import Services
@@ -46,9 +46,11 @@ async def regions(services: Parts) -> Response:
     return json_response(_regions(services))
 
 
-@router.get("/v1/regions/{region_id}/stats", responses=refusals("NOT_FOUND", "REGION_UNAVAILABLE"))
-async def stats(region_id: str, _: Anyone, services: Parts) -> Response:
-    """A region's numbers: drivers, tasks, offers, counters, loop times."""
+@router.get(
+    "/v1/regions/{region_id}/stats", responses=refusals("FORBIDDEN", "NOT_FOUND", "REGION_UNAVAILABLE")
+)
+async def stats(region_id: str, _: Operator, services: Parts) -> Response:
+    """A region's numbers: drivers, tasks, offers, counters, loop times. For operators."""
     return json_response(await services.backend.stats(services.region(region_id)))
 
 

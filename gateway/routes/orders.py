@@ -11,8 +11,6 @@ from domain.errors import (
     AgeAttemptsExhausted,
     AgeNotVerified,
     IdCheckInconclusive,
-    NotFound,
-    NotTaskHolder,
 )
 from domain.lifecycle import OrderStatus
 from domain.markets import MARKETS
@@ -158,9 +156,8 @@ async def cancel(
     reason = body.reason if body else ""
 
     async def now() -> Answer:
-        order = await order_for(services, principal, str(order_id))
-        rows, region = CancelOrder(reason), CancelTask(order.order_id, reason)
-        return await decide(services, call, order.order_id, rows=rows, region=region)
+        rows, region = CancelOrder(reason), CancelTask(str(order_id), reason)
+        return await decide(services, call, str(order_id), rows=rows, region=region)
 
     return await once(services, call, now)
 
@@ -170,7 +167,6 @@ async def cancel(
     response_model=OrderRef,
     responses=refusals(
         *_STEP,
-        "NOT_TASK_HOLDER",
         "OUT_OF_ORDER",
         "ID_CHECK_INCONCLUSIVE",
         "VENDOR_UNAVAILABLE",
@@ -184,13 +180,9 @@ async def submit_id_check(
     call.covers(body)
 
     async def now() -> Answer:
-        order = await services.reads.order(str(order_id))
-        if order is None:
-            raise NotFound("There is no such order.")
-        check_version(call, order)
         # Looked at before the vendor is asked, so that nobody but the holder can make it look; decided by the region.
-        if await services.reads.holder_of(order.order_id) != driver.id:
-            raise NotTaskHolder()
+        order = await order_for(services, driver, str(order_id))
+        check_version(call, order)
         if order.status != OrderStatus.AT_DOOR:
             raise wrong_state(order)
         result = await ask_vendor(
@@ -222,7 +214,7 @@ async def submit_id_check(
 @router.post(
     "/v1/orders/{order_id}/deliver/confirm",
     response_model=OrderRef,
-    responses=refusals(*_STEP, "NOT_TASK_HOLDER", "OUT_OF_ORDER", mutation=True),
+    responses=refusals(*_STEP, "OUT_OF_ORDER", mutation=True),
 )
 async def deliver(order_id: Uid, driver: Driver, call: DriverStep, services: Parts) -> Response:
     """The goods were handed over, after a passed ID check, by the driver who holds the task."""
@@ -233,7 +225,7 @@ async def deliver(order_id: Uid, driver: Driver, call: DriverStep, services: Par
 @router.post(
     "/v1/orders/{order_id}/refuse",
     response_model=OrderRef,
-    responses=refusals(*_STEP, "NOT_TASK_HOLDER", "OUT_OF_ORDER", mutation=True),
+    responses=refusals(*_STEP, "OUT_OF_ORDER", mutation=True),
 )
 async def refuse(order_id: Uid, body: Refuse, driver: Driver, call: DriverStep, services: Parts) -> Response:
     """The goods are not handed over: they go back to the store, with the same driver."""

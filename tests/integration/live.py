@@ -117,6 +117,30 @@ class LiveServer:
             line = [sys.executable, "-m", "doorstep", *arguments]
             return subprocess.run(line, env=self._environment, stdout=log, stderr=log, timeout=120).returncode
 
+    async def operator(self, api: Api) -> Account:
+        """A dispatcher, whose account only this machine can make, signed in."""
+        account = new_account("dispatcher")
+        line = [
+            sys.executable,
+            "-m",
+            "doorstep",
+            "create-user",
+            account.email,
+            "--data-dir",
+            str(self.folder),
+        ]
+        made = await asyncio.to_thread(
+            subprocess.run,
+            line,
+            input=account.password.encode(),
+            env=self._environment,
+            capture_output=True,
+            timeout=120,
+        )
+        assert made.returncode == 0, made.stderr
+        await api.renew(account)
+        return account
+
     def log(self) -> str:
         return (self.folder / "server.log").read_text()[-4000:]
 

@@ -64,11 +64,11 @@ async def test_a_stranger_cannot_touch_the_task(town: Town) -> None:
     task = await driver.accept(await driver.offer())
     answer = await stranger.ask(wire.TaskArrive("mine", task.task_id))
     assert isinstance(answer, wire.Error)
-    assert answer.code == "NOT_TASK_HOLDER"
+    assert answer.code == "NOT_FOUND"
     await driver.to_the_door(task)
-    assert (await stranger.check_id(order_id)).code == "NOT_TASK_HOLDER"
+    assert (await stranger.check_id(order_id)).code == "NOT_FOUND"
     assert (await driver.check_id(order_id)).ok
-    assert (await stranger.deliver(order_id)).code == "NOT_TASK_HOLDER"
+    assert (await stranger.deliver(order_id)).code == "NOT_FOUND"
     admin = await town.api.sign_in(new_account("customer"))
     assert not (await town.post(f"/v1/orders/{order_id}/deliver/confirm", admin)).ok
     assert (await driver.deliver(order_id)).ok

@@ -14,7 +14,7 @@ import pytest
 
 from domain.protocol import CLOSE_RESTARTING
 from doorstep.embedded import Services
-from sim.api import Api
+from sim.api import Account, Api
 from tests.conftest import temporary
 from tests.integration.crew import Crew
 from tests.integration.live import LiveServer, Town, until
@@ -70,20 +70,21 @@ async def test_a_node_dies_and_its_regions_come_back_on_the_other(
     assert nodes.workers(0, "ray::PersistenceActor")
     assert lost is not None
     town = await Town.found(joined.url)
+    operator = await joined.operator(town.api)
     crew = await Crew.at_work(town, DRIVERS, reconnect=True)
-    epochs = {region_id: await _epoch(town, region_id) for region_id in REGIONS}
+    epochs = {region_id: await _epoch(town, operator, region_id) for region_id in REGIONS}
 
     killed_s = nodes.kill(lost)
     impatient = Api(joined.url, patience_s=0)
 
     async def serves_again() -> bool:
-        reply = await impatient.request("GET", "/v1/regions/tx-dfw/stats", account=town.customer)
+        reply = await impatient.request("GET", "/v1/regions/tx-dfw/stats", account=operator)
         return reply.ok and reply.body["epoch"] > epochs["tx-dfw"]
 
     await until(serves_again, BACK_WITHIN_S)
     print(f"\na region is back {time.monotonic() - killed_s:.1f} s after its node died")
     await impatient.close()
-    assert await _epoch(town, "tx-hou") == epochs["tx-hou"]  # the other one noticed nothing
+    assert await _epoch(town, operator, "tx-hou") == epochs["tx-hou"]  # the other one noticed nothing
 
     for _ in range(2):
         await crew.order()
@@ -97,7 +98,8 @@ async def test_the_server_outlives_its_command_and_the_next_one_finds_it(
     nodes: RayNodes, joined: LiveServer
 ) -> None:
     town = await Town.found(joined.url)
-    epoch = await _epoch(town, "tx-hou")
+    operator = await joined.operator(town.api)
+    epoch = await _epoch(town, operator, "tx-hou")
     assert joined.stop() == 0
     assert (await town.api.request("GET", "/health/ready")).ok
     gateways = nodes.workers(0, "ray::GatewayActor")
@@ -108,7 +110,7 @@ async def test_the_server_outlives_its_command_and_the_next_one_finds_it(
 
     await until(found, 60)
     assert nodes.workers(0, "ray::GatewayActor") == gateways
-    assert await _epoch(town, "tx-hou") == epoch
+    assert await _epoch(town, operator, "tx-hou") == epoch
     await town.leave()
     assert joined.stop() == 0  # not detached this time
     assert not nodes.workers(0, "ray::GatewayActor")
@@ -138,9 +140,9 @@ async def test_a_server_that_was_left_is_drained_by_a_command(nodes: RayNodes, j
     await town.leave()
 
 
-async def _epoch(town: Town, region_id: str) -> int:
+async def _epoch(town: Town, operator: Account, region_id: str) -> int:
     async def epoch() -> int | None:
-        reply = await town.api.request("GET", f"/v1/regions/{region_id}/stats", account=town.customer)
+        reply = await town.api.request("GET", f"/v1/regions/{region_id}/stats", account=operator)
         return int(reply.body["epoch"]) if reply.ok else None
 
     return await until(epoch)

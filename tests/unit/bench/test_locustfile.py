@@ -20,7 +20,6 @@ WANTED = {
     ("POST", "/v1/auth/register"),
     ("POST", "/v1/orders"),
     ("POST", "/v1/merchants/.../action accept"),
-    ("GET", "/v1/regions/{id}/stats"),
     ("WS", "hello"),
     ("WS", "offer (since free)"),
     ("WS", "offer.accept"),

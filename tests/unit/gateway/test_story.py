@@ -54,7 +54,7 @@ async def test_an_order_is_delivered_after_a_passed_id_check(world: World) -> No
     read = await world.http.get(url, headers=order.customer)
     assert read.json()["status"] == "DELIVERED"
     assert read.headers["etag"] == f'"{read.json()["version"]}"'
-    verdict = (await world.http.get(f"{url}/dossier/verify", headers=headers)).json()
+    verdict = (await world.http.get(f"{url}/dossier/verify", headers=order.customer)).json()
     assert verdict["ok"] is True
     events = (await world.http.get(f"{url}/dossier", headers=order.merchant)).json()["events"]
     assert [event["type"] for event in events][-2:] == ["ID_CHECK_PASSED", "DELIVERED"]

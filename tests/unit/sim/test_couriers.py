@@ -36,10 +36,14 @@ def offer(*stops: tuple[str, str, float]) -> Offer:
     )
 
 
+def doors(made: Offer) -> dict[str, tuple[float, float]]:
+    return {stop.task_id: (stop.lat, stop.lng) for stop in made.stops if stop.action == "dropoff"}
+
+
 def trip(who: Courier, made: Offer, now: int, **ready: int) -> list[tuple[int, int, int, int]]:
     """Minutes of departure, arrival, hand-over and leaving; goods are ready at 0 unless said."""
     tasks = {stop.task_id: ready.get(stop.task_id, 0) * MIN for stop in made.stops}
-    stops = who.trip(made, tasks, now * MIN, DAY)
+    stops = who.trip(made, tasks, doors(made), now * MIN, DAY)
     who.take(stops)
     times = [(stop.depart_ms, stop.arrive_ms, stop.act_ms, stop.leave_ms) for stop in stops]
     return [(a // MIN, b // MIN, c // MIN, d // MIN) for a, b, c, d in times]
@@ -61,7 +65,7 @@ def test_nobody_sets_off_before_the_shift() -> None:
 def test_pick_ups_at_one_place_are_one_stop_and_doors_are_not() -> None:
     bundle = offer(("pickup", "a", 0), ("pickup", "b", 0), ("dropoff", "b", 3), ("dropoff", "a", 3))
     who = courier()
-    stops = who.trip(bundle, {"a": 20 * MIN, "b": 10 * MIN}, 10 * MIN, DAY)
+    stops = who.trip(bundle, {"a": 20 * MIN, "b": 10 * MIN}, doors(bundle), 10 * MIN, DAY)
     assert [stop.tasks for stop in stops] == [("a", "b"), ("b",), ("a",)]
     assert [stop.pickup for stop in stops] == [True, False, False]
     assert trip(who, bundle, 10, a=20, b=10) == [(10, 10, 20, 22), (22, 25, 28, 32), (32, 32, 35, 39)]
