@@ -47,7 +47,6 @@ class SubmitIdCheck(Struct, frozen=True, tag=True):
     """A conclusive ID check at the door. `sober` is the driver's own observation."""
 
     order_id: str
-    check_id: str
     over_age: bool
     not_expired: bool
     name_matches: bool

@@ -6,6 +6,7 @@ every look-up that can fail comes before the first change.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -14,7 +15,15 @@ from msgspec import Struct
 
 from domain import device, offers
 from domain.compliance import RULEBOOKS
-from domain.errors import Forbidden, NotFound, NotTaskHolder, OfferExpired, OfferTaken, WrongState
+from domain.errors import (
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    NotTaskHolder,
+    OfferExpired,
+    OfferTaken,
+    WrongState,
+)
 from domain.jobs import Job, return_task, short, task_view
 from domain.lifecycle import (
     OfferStatus,
@@ -77,6 +86,8 @@ class Draft(Struct):
 
 def decide(region: Region, now_ms: int, ask: Ask) -> Draft:
     """What the request leads to; with the device's word on it, where there is one, in the facts of the order."""
+    if not _can_be_kept(ask):
+        raise InvalidRequest("Text must be Unicode without NUL.")
     handler, says = HANDLERS[type(ask.action)], ask.device
     if says is None:
         return handler(region, now_ms, ask)
@@ -227,8 +238,11 @@ def _submit_id_check(region: Region, now_ms: int, ask: Ask) -> Draft:
         name_matches=action.name_matches,
         sober=action.sober,
     )
+    advance_order(
+        job.order_status, OrderEvent.ID_PASSED if reason is None else OrderEvent.ID_FAILED, ask.role
+    )
     check = DoorCheck(
-        check_id=action.check_id,
+        check_id=region.new_id(),  # never of the client's making: it has to be new whatever was said before
         order_id=action.order_id,
         task_id=job.task.task_id,
         driver_id=ask.principal_id,
@@ -242,7 +256,7 @@ def _submit_id_check(region: Region, now_ms: int, ask: Ask) -> Draft:
         at_ms=now_ms,
     )
     payload = {
-        "check_id": action.check_id,
+        "check_id": check.check_id,
         "method": action.method,
         "vendor_ref": action.vendor_ref,
         "over_age": action.over_age,
@@ -411,6 +425,17 @@ HANDLERS: dict[type[Action], Handler] = {
     ExpireOffers: _expire_offers,
     DispatchTick: _dispatch_tick,
 }
+
+
+# -- what may be said ------------------------------------------------------------------------------------------------
+
+_UNFIT = re.compile("[\x00\ud800-\udfff]")  # what no database keeps
+
+
+def _can_be_kept(ask: Ask) -> bool:
+    """Whether a record of the request can be written. Gateways look as well; here it would cost the region its life."""
+    said = (getattr(ask.action, name) for name in ask.action.__struct_fields__)
+    return not any(type(text) is str and _UNFIT.search(text) for text in (ask.scope, ask.key, *said))
 
 
 # -- who may ----------------------------------------------------------------------------------------------------------

@@ -394,7 +394,6 @@ def _task_id(order: DayOrder) -> str:
 def _passed_check(order_id: str) -> SubmitIdCheck:
     return SubmitIdCheck(
         order_id=order_id,
-        check_id=f"check-{order_id}",
         over_age=True,
         not_expired=True,
         name_matches=True,

@@ -115,7 +115,7 @@ def test_every_step_of_the_law_is_granted_to_somebody() -> None:
 def test_a_check_passes_with_every_flag_and_with_no_other_combination(flags: tuple[bool, ...]) -> None:
     names = ("over_age", "not_expired", "name_matches", "sober")
     case = Case("at the door")
-    check = build.id_check(ORDER, "check-2", **dict(zip(names, flags, strict=True)))
+    check = build.id_check(ORDER, **dict(zip(names, flags, strict=True)))
     answer = case.story.do("ann", check)
     assert answer.body["passed"] is all(flags)
     assert case.status is (OrderStatus.ID_VERIFIED if all(flags) else OrderStatus.RETURNING)

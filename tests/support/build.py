@@ -155,7 +155,6 @@ def ask(
 
 def id_check(
     order_id: str = "order-1",
-    check_id: str = "check-1",
     *,
     over_age: bool = True,
     not_expired: bool = True,
@@ -165,7 +164,6 @@ def id_check(
     """A check that passes, unless a flag says otherwise."""
     return SubmitIdCheck(
         order_id=order_id,
-        check_id=check_id,
         over_age=over_age,
         not_expired=not_expired,
         name_matches=name_matches,

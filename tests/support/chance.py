@@ -90,8 +90,7 @@ def request(story: Story, move: Move) -> tuple[str, Action, Role] | None:
         driver = DRIVERS[who % 3] if who < 2 or offer is None else offer.driver_id
         return driver, (Accept if what == "accept" else Reject)(offer_id=offer_id), Role.DRIVER
     if what in ("check", "underage"):
-        check_id = f"check-{len(story.store.checks)}"
-        return driver, id_check(order_id, check_id, over_age=what == "check"), Role.DRIVER
+        return driver, id_check(order_id, over_age=what == "check"), Role.DRIVER
     by_task: dict[str, type[Arrive] | type[Pickup] | type[ConfirmReturn]]
     by_task = {"arrive": Arrive, "pickup": Pickup, "confirm": ConfirmReturn}
     if what in by_task:

@@ -245,7 +245,7 @@ class Story:
     def delivered(self, driver_id: str = "ann") -> str:
         task_id = self.at_door(driver_id)
         order_id = f"order-{self._orders}"
-        self.do(driver_id, build.id_check(order_id, f"check-{self._orders}"), Deliver(order_id))
+        self.do(driver_id, build.id_check(order_id), Deliver(order_id))
         return task_id
 
     # -- looking ------------------------------------------------------------------------------------------------------

@@ -149,7 +149,7 @@ def test_the_door_too() -> None:
     story = Story()
     story.at_door()
     story.wait(20)
-    do(story, build.id_check("order-1", "check-1"), n=1, ago_s=15)
+    do(story, build.id_check("order-1"), n=1, ago_s=15)
     assert payload(story)["late_ms"] == 15_000
     assert do(story, Deliver("order-1"), n=1).code == "OUT_OF_ORDER"
     do(story, Deliver("order-1"), n=2, ago_s=10)

@@ -29,9 +29,9 @@ def test_who_will_be_done_soon_is_offered_the_next_trip() -> None:
     story.wait(10)
     assert "ann" not in story.region.offered  # one trip ahead is enough
     assert story.region.trips("ann") == [["task-1"], ["task-2"]]
-    story.do("ann", build.id_check("order-1", "check-1"), Deliver("order-1"))
+    story.do("ann", build.id_check("order-1"), Deliver("order-1"))
     story.do("ann", Arrive("task-2"), Pickup("task-2"), Arrive("task-2"))
-    story.do("ann", build.id_check("order-2", "check-2"), Deliver("order-2"))
+    story.do("ann", build.id_check("order-2"), Deliver("order-2"))
     assert story.task("task-2").status is TaskStatus.DONE
 
 

@@ -19,7 +19,8 @@ from domain.messages import (
     SubmitIdCheck,
 )
 from domain.protocol import OfferRevoked, TaskCancelled, TaskUpdated
-from tests.support.build import id_check
+from domain.records import Answer
+from tests.support.build import ask, id_check
 from tests.support.story import Story, put_order
 
 
@@ -89,7 +90,7 @@ def test_steps_out_of_turn_are_refused() -> None:
     assert story.ask("ann", Arrive(task_id)).code == "WRONG_STATE"
     assert story.ask("ann", ConfirmReturn(task_id)).code == "WRONG_STATE"
     story.do("ann", id_check())
-    assert story.ask("ann", id_check(check_id="check-2")).code == "WRONG_STATE"
+    assert story.ask("ann", id_check()).code == "WRONG_STATE"
 
 
 @pytest.mark.parametrize("role", [role for role in Role if role is not Role.DRIVER])
@@ -159,7 +160,7 @@ def test_a_failed_check_sends_the_goods_back(failing: SubmitIdCheck, reason: str
     types = [entry.type for entry in story.store.dossier("order-1")]
     assert types[-2:] == ["ID_CHECK_FAILED", "RETURN_INITIATED"]
     assert story.ask("ann", Deliver("order-1")).code == "WRONG_STATE"
-    assert story.ask("ann", id_check(check_id="check-2")).code == "WRONG_STATE"
+    assert story.ask("ann", id_check()).code == "WRONG_STATE"
 
 
 @pytest.mark.parametrize("checked", [False, True])
@@ -364,3 +365,16 @@ def test_who_asked_before_the_region_was_told_is_not_turned_away_for_ever() -> N
     assert early.code == "NOT_FOUND"
     story.step(opened)
     assert story.ask("cara", Cancel("order-1"), Role.CUSTOMER, key="k1").code is None
+
+
+@pytest.mark.parametrize("text", ["\x00", "\ud800"])
+def test_what_no_database_keeps_is_refused_before_it_is_decided(text: str) -> None:
+    story = Story()
+    task_id = story.at_door()
+    before = len(story.records)
+    assert story.ask("ann", Refuse("order-1", f"x{text}")).code == "INVALID_REQUEST"
+    reply = story.step(ask(Refuse("order-1", "x"), key=f"k{text}")).reply
+    assert isinstance(reply, Answer)
+    assert reply.code == "INVALID_REQUEST"
+    assert len(story.records) == before
+    assert story.region.jobs[task_id].task.status is TaskStatus.AT_DROPOFF

@@ -511,7 +511,7 @@ def test_waiting_for_goods_is_no_service(tmp_path: Path) -> None:
             story.wait(360)
             story.do("ann", Pickup(task_id), Arrive(task_id))
             story.wait(70)
-            story.do("ann", id_check(f"order-{n}", f"check-{n}"), Deliver(f"order-{n}"))
+            story.do("ann", id_check(f"order-{n}"), Deliver(f"order-{n}"))
 
     record(tmp_path / "log", tell)
     services = day_of_log(logs(tmp_path / "log")).scene.day.services
