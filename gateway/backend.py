@@ -66,7 +66,11 @@ class Backend(Protocol):
 
 
 class ReadSide(Protocol):
-    """What the gateway reads of the database, and the small writes that are no order's business."""
+    """What the gateway reads of the database, and the small writes that are no order's business.
+
+    A write that is given an `answer` keeps it in its own transaction, as the first answer to the request's key;
+    `persistence.views.AnswerKept`, and nothing is written, when the key has one already.
+    """
 
     async def user(self, user_id: str) -> User | None: ...
 
@@ -76,7 +80,7 @@ class ReadSide(Protocol):
         """Those of these ids that are no driver's account."""
         ...
 
-    async def add_user(self, user: User) -> None:
+    async def add_user(self, user: User, answer: StoredAnswer | None = None) -> None:
         """`EmailTaken` when an account with this address or id exists."""
         ...
 
@@ -86,18 +90,24 @@ class ReadSide(Protocol):
         self, *, merchant_id: str | None = None, region_id: str | None = None
     ) -> list[Store]: ...
 
-    async def add_store(self, store: Store) -> None:
+    async def add_store(self, store: Store, answer: StoredAnswer | None = None) -> None:
         """Does nothing when its id is there; `NotFound` when the merchant is not."""
         ...
 
-    async def set_hours(self, store_id: str, hours: Hours, if_match: int | None) -> Store:
+    async def set_hours(
+        self,
+        store_id: str,
+        hours: Hours,
+        if_match: int | None,
+        answer: Callable[[Store], StoredAnswer | None] = lambda _: None,
+    ) -> Store:
         """The store with these hours. `NotFound`; `VersionMismatch` when it is not at version `if_match` (None: any),
         unless its hours are these already."""
         ...
 
     async def products(self, store_id: str) -> list[Product]: ...
 
-    async def add_products(self, products: Collection[Product]) -> None:
+    async def add_products(self, products: Collection[Product], answer: StoredAnswer | None = None) -> None:
         """Leaves those whose id is there; `NotFound` when the store is not."""
         ...
 
@@ -155,6 +165,10 @@ class ReadSide(Protocol):
         ...
 
     async def stored_answer(self, scope: str, key: str) -> StoredAnswer | None: ...
+
+    async def keep(self, answer: StoredAnswer) -> None:
+        """Keep the first answer to a request whose effect is not in the database."""
+        ...
 
     async def regions(self) -> dict[str, int]:
         """The regions that were ever opened, with their epochs."""

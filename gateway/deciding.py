@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Awaitable
 from typing import TypeVar
@@ -101,6 +102,14 @@ def check_version(call: Call, order: OrderRow) -> None:
     """
     if call.if_match is not None and call.if_match != order.version:
         raise VersionMismatch(f"The order is at version {order.version}.")
+
+
+def about(order: OrderRow, purpose: str, vendor_token: str) -> str:
+    """The id of a vendor's check: of the order, of what it is for and of the evidence that the token names, never of
+    the try. Tries side by side are one request; once an outcome is on record the order has another version, and the
+    next try is another one."""
+    digest = hashlib.sha256(vendor_token.encode()).hexdigest()[:32]
+    return f"{purpose}:{order.order_id}:{order.version}:{digest}"
 
 
 async def ask_vendor(services: Services, port: str, question: Awaitable[T]) -> T:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -15,12 +16,11 @@ from domain.device import device_of
 from domain.errors import InvalidRequest
 from domain.messages import Action, Ask, Device
 from domain.order import OrderAction, OrderCommand
-from domain.records import Json
+from domain.records import Answer, Json, StoredAnswer
 from gateway.auth import Principal, principal_of
 from gateway.models import Digits, Instant
 
 KEY_LIMIT = 255  # characters of an Idempotency-Key
-NAMESPACE = uuid.UUID("6f1a2c1e-54b5-5a6e-9f60-3d1f0f4d7a51")  # for ids derived from a request's identity
 
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")
 _ETAG = re.compile(r'\s*(?:W/)?"?(\d{1,9})"?\s*')
@@ -33,7 +33,9 @@ def fingerprint(method: str, path: str, body: Json) -> str:
 
 
 class Call:
-    """One mutation. `given`: the client named the key, so that it may be a repeat."""
+    """One mutation. `given`: the client named the key, so that it may be a repeat. A key is one principal's on one
+    route; on another order it is another request. Nothing is ever named after a key: what comes into being gets an id
+    of its own, and a repeat finds the first answer."""
 
     def __init__(
         self,
@@ -60,15 +62,21 @@ class Call:
         """Of all that is asked."""
         return fingerprint(self._method, self._path, self._content)
 
-    def covers(self, body: BaseModel | None) -> Call:
-        """Make the body part of what is asked."""
-        if body is not None:
-            self._content = body.model_dump(mode="json", exclude_none=True)
+    def covers(self, body: BaseModel | Sequence[BaseModel] | None, *, but: str = "") -> Call:
+        """Make the body part of what is asked; `but`: a field of which not even a digest may be kept."""
+        if isinstance(body, Sequence):
+            self._content = [one.model_dump(mode="json", exclude_none=True) for one in body]
+        elif body is not None:
+            self._content = body.model_dump(mode="json", exclude_none=True, exclude={but})
         return self
 
-    def derived_id(self, what: str = "") -> str:
-        """An id that a repeat under the same key gets again."""
-        return str(uuid.uuid5(NAMESPACE, f"{self.scope}|{self.key}|{what}"))
+    def first(self, answer: Answer, at_ms: int) -> StoredAnswer | None:
+        """The answer as it is kept for repeats; None where the client named no key, so that there can be none."""
+        if not self.given:
+            return None
+        return StoredAnswer(
+            scope=self.scope, key=self.key, fingerprint=self.fingerprint, answer=answer, at_ms=at_ms
+        )
 
     def command(self, order_id: str, at_ms: int, action: OrderAction) -> OrderCommand:
         """The call as a command to the rows."""
@@ -118,9 +126,26 @@ def call_of(request: Request, principal: Principal, key: str | None, if_match: s
     """The call that a request makes. `InvalidRequest` for a key or a version that is not of the documented form."""
     if key is not None and not _KEY.fullmatch(key):
         raise InvalidRequest("An Idempotency-Key has 1 to 255 printable ASCII characters.")
+    template, path = paths_of(request)
+    return Call(principal, request.method, template, path, key, version_in(if_match))
+
+
+def paths_of(request: Request) -> tuple[str, str]:
+    """The route's template, and the path that was asked for with its query; ids as the server writes them, so that two
+    spellings of one order are one order."""
     route: Any = request.scope.get("route")
-    path = request.url.path
-    return Call(principal, request.method, getattr(route, "path", path), path, key, version_in(if_match))
+    template: str = getattr(route, "path", request.url.path)
+    path = template
+    for name, value in request.path_params.items():
+        path = path.replace(f"{{{name}}}", _plain(value))
+    return template, f"{path}?{request.url.query}" if request.url.query else path
+
+
+def _plain(value: str) -> str:
+    try:
+        return str(uuid.UUID(value))
+    except ValueError:
+        return value
 
 
 def version_in(if_match: str | None) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from msgspec.structs import asdict
 
@@ -16,6 +16,7 @@ from domain.records import OfferRow, StoredAnswer, TaskRow
 from domain.solve import Explanation
 from persistence.memory import MemoryStore
 from persistence.views import (
+    AnswerKept,
     Cursor,
     DriverWork,
     OfferCursor,
@@ -48,9 +49,23 @@ class MemoryReads:
         users = {user_id: self.users.get(user_id) for user_id in user_ids}
         return {user_id for user_id, user in users.items() if user is None or user.role is not Role.DRIVER}
 
-    async def add_user(self, user: User) -> None:
+    def _look_up(self, answer: StoredAnswer | None) -> None:
+        if answer is not None and (found := self.memory.answers.get((answer.scope, answer.key))) is not None:
+            raise AnswerKept(found[0])
+
+    def _keep(self, answer: StoredAnswer | None) -> None:
+        self._look_up(answer)
+        if answer is not None:
+            self.memory.answers[(answer.scope, answer.key)] = (answer, None)
+
+    async def keep(self, answer: StoredAnswer) -> None:
+        self._keep(answer)
+
+    async def add_user(self, user: User, answer: StoredAnswer | None = None) -> None:
+        self._look_up(answer)
         if user.user_id in self.users or await self.user_by_email(user.email):
             raise EmailTaken()
+        self._keep(answer)
         self.users[user.user_id] = user
 
     async def store(self, store_id: str) -> Store | None:
@@ -63,15 +78,26 @@ class MemoryReads:
             if merchant_id in (None, store.merchant_id) and region_id in (None, store.region_id)
         ]
 
-    async def add_store(self, store: Store) -> None:
+    async def add_store(self, store: Store, answer: StoredAnswer | None = None) -> None:
         if store.merchant_id not in self.users:
             raise NotFound()
+        self._keep(answer)
         self._put(self.shops.setdefault(store.store_id, store))
 
-    async def set_hours(self, store_id: str, hours: Hours, if_match: int | None) -> Store:
+    async def set_hours(
+        self,
+        store_id: str,
+        hours: Hours,
+        if_match: int | None,
+        answer: Callable[[Store], StoredAnswer | None] = lambda _: None,
+    ) -> Store:
         if store_id not in self.shops:
             raise NotFound()
-        after = self.shops[store_id] = with_hours(self.shops[store_id], hours, if_match)
+        before = self.shops[store_id]
+        self._look_up(answer(before))
+        after = with_hours(before, hours, if_match)
+        self._keep(answer(after))
+        self.shops[store_id] = after
         self._put(after)
         return after
 
@@ -82,7 +108,8 @@ class MemoryReads:
     async def products(self, store_id: str) -> list[Product]:
         return [product for product in self.goods.values() if product.store_id == store_id]
 
-    async def add_products(self, products: Collection[Product]) -> None:
+    async def add_products(self, products: Collection[Product], answer: StoredAnswer | None = None) -> None:
+        self._keep(answer)
         for product in products:
             self.goods.setdefault(product.product_id, product)
             fields = {name: getattr(product, name) for name in OrderProduct.__struct_fields__}

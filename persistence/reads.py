@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import msgspec
@@ -25,6 +25,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.dossier import Entry
 from domain.errors import EmailTaken, NotFound
@@ -37,6 +38,7 @@ from persistence.load import Row, head_of, hours_of, is_id, offer_of, stored_ans
 from persistence.offer_reads import OFFERS, OfferReads
 from persistence.queries import Fixed, table_of
 from persistence.views import (
+    AnswerKept,
     Cursor,
     DriverWork,
     OfferCursor,
@@ -149,11 +151,12 @@ class Reads(OfferReads):
         rows = await self._rows(_NO_DRIVERS, user_ids=known)
         return set(user_ids) - set(known) | {str(row["asked"]) for row in rows}
 
-    async def add_user(self, user: User) -> None:
+    async def add_user(self, user: User, answer: StoredAnswer | None = None) -> None:
         """Make an account; `EmailTaken` when one with this address (or id) exists."""
         row = _columns(user) | {"email": user.email.lower(), "role": str(user.role)}
         try:
             async with self._change() as connection:
+                await _keep(connection, answer)
                 await connection.execute(insert(USERS).values(row))
         except IntegrityError as error:
             if getattr(error.orig, "sqlstate", "") == "23505":
@@ -195,17 +198,24 @@ class Reads(OfferReads):
             query = query.where(STORES.c.region_id == region_id)
         return [_store(row) for row in await self._all(query)]
 
-    async def add_store(self, store: Store) -> None:
+    async def add_store(self, store: Store, answer: StoredAnswer | None = None) -> None:
         """Make a store, or do nothing when its id is there. `NotFound` when there is no such merchant."""
         try:
             async with self._change() as connection:
+                await _keep(connection, answer)
                 await connection.execute(
                     upsert(STORES).values(msgspec.to_builtins(store)).on_conflict_do_nothing()
                 )
         except IntegrityError as error:
             raise _missing_parent(error, "There is no such merchant.") from error
 
-    async def set_hours(self, store_id: str, hours: Hours, if_match: int | None) -> Store:
+    async def set_hours(
+        self,
+        store_id: str,
+        hours: Hours,
+        if_match: int | None,
+        answer: Callable[[Store], StoredAnswer | None] = lambda _: None,
+    ) -> Store:
         """Set a store's hours and return the store. `NotFound`; `VersionMismatch` when it is not at version `if_match`
         (None: any), unless its hours are these already."""
         if not is_id(store_id):
@@ -215,7 +225,11 @@ class Reads(OfferReads):
             row = (await connection.execute(select(STORES).where(this).with_for_update())).mappings().first()
             if row is None:
                 raise NotFound("There is no such store.")
-            after = with_hours(_store(row), hours, if_match)
+            before = _store(row)
+            # Before the versions are compared: a repeat comes after its own change.
+            await _look_up(connection, answer(before))
+            after = with_hours(before, hours, if_match)
+            await _keep(connection, answer(after))
             change = {"hours": msgspec.to_builtins(hours), "version": after.version}
             await connection.execute(update(STORES).where(this).values(change))
         return after
@@ -235,12 +249,13 @@ class Reads(OfferReads):
             Product(**row) for row in await self._all(query.order_by(PRODUCTS.c.name, PRODUCTS.c.product_id))
         ]
 
-    async def add_products(self, products: Collection[Product]) -> None:
+    async def add_products(self, products: Collection[Product], answer: StoredAnswer | None = None) -> None:
         """Make products, leaving those whose id is there. `NotFound` when there is no such store."""
         if not products:
             return
         try:
             async with self._change() as connection:
+                await _keep(connection, answer)
                 rows = [_columns(product) for product in products]
                 await connection.execute(upsert(PRODUCTS).on_conflict_do_nothing(), rows)
         except IntegrityError as error:
@@ -354,6 +369,11 @@ class Reads(OfferReads):
         rows = await self._rows(_ANSWER, scope=scope, key=key)
         return stored_answer_of(rows[0]) if rows else None
 
+    async def keep(self, answer: StoredAnswer) -> None:
+        """Keep the first answer to a request whose effect is not in the database."""
+        async with self._change() as connection:
+            await _keep(connection, answer)
+
     async def regions(self) -> dict[str, int]:
         """The regions that were ever opened, with their epochs."""
         return {row["region_id"]: row["epoch"] for row in await self._all(select(REGIONS))}
@@ -382,6 +402,32 @@ async def last_event_ms(database_url: str) -> int | None:
         await reads.close()
 
 
+# -- first answers ----------------------------------------------------------------------------------------------------
+
+
+async def _keep(connection: AsyncConnection, answer: StoredAnswer | None) -> None:
+    """Keep the answer together with the change that it is of; `AnswerKept` when its key has one already. Of two at the
+    same moment the second waits here for the first one's commit."""
+    if answer is None:
+        return
+    row = _columns(answer) | {"code": answer.answer.code, "detail": answer.answer.detail}
+    row["body"] = msgspec.to_builtins(answer.answer.body)
+    del row["answer"]
+    kept = upsert(ANSWERS).values(row).on_conflict_do_nothing().returning(ANSWERS.c.key)
+    while (await connection.execute(kept)).first() is None:
+        await _look_up(connection, answer)  # finds nothing when it was swept in between
+
+
+async def _look_up(connection: AsyncConnection, answer: StoredAnswer | None) -> None:
+    """`AnswerKept` when the answer's key has one already."""
+    if answer is None:
+        return
+    this = (ANSWERS.c.scope == answer.scope) & (ANSWERS.c.key == answer.key)
+    row = (await connection.execute(select(ANSWERS).where(this))).mappings().first()
+    if row is not None:
+        raise AnswerKept(stored_answer_of(row))
+
+
 # -- rows to structs --------------------------------------------------------------------------------------------------
 
 
@@ -403,7 +449,7 @@ def _store(row: RowMapping) -> Store:
     return Store(**{**row, "hours": hours_of(row["hours"])})
 
 
-def _columns(struct: User | Product) -> dict[str, Any]:
+def _columns(struct: User | Product | StoredAnswer) -> dict[str, Any]:
     return {name: getattr(struct, name) for name in struct.__struct_fields__}
 
 

@@ -9,7 +9,15 @@ from domain.errors import VersionMismatch
 from domain.hours import Hours
 from domain.lifecycle import Role
 from domain.order import OrderState
-from domain.records import OfferRow, TaskRow
+from domain.records import OfferRow, StoredAnswer, TaskRow
+
+
+class AnswerKept(Exception):
+    """A change was asked for under a key that has its first answer already: nothing was changed."""
+
+    def __init__(self, first: StoredAnswer) -> None:
+        super().__init__("the key has its answer")
+        self.first = first
 
 
 class User(Struct, frozen=True, kw_only=True):

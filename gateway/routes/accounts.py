@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-from uuid import uuid4
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Request
 from fastapi.security import OAuth2PasswordRequestForm
@@ -11,12 +10,13 @@ from starlette.responses import Response
 
 from domain.errors import EmailTaken, Unauthenticated
 from domain.lifecycle import Role
+from domain.records import Answer, Json
 from gateway.auth import Anyone, Principal
 from gateway.idempotency import KEY_LIMIT, call_of
 from gateway.models import Me, Register, Registered, Token
 from gateway.problem import refusals
 from gateway.ratelimit import address_of
-from gateway.routes.common import Parts, json_response
+from gateway.routes.common import Parts, answered, first_or, json_response
 from gateway.services import Services
 from gateway.strict import StrictRoute
 from gateway.turns import Asker
@@ -46,35 +46,39 @@ async def register(
 ) -> Response:
     """Make an account of role customer, merchant or driver, and sign it in."""
     await services.limiter.check("account", body.email.lower())
-    # The account's id comes from the key, so that a repeat is known by the account that it finds.
-    call = call_of(request, _NOBODY, idempotency_key)
-    user_id = call.derived_id(body.email) if call.given else str(uuid4())
     asker = _asker(request, services, body.email)
-    hashed = await services.passwords.hash(body.password, asker)
-    user = User(
-        user_id=user_id,
-        email=body.email,
-        password_hash=hashed,
-        role=Role(body.role),
-        name=body.name,
-        created_ms=services.config.clock.now_ms(),
-    )
-    headers = {}
-    try:
-        await services.reads.add_user(user)
-    except EmailTaken:
-        known = await services.reads.user_by_email(body.email)
-        if (
-            known is None
-            or known.user_id != user_id
-            or (known.role, known.name) != (user.role, user.name)
-            or not await services.passwords.verify(known.password_hash, body.password, asker)
-        ):
-            raise
-        headers["Idempotency-Replayed"] = "true"
-    token = services.tokens.issue(user_id, user.role)
-    answer = Registered(user_id=user_id, role=user.role, access_token=token, expires_in=services.tokens.ttl_s)
-    return json_response(answer.model_dump(), 201, headers)
+    # Neither password nor token is kept: whoever repeats it shows the password again and gets a token of now.
+    call = call_of(request, _NOBODY, idempotency_key).covers(body, but="password")
+
+    async def now() -> Answer:
+        at_ms = services.config.clock.now_ms()
+        user = User(
+            user_id=services.new_id(),
+            email=body.email,
+            password_hash=await services.passwords.hash(body.password, asker),
+            role=Role(body.role),
+            name=body.name,
+            created_ms=at_ms,
+        )
+        answer = Answer(body={"user_id": user.user_id, "role": user.role})
+        await services.reads.add_user(user, call.first(answer, at_ms))
+        return answer
+
+    answer, replayed = await first_or(services, call, now)
+    user_id = str(answer.body["user_id"])
+    if replayed:
+        known = await services.reads.user(user_id)
+        if known is None or not await services.passwords.verify(known.password_hash, body.password, asker):
+            raise EmailTaken()
+
+    def show(kept: dict[str, Any]) -> Json:
+        role = Role(kept["role"])
+        token = services.tokens.issue(user_id, role)
+        return Registered(
+            user_id=user_id, role=role, access_token=token, expires_in=services.tokens.ttl_s
+        ).model_dump()
+
+    return answered(answer, 201, replayed=replayed, show=show)
 
 
 @router.post("/v1/auth/token", response_model=Token, responses=refusals("OVERLOADED", "PAYLOAD_TOO_LARGE"))

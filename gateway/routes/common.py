@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -15,6 +15,7 @@ from domain.records import Answer
 from gateway.idempotency import Call
 from gateway.outward import outward
 from gateway.services import Services
+from persistence.views import AnswerKept
 
 
 async def _services(request: Request) -> Services:
@@ -23,6 +24,7 @@ async def _services(request: Request) -> Services:
 
 
 Parts = Annotated[Services, Depends(_services)]
+Show: TypeAlias = Callable[[dict[str, Any]], Any]
 Uid = Annotated[UUID, Path(description="UUID")]
 
 
@@ -48,8 +50,10 @@ def etag(version: int) -> dict[str, str]:
     return {"ETag": f'"{version}"'}
 
 
-def answered(answer: Answer, status: int = 200, *, replayed: bool = False) -> Response:
-    """An answer as a response; raises the refusal that it stands for."""
+def answered(
+    answer: Answer, status: int = 200, *, replayed: bool = False, show: Show | None = None
+) -> Response:
+    """An answer as a response; raises the refusal that it stands for. `show`: what the client sees of its body."""
     answer = outward(answer)
     if answer.code is not None:
         raise refusal(answer.code, answer.detail)
@@ -59,21 +63,42 @@ def answered(answer: Answer, status: int = 200, *, replayed: bool = False) -> Re
     headers = {"Idempotency-Replayed": "true"} if replayed else {}
     if isinstance(version := body.get("version"), int):
         headers |= etag(version)
-    return json_response(body, status, headers)
+    return json_response(show(body) if show else body, status, headers)
 
 
 async def once(
-    services: Services, call: Call, decide: Callable[[], Awaitable[Answer]], status: int = 200
+    services: Services,
+    call: Call,
+    decide: Callable[[], Awaitable[Answer]],
+    status: int = 200,
+    show: Show | None = None,
 ) -> Response:
-    """The first answer to this call if it is a repeat, else what `decide` says now.
+    """`first_or` as a response."""
+    answer, replayed = await first_or(services, call, decide)
+    return answered(answer, status, replayed=replayed, show=show)
+
+
+async def first_or(
+    services: Services, call: Call, decide: Callable[[], Awaitable[Answer]]
+) -> tuple[Answer, bool]:
+    """The first answer to this call and True if it is a repeat, else what `decide` says now.
 
     `IdempotencyKeyReused` when the key was used for something else. The look-up comes first so that a repeat calls no
-    vendor; two at the same moment are told apart by whoever decides.
+    vendor; two at the same moment are told apart by whoever decides, or by `AnswerKept` where the answer is kept.
     """
-    if call.given:
-        stored = await services.reads.stored_answer(call.scope, call.key)
-        if stored is not None:
-            if stored.fingerprint != call.fingerprint:
-                raise IdempotencyKeyReused()
-            return answered(stored.answer, status, replayed=True)
-    return answered(await decide(), status)
+    stored = await services.reads.stored_answer(call.scope, call.key) if call.given else None
+    if stored is None:
+        try:
+            return await decide(), False
+        except AnswerKept as kept:
+            stored = kept.first
+    if stored.fingerprint != call.fingerprint:
+        raise IdempotencyKeyReused()
+    return stored.answer, True
+
+
+async def keep(services: Services, call: Call, answer: Answer) -> None:
+    """Keep the answer for repeats where the effect itself is nowhere in the database; `AnswerKept` as for others."""
+    first = call.first(answer, services.config.clock.now_ms())
+    if first is not None:
+        await services.reads.keep(first)

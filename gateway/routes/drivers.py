@@ -11,6 +11,7 @@ from starlette.responses import Response
 from domain.errors import InvalidRequest, NotFound
 from domain.jobs import offer_view, task_view
 from domain.messages import Accept, Action, Arrive, ConfirmReturn, Pickup, Reject
+from domain.records import Answer
 from gateway.auth import OPERATORS, Anyone, Driver
 from gateway.deciding import ask_about_task
 from gateway.idempotency import Call, DriverStep, Mutation
@@ -18,7 +19,7 @@ from gateway.models import Decline, Duty
 from gateway.pings import State, shift_ms
 from gateway.places import nearest_region
 from gateway.problem import refusals
-from gateway.routes.common import Parts, Uid, json_response, once, own
+from gateway.routes.common import Parts, Uid, json_response, keep, once, own
 from gateway.services import Services
 from gateway.strict import StrictRoute
 
@@ -46,31 +47,40 @@ async def current(driver_id: Uid, principal: Anyone, services: Parts) -> Respons
 
 
 @router.post("/v1/drivers/{driver_id}/duty", responses=refusals("FORBIDDEN", "NOT_FOUND", mutation=True))
-async def duty(driver_id: Uid, body: Duty, driver: Driver, _: Mutation, services: Parts) -> Response:
+async def duty(driver_id: Uid, body: Duty, driver: Driver, call: Mutation, services: Parts) -> Response:
     """Go on or off duty, or say where you are. Repeat it at least every minute: who is silent gets no offers."""
     own(driver_id, driver.id)
+    call.covers(body)
+    return await once(services, call, lambda: _go(services, call, driver.id, body))
+
+
+async def _go(services: Services, call: Call, driver_id: str, body: Duty) -> Answer:
     from_ms, until_ms = shift_ms(body.begins, body.until, services.config.clock.now_ms())
-    last = services.pings.last(driver.id)
+    last = services.pings.last(driver_id)
     lat, lng = body.lat, body.lng
     if lat is None or lng is None:
         if last is None:
             raise InvalidRequest("Say where you are: lat and lng.")
         lat, lng = last.lat, last.lng
-    socket = services.hub.get(driver.id)
+    socket = services.hub.get(driver_id)
     if socket is not None:
         region_id = socket.region_id
-        socket.sighted(lat, lng, body.on, body.until, body.begins)
     else:
         region_id = await services.region_of_driver(
-            driver.id, nearest_region(services.config.regions, lat, lng)
+            driver_id, nearest_region(services.config.regions, lat, lng)
         )
-        # No socket, no session: the time numbers these, and any socket's word counts for more.
-        seq, at_s = services.now_us() // 1000, asyncio.get_running_loop().time()
-        state = State(driver.id, region_id, 0, seq, lat, lng, body.on, at_s, until_ms, from_ms)
-        services.pings.put(state)
-        if last is not None and last.region_id != region_id:
-            await services.pings.left(replace(last, session=0, seq=seq))
-    return json_response({"driver_id": driver.id, "on": body.on, "region_id": region_id})
+    answer = Answer(body={"driver_id": driver_id, "on": body.on, "region_id": region_id})
+    # First, so that of two at the same moment one speaks: what follows is in no database and cannot fail.
+    await keep(services, call, answer)
+    if socket is not None:
+        socket.sighted(lat, lng, body.on, body.until, body.begins)
+        return answer
+    # No socket, no session: the time numbers these, and any socket's word counts for more.
+    seq, at_s = services.now_us() // 1000, asyncio.get_running_loop().time()
+    services.pings.put(State(driver_id, region_id, 0, seq, lat, lng, body.on, at_s, until_ms, from_ms))
+    if last is not None and last.region_id != region_id:
+        await services.pings.left(replace(last, session=0, seq=seq))
+    return answer
 
 
 @router.post("/v1/tasks/{task_id}/accept", responses=refusals(*_OFFER, mutation=True))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 from typing import Annotated, Literal
-from uuid import uuid4
 
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.security.utils import get_authorization_scheme_param
@@ -13,13 +12,14 @@ from starlette.responses import Response
 
 from domain.errors import Forbidden, Unauthenticated
 from domain.lifecycle import Role
-from domain.messages import Action, Ask, DispatchTick, ExpireOffers
+from domain.messages import DispatchTick, ExpireOffers
 from domain.records import Answer, Json
-from gateway.idempotency import fingerprint
+from gateway.auth import Principal
+from gateway.idempotency import KEY_LIMIT, Call, call_of
 from gateway.metrics import CONTENT_TYPE, page, whole
 from gateway.models import Digits
 from gateway.problem import refusals
-from gateway.routes.common import Parts, json_response
+from gateway.routes.common import Parts, json_response, keep, once
 from gateway.services import Services
 from gateway.strict import StrictRoute
 
@@ -27,6 +27,7 @@ router = APIRouter(route_class=StrictRoute)
 
 READY_TIMEOUT_S = 2.0
 EXPIRE_LIMIT = 10_000
+_MACHINE = Principal("internal", Role.SYSTEM)  # whoever has the internal token
 
 
 async def _internal(services: Parts, x_internal_token: Annotated[str, Header(max_length=512)] = "") -> None:
@@ -36,50 +37,59 @@ async def _internal(services: Parts, x_internal_token: Annotated[str, Header(max
         raise Forbidden("The X-Internal-Token header is missing or wrong.")
 
 
-async def _ask(services: Services, region_id: str, action: Action) -> Answer:
-    name = type(action).__name__
-    ask = Ask(
-        scope=f"internal|{name}",
-        key=uuid4().hex,
-        fingerprint=fingerprint("INTERNAL", name, None),
-        role=Role.SYSTEM,
-        principal_id="internal",
-        action=action,
-    )
-    return await services.backend.ask(region_id, ask)
+async def _call(
+    request: Request,
+    idempotency_key: Annotated[str | None, Header(max_length=KEY_LIMIT)] = None,
+) -> Call:
+    return call_of(request, _MACHINE, idempotency_key)
+
+
+_Call = Annotated[Call, Depends(_call)]
 
 
 @router.post(
     "/internal/dispatch/tick",
     tags=["internal"],
     dependencies=[Depends(_internal)],
-    responses=refusals("FORBIDDEN", "NOT_FOUND", "REGION_UNAVAILABLE", "OVERLOADED"),
+    responses=refusals("FORBIDDEN", "NOT_FOUND", mutation=True),
 )
-async def tick(services: Parts, region_id: Annotated[str, Query(max_length=64)]) -> Response:
+async def tick(services: Parts, call: _Call, region_id: Annotated[str, Query(max_length=64)]) -> Response:
     """Have a region look for drivers now instead of at the end of its window."""
-    answer = await _ask(services, services.region(region_id), DispatchTick())
-    return json_response(answer.body)
+    services.region(region_id)
+
+    async def now() -> Answer:
+        answer = await services.backend.ask(region_id, call.ask(DispatchTick()))
+        await keep(services, call, answer)
+        return answer
+
+    return await once(services, call, now)
 
 
 @router.post(
     "/internal/dispatch/expire_offers",
     tags=["internal"],
     dependencies=[Depends(_internal)],
-    responses=refusals("FORBIDDEN", "REGION_UNAVAILABLE", "OVERLOADED"),
+    responses=refusals("FORBIDDEN", mutation=True),
 )
 async def expire_offers(
-    services: Parts, limit: Annotated[int, Query(ge=1, le=EXPIRE_LIMIT), Digits] = 1000
+    services: Parts, call: _Call, limit: Annotated[int, Query(ge=1, le=EXPIRE_LIMIT), Digits] = 1000
 ) -> Response:
     """Expire at most `limit` offers that are past their time. Regions do so by themselves; this is for recovery."""
-    left, by_region = limit, {}
-    for region_id in services.config.regions:
-        answer = await _ask(services, region_id, ExpireOffers(left))
-        expired = int(answer.body.get("expired", 0))
-        by_region[region_id] = expired
-        left -= expired
-        if left <= 0:
-            break
-    return json_response({"expired": limit - left, "regions": by_region})
+
+    async def now() -> Answer:
+        left, by_region = limit, {}
+        for region_id in services.config.regions:
+            answer = await services.backend.ask(region_id, call.ask(ExpireOffers(left)))
+            expired = int(answer.body.get("expired", 0))
+            by_region[region_id] = expired
+            left -= expired
+            if left <= 0:
+                break
+        total = Answer(body={"expired": limit - left, "regions": by_region})
+        await keep(services, call, total)
+        return total
+
+    return await once(services, call, now)
 
 
 @router.get("/health/live", tags=["health"])

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-from uuid import uuid4
+from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter, Body, Query
-from msgspec.structs import replace
 from starlette.responses import Response
 
-from domain.errors import IdempotencyKeyReused, InvalidRequest, NotFound, OutsideServiceArea
+from domain.errors import InvalidRequest, NotFound, OutsideServiceArea
 from domain.hours import Hours, Opening, closes_ms
 from domain.markets import MARKETS, serves
 from domain.messages import GoodsReady
 from domain.order import MerchantAccept, MerchantReject, OrderAction
-from domain.records import Answer
+from domain.records import Answer, Json, StoredAnswer
 from domain.times import instant
 from gateway.auth import Anyone, Merchant
 from gateway.deciding import decide, order_for
@@ -40,7 +39,6 @@ from persistence.views import Product, Store
 router = APIRouter(tags=["merchants"], route_class=StrictRoute)
 
 PRODUCTS_LIMIT = 200  # in one request
-REPLAYED = {"Idempotency-Replayed": "true"}
 
 
 @router.post(
@@ -57,22 +55,23 @@ async def add_store(
     services.region(body.region_id)
     if not serves(MARKETS[body.region_id], body.lat, body.lng):
         raise OutsideServiceArea("The store is not inside its market.")
-    store = Store(
-        # From the key, so that a repeat finds the store that the first one made.
-        store_id=call.derived_id() if call.given else str(uuid4()),
-        merchant_id=merchant.id,
-        region_id=body.region_id,
-        name=body.name,
-        lat=body.lat,
-        lng=body.lng,
-        address=body.address,
-    )
-    known = await services.reads.store(store.store_id) if call.given else None
-    if known is not None and replace(known, hours=None, version=1) != store:
-        raise IdempotencyKeyReused()
-    if known is None:
-        await services.reads.add_store(store)
-    return json_response(_store(store, services), 201, REPLAYED if known else None)
+    call.covers(body)
+
+    async def now() -> Answer:
+        store = Store(
+            store_id=services.new_id(),
+            merchant_id=merchant.id,
+            region_id=body.region_id,
+            name=body.name,
+            lat=body.lat,
+            lng=body.lng,
+            address=body.address,
+        )
+        answer = Answer(body=_store(store, services))
+        await services.reads.add_store(store, call.first(answer, services.config.clock.now_ms()))
+        return answer
+
+    return await once(services, call, now, 201)
 
 
 @router.get(
@@ -108,28 +107,27 @@ async def add_products(
     new = body if isinstance(body, list) else [body]
     if not 1 <= len(new) <= PRODUCTS_LIMIT:
         raise InvalidRequest(f"From 1 to {PRODUCTS_LIMIT} products at a time.")
-    products = [
-        Product(
-            product_id=call.derived_id(f"{store_id}|{number}") if call.given else str(uuid4()),
-            store_id=store.store_id,
-            name=item.name,
-            category=item.category,
-            price_cents=item.price_cents,
-        )
-        for number, item in enumerate(new)
-    ]
-    known = {}
-    if call.given:
-        # One more than was sent: a repeat with fewer products is another request.
-        ids = {product.product_id for product in products} | {call.derived_id(f"{store_id}|{len(new)}")}
-        found = await services.reads.products(store.store_id)
-        known = {product.product_id: product for product in found if product.product_id in ids}
-    if known and known != {product.product_id: product for product in products}:
-        raise IdempotencyKeyReused()
-    if not known:
-        await services.reads.add_products(products)
-    views = [_product(product) for product in products]
-    return json_response(views if isinstance(body, list) else views[0], 201, REPLAYED if known else None)
+    call.covers(body)
+
+    async def now() -> Answer:
+        products = [
+            Product(
+                product_id=services.new_id(),
+                store_id=store.store_id,
+                name=item.name,
+                category=item.category,
+                price_cents=item.price_cents,
+            )
+            for item in new
+        ]
+        answer = Answer(body={"products": [_product(product) for product in products]})
+        await services.reads.add_products(products, call.first(answer, services.config.clock.now_ms()))
+        return answer
+
+    def show(kept: dict[str, Any]) -> Any:
+        return kept["products"] if isinstance(body, list) else kept["products"][0]
+
+    return await once(services, call, now, 201, show)
 
 
 @router.get("/v1/stores", response_model=list[StoreView], responses=refusals("NOT_FOUND"))
@@ -147,7 +145,7 @@ async def hours(store_id: Uid, _: Anyone, services: Parts) -> Response:
     store = await services.reads.store(str(store_id))
     if store is None:
         raise NotFound("There is no such store.")
-    return _hours(store, services)
+    return json_response(_hours(store, services), headers=etag(store.version))
 
 
 @router.put(
@@ -162,10 +160,19 @@ async def set_hours(
     store = await services.reads.store(str(store_id))
     if store is None or store.merchant_id != merchant.id:
         raise NotFound("There is no such store.")
+    call.covers(body)
     week: Hours = None
     if body.hours is not None:
         week = tuple(Opening(one.weekday, one.opens_min, one.closes_min) for one in body.hours)
-    return _hours(await services.reads.set_hours(store.store_id, week, call.if_match), services)
+
+    def first(after: Store) -> StoredAnswer | None:
+        return call.first(Answer(body=_hours(after, services)), services.config.clock.now_ms())
+
+    async def now() -> Answer:
+        after = await services.reads.set_hours(store.store_id, week, call.if_match, first)
+        return Answer(body=_hours(after, services))
+
+    return await once(services, call, now)
 
 
 @router.get(
@@ -245,20 +252,19 @@ def _closes_ms(store: Store, services: Services) -> tuple[bool, int | None]:
     return by_ms != now_ms, by_ms
 
 
-def _hours(store: Store, services: Services) -> Response:
+def _hours(store: Store, services: Services) -> dict[str, Json]:
     is_open, by_ms = _closes_ms(store, services)
-    view = {
+    return {
         "store_id": store.store_id,
         "version": store.version,
         "timezone": MARKETS[store.region_id].timezone,
-        "hours": store.hours,
+        "hours": msgspec.to_builtins(store.hours),
         "open": is_open,
         "closes_at": instant(by_ms) if is_open and by_ms is not None else None,
     }
-    return json_response(view, headers=etag(store.version))
 
 
-def _store(store: Store, services: Services) -> dict[str, object]:
+def _store(store: Store, services: Services) -> dict[str, Json]:
     return {
         "id": store.store_id,
         "merchant_id": store.merchant_id,
@@ -267,12 +273,12 @@ def _store(store: Store, services: Services) -> dict[str, object]:
         "lat": store.lat,
         "lng": store.lng,
         "address": store.address,
-        "hours": store.hours,
+        "hours": msgspec.to_builtins(store.hours),
         "open": _closes_ms(store, services)[0],
     }
 
 
-def _product(product: Product) -> dict[str, object]:
+def _product(product: Product) -> dict[str, Json]:
     return {
         "id": product.product_id,
         "store_id": product.store_id,

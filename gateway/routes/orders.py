@@ -22,11 +22,11 @@ from domain.ports import Verdict
 from domain.records import Answer
 from domain.times import instant
 from gateway.auth import Anyone, Customer, Driver
-from gateway.deciding import ask_vendor, check_version, decide, order_for, wrong_state
+from gateway.deciding import about, ask_vendor, check_version, decide, order_for, wrong_state
 from gateway.idempotency import DriverStep, Mutation
 from gateway.models import Cancel, DoorCheck, NewOrder, OrderPage, OrderRef, OrderView, Refuse, VendorCheck
 from gateway.problem import refusals
-from gateway.routes.common import Parts, Uid, answered, etag, json_response, once
+from gateway.routes.common import Parts, Uid, answered, etag, first_or, json_response, once
 from gateway.routes.listing import Page, order_page, order_view
 from gateway.strict import StrictRoute
 
@@ -56,10 +56,9 @@ async def create(body: NewOrder, customer: Customer, call: Mutation, services: P
         services=services.config.policy.services,
     )
     command = call.command(services.new_id(), services.config.clock.now_ms(), action)
-    # Nothing is asked of a vendor before, so a repeat is left to the decider, who knows the key and gives the first
-    # answer: that of another order than this one would have been.
-    answer = await services.backend.decide(command)
-    return answered(answer, 201, replayed=answer.body.get("order_id") != command.order_id)
+    answer, replayed = await first_or(services, call, lambda: services.backend.decide(command))
+    # Of two at the same moment the decider gives one the other's answer: that of another order than its own.
+    return answered(answer, 201, replayed=replayed or answer.body.get("id") != command.order_id)
 
 
 @router.get("/v1/orders", response_model=OrderPage, responses=refusals())
@@ -99,7 +98,9 @@ async def verify_age(
             services,
             "identity",
             services.identity.verify_age(
-                request_id=call.derived_id("age"), vendor_token=body.vendor_token, min_age=order.min_age
+                request_id=about(order, "age", body.vendor_token),
+                vendor_token=body.vendor_token,
+                min_age=order.min_age,
             ),
         )
         if result.verdict is Verdict.REVIEW:
@@ -132,7 +133,7 @@ async def authorize(
             services,
             "payment",
             services.payment.authorize(
-                request_id=call.derived_id("pay"),
+                request_id=f"authorize:{order.order_id}:{order.version}",
                 amount_cents=order.total_cents,
                 vendor_token=body.vendor_token,
             ),
@@ -189,7 +190,9 @@ async def submit_id_check(
             services,
             "identity",
             services.identity.check_id(
-                request_id=call.derived_id("id"), vendor_token=body.vendor_token, min_age=order.min_age
+                request_id=about(order, "id", body.vendor_token),
+                vendor_token=body.vendor_token,
+                min_age=order.min_age,
             ),
         )
         flags = (result.over_age, result.not_expired, result.name_matches)
@@ -198,7 +201,6 @@ async def submit_id_check(
             raise IdCheckInconclusive()
         check = SubmitIdCheck(
             order_id=order.order_id,
-            check_id=call.derived_id("check"),
             over_age=result.over_age,
             not_expired=result.not_expired,
             name_matches=result.name_matches,
