@@ -448,4 +448,5 @@ def make_store(config: Config) -> PostgresStore:
         pool_size=limits.db_pool_size,
         statement_timeout_s=limits.db_statement_timeout_s,
         connect_timeout_s=limits.db_connect_timeout_s,
+        policy_of=config.policy_of,
     )

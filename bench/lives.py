@@ -107,7 +107,7 @@ class Life:
         task_id = new_id(self._chance)
         yield self._command(
             Role.MERCHANT,
-            MerchantAccept(task_id=task_id, prep_s=600.0, default_prep_s=600.0, promise_s=2700.0),
+            MerchantAccept(task_id=task_id, prep_s=600.0),
         )
 
     def records(self, task: TaskRow) -> Iterator[Record]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from msgspec import Struct, field
+from msgspec import Struct
 from msgspec.structs import replace
 
 from domain.compliance import RULEBOOKS
@@ -34,9 +34,8 @@ from domain.lifecycle import (
     advance_order,
 )
 from domain.markets import MARKETS, serves
+from domain.policy import RegionPolicy
 from domain.records import Answer, OrderBrief, OrderFact, TaskRow
-from domain.solve import Services
-from domain.travel import Haversine, TravelModel
 
 ITEMS_LIMIT = 100  # lines of an order
 QUANTITY_LIMIT = 100  # of a product, in one line
@@ -57,8 +56,6 @@ class CreateOrder(Struct, frozen=True, kw_only=True, tag=True):
     dropoff_lat: float
     dropoff_lng: float
     dropoff_address: str
-    travel: TravelModel = field(default_factory=Haversine)
-    services: Services = field(default_factory=Services)
 
 
 class RecordAgeCheck(Struct, frozen=True, tag=True):
@@ -81,10 +78,6 @@ class MerchantAccept(Struct, frozen=True, tag=True):
 
     task_id: str
     prep_s: float | None
-    default_prep_s: float
-    promise_s: float
-    travel: TravelModel = field(default_factory=Haversine)
-    services: Services = field(default_factory=Services)
 
 
 class MerchantReject(Struct, frozen=True, tag=True):
@@ -182,9 +175,21 @@ DECIDER_MOVED = Answer(code="DECIDER_MOVED")
 # -- deciding ---------------------------------------------------------------------------------------------------------
 
 _Facts: TypeAlias = dict[str, Any]
+PolicyOf: TypeAlias = Callable[[str], RegionPolicy]  # what a market lives by, from its id
+_POLICY = RegionPolicy()
 
 
-def decide_create(command: OrderCommand, store: Store | None, products: dict[str, Product]) -> Decision:
+def one_policy(_region_id: str) -> RegionPolicy:
+    """The same for every market."""
+    return _POLICY
+
+
+def decide_create(
+    command: OrderCommand,
+    store: Store | None,
+    products: dict[str, Product],
+    policy_of: PolicyOf = one_policy,
+) -> Decision:
     """A new order from fresh store and product rows. Unknown store or product, another store's product, a place outside
     the market, and a store that is closed or will be when refused goods come back are refused."""
     action = command.action
@@ -216,7 +221,7 @@ def decide_create(command: OrderCommand, store: Store | None, products: dict[str
             raise OutsideServiceArea()
         # How long packing takes, the merchant says later.
         door = action.dropoff_lat, action.dropoff_lng
-        _return_by_ms(action, store, command.at_ms, command.at_ms, door)
+        _return_by_ms(policy_of(store.region_id), store, command.at_ms, command.at_ms, door)
     except Refusal as error:
         return Decision(answer=refused(error))
     order = OrderState(
@@ -247,7 +252,12 @@ def decide_create(command: OrderCommand, store: Store | None, products: dict[str
     return Decision(answer=_answer(order), order=order, facts=(fact,))
 
 
-def decide(command: OrderCommand, order: OrderState | None, store: Store | None = None) -> Decision:
+def decide(
+    command: OrderCommand,
+    order: OrderState | None,
+    store: Store | None = None,
+    policy_of: PolicyOf = one_policy,
+) -> Decision:
     """Decide on an existing order. A refusal is an answer, without facts unless the failure must be on record. `store`:
     the order's, which only `MerchantAccept` needs."""
     try:
@@ -258,7 +268,7 @@ def decide(command: OrderCommand, order: OrderState | None, store: Store | None 
         if order.status in REGION_DECIDES and isinstance(command.action, CancelOrder):
             return Decision(answer=DECIDER_MOVED)
         if isinstance(command.action, MerchantAccept):
-            return _merchant_accept(command, command.action, order, store)
+            return _merchant_accept(command, command.action, order, store, policy_of(order.region_id))
         return _HANDLERS[type(command.action)](command, order)
     except Refusal as error:
         return Decision(answer=refused(error))
@@ -286,16 +296,20 @@ def _payment(command: OrderCommand, order: OrderState) -> Decision:
 
 
 def _merchant_accept(
-    command: OrderCommand, action: MerchantAccept, order: OrderState, store: Store | None
+    command: OrderCommand,
+    action: MerchantAccept,
+    order: OrderState,
+    store: Store | None,
+    policy: RegionPolicy,
 ) -> Decision:
-    prep_s = action.default_prep_s if action.prep_s is None else action.prep_s
+    prep_s = policy.prep_s if action.prep_s is None else action.prep_s
     ready_ms = command.at_ms + round(prep_s * 1000)
-    due_ms = max(command.at_ms + round(action.promise_s * 1000), ready_ms)
+    due_ms = max(command.at_ms + round(policy.promise_s * 1000), ready_ms)
     # The step first: what is wrong with it comes before what is wrong with the hour.
     advance_order(order.status, OrderEvent.MERCHANT_ACCEPTED, command.role)
     if store is None:
         raise NotFound("There is no such store.")
-    closes_ms = _return_by_ms(action, store, command.at_ms, ready_ms, (order.dropoff_lat, order.dropoff_lng))
+    closes_ms = _return_by_ms(policy, store, command.at_ms, ready_ms, (order.dropoff_lat, order.dropoff_lng))
     payload = {"ready_ms": ready_ms, "due_ms": due_ms, "closes_ms": closes_ms, "task_id": action.task_id}
     decision = _advance(
         command, order, OrderEvent.MERCHANT_ACCEPTED, payload, ready_ms=ready_ms, due_ms=due_ms
@@ -329,14 +343,14 @@ def _merchant_accept(
 
 
 def _return_by_ms(
-    action: CreateOrder | MerchantAccept, store: Store, at_ms: int, ready_ms: int, door: tuple[float, float]
+    policy: RegionPolicy, store: Store, at_ms: int, ready_ms: int, door: tuple[float, float]
 ) -> int | None:
     timezone, shop = MARKETS[store.region_id].timezone, (store.lat, store.lng)
     return return_by_ms(
         store.hours,
         timezone,
         at_ms,
-        lambda: back_ms(ready_ms, shop, door, action.travel, action.services),
+        lambda: back_ms(ready_ms, shop, door, policy.travel, policy.services),
     )
 
 

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from domain.dossier import Entry
 from domain.errors import InternalConflict
 from domain.lifecycle import TASK_ENDED, OfferStatus, OrderStatus
-from domain.order import OrderState, Product, Store, refused
+from domain.order import OrderState, PolicyOf, Product, Store, one_policy, refused
 from domain.ports import IN_ORDER, Channel, Command
 from domain.records import (
     Done,
@@ -102,9 +102,11 @@ class MemoryStore:
     decides again.
     """
 
-    def __init__(self, on_commit: Callable[[Plan], None] | None = None) -> None:
+    def __init__(
+        self, on_commit: Callable[[Plan], None] | None = None, policy_of: PolicyOf = one_policy
+    ) -> None:
         """`on_commit` hears of everything that was written, at once."""
-        self._on_commit = on_commit
+        self._on_commit, self._policy_of = on_commit, policy_of
         self.epochs: dict[str, int] = {}
         self.stores: dict[str, Store] = {}
         self.products: dict[str, Product] = {}
@@ -246,7 +248,7 @@ class MemoryStore:
     def begin(self, commands: Sequence[Command]) -> Transaction:
         """Decide the commands on the rows of now."""
         try:
-            return Transaction(commands, plan(commands, self._rows(commands)))
+            return Transaction(commands, plan(commands, self._rows(commands), self._policy_of))
         except ConstraintBroken:
             return Transaction(commands, None)
 
@@ -277,7 +279,7 @@ class MemoryStore:
 
     def _one(self, command: Command) -> Outcome:
         try:
-            planned = plan([command], self._rows([command]))
+            planned = plan([command], self._rows([command]), self._policy_of)
             self._write(planned)
         except ConstraintBroken as error:
             if not isinstance(command, RegionRecords):

@@ -23,10 +23,12 @@ from domain.order import (
     MerchantAccept,
     OrderCommand,
     OrderState,
+    PolicyOf,
     Product,
     Store,
     decide,
     decide_create,
+    one_policy,
     refused,
 )
 from domain.ports import Channel, Command
@@ -157,14 +159,14 @@ def needs(commands: Iterable[Command]) -> Needs:
     return need
 
 
-def plan(commands: Sequence[Command], rows: Rows) -> Plan:
+def plan(commands: Sequence[Command], rows: Rows, policy_of: PolicyOf = one_policy) -> Plan:
     """Decide each command on `rows` and collect the writes; `ConstraintBroken` when a fact cannot be written."""
     result = Plan()
     for command in commands:
         if isinstance(command, RegionRecords):
             result.outcomes.append(_region(command, rows, result))
         else:
-            result.outcomes.append(_order(command, rows, result))
+            result.outcomes.append(_order(command, rows, result, policy_of))
     return result
 
 
@@ -215,7 +217,7 @@ def _record(region_id: str, record: Record, rows: Rows, result: Plan) -> None:
 # -- a command on the rows --------------------------------------------------------------------------------------------
 
 
-def _order(command: OrderCommand, rows: Rows, result: Plan) -> Outcome:
+def _order(command: OrderCommand, rows: Rows, result: Plan, policy_of: PolicyOf) -> Outcome:
     key = (command.scope, command.key)
     known = rows.answers.get(key)
     if known is not None:
@@ -225,9 +227,11 @@ def _order(command: OrderCommand, rows: Rows, result: Plan) -> Outcome:
     try:
         if not isinstance(command.action, CreateOrder):
             order = head.order if head else None
-            decision = decide(command, order, rows.stores.get(order.store_id) if order else None)
+            decision = decide(command, order, rows.stores.get(order.store_id) if order else None, policy_of)
         elif head is None:
-            decision = decide_create(command, rows.stores.get(command.action.store_id), rows.products)
+            decision = decide_create(
+                command, rows.stores.get(command.action.store_id), rows.products, policy_of
+            )
         else:
             log.error("an order was created twice under one id", extra={"order_id": command.order_id})
             return Done(refused(InternalConflict()))

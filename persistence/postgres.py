@@ -12,7 +12,7 @@ import asyncpg
 import msgspec
 
 from domain.errors import InternalConflict
-from domain.order import refused
+from domain.order import PolicyOf, one_policy, refused
 from domain.ports import IN_ORDER, Channel, Command
 from domain.records import (
     Done,
@@ -53,8 +53,10 @@ class PostgresStore:
         pool_size: int = 8,
         statement_timeout_s: float = 10.0,
         connect_timeout_s: float = 10.0,
+        policy_of: PolicyOf = one_policy,
     ) -> None:
         """Connections are made when first needed. `connect_timeout_s` also bounds the wait for a free one."""
+        self._policy_of = policy_of
         self.engine = create_engine(
             database_url,
             pool_size=pool_size,
@@ -80,11 +82,11 @@ class PostgresStore:
             try:
                 try:
                     async with self._transaction() as connection:
-                        return await _carry_out(connection, commands)
+                        return await _carry_out(connection, commands, self._policy_of)
                 except _REFUSALS as error:
                     log.warning("a command was refused by the database: %s", constraint_of(error))
                     async with self._transaction() as connection:
-                        return await _one_by_one(connection, commands)
+                        return await _one_by_one(connection, commands, self._policy_of)
             except _MET_ANOTHER:
                 if attempt == ATTEMPTS - 1:
                     raise
@@ -190,14 +192,18 @@ def _event_of(row: Row) -> OutboxEvent:
     )
 
 
-async def _carry_out(connection: Connection, commands: Sequence[Command]) -> list[Outcome]:
+async def _carry_out(
+    connection: Connection, commands: Sequence[Command], policy_of: PolicyOf
+) -> list[Outcome]:
     rows = await load(connection, needs(commands))
-    planned = plan(commands, rows)
+    planned = plan(commands, rows, policy_of)
     await write(connection, planned)
     return planned.outcomes
 
 
-async def _one_by_one(connection: Connection, commands: Sequence[Command]) -> list[Outcome]:
+async def _one_by_one(
+    connection: Connection, commands: Sequence[Command], policy_of: PolicyOf
+) -> list[Outcome]:
     """The slow path after a refusal: each command behind a savepoint of its own, so that only the bad one is lost."""
     need = needs(commands)
     # All locks at once and in order, as in the fast path; the commands then load again what they see of each other.
@@ -206,7 +212,7 @@ async def _one_by_one(connection: Connection, commands: Sequence[Command]) -> li
     for command in commands:
         try:
             async with connection.transaction():
-                outcomes += await _carry_out(connection, [command])
+                outcomes += await _carry_out(connection, [command], policy_of)
         except _REFUSALS as error:
             constraint = constraint_of(error)
             if isinstance(command, RegionRecords):
@@ -227,7 +233,9 @@ async def _offender(connection: Connection, command: RegionRecords) -> str:
         for record in command.records:
             try:
                 async with connection.transaction():
-                    await _carry_out(connection, [RegionRecords(command.region_id, command.epoch, (record,))])
+                    await _carry_out(
+                        connection, [RegionRecords(command.region_id, command.epoch, (record,))], one_policy
+                    )
             except _REFUSALS:
                 return record.record_id
     finally:

@@ -63,7 +63,7 @@ class Checker:
     ) -> None:
         """`may_refuse`: whether the database has refused something by our own will."""
         self.violation: Violation | None = None
-        self.memory = MemoryStore(self.committed)
+        self.memory = MemoryStore(self.committed, lambda _: policy)
         self.saw: Counter[str] = Counter()
         self.excused_regions: set[int] = (
             set()

@@ -230,15 +230,8 @@ async def act(
             return await decide(services, call, order.order_id, rows=None, region=GoodsReady(order.order_id))
         step: OrderAction = MerchantReject(body.reason)
         if body.action == "accept":
-            policy = services.config.policy
-            step = MerchantAccept(
-                task_id=services.new_id(),
-                prep_s=None if body.prep_minutes is None else body.prep_minutes * 60,
-                default_prep_s=policy.prep_s,
-                promise_s=policy.promise_s,
-                travel=policy.travel,
-                services=policy.services,
-            )
+            prep_s = None if body.prep_minutes is None else body.prep_minutes * 60
+            step = MerchantAccept(task_id=services.new_id(), prep_s=prep_s)
         at_ms = services.config.clock.now_ms()
         return await services.backend.decide(call.command(order.order_id, at_ms, step))
 

@@ -52,8 +52,6 @@ async def create(body: NewOrder, customer: Customer, call: Mutation, services: P
         dropoff_lat=body.dropoff.lat,
         dropoff_lng=body.dropoff.lng,
         dropoff_address=body.dropoff.address,
-        travel=services.config.policy.travel,
-        services=services.config.policy.services,
     )
     command = call.command(services.new_id(), services.config.clock.now_ms(), action)
     answer, replayed = await first_or(services, call, lambda: services.backend.decide(command))

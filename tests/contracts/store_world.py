@@ -165,7 +165,7 @@ class World:
         return self.command(order_id, RecordPayment(authorized=authorized, vendor_ref="pay-1"), **fields)
 
     def accept(self, order_id: str, **fields: Any) -> OrderCommand:
-        action = MerchantAccept(task_id=new_id(), prep_s=600.0, default_prep_s=600.0, promise_s=2700.0)
+        action = MerchantAccept(task_id=new_id(), prep_s=600.0)
         return self.command(order_id, action, Role.MERCHANT, **fields)
 
     async def append(self, *commands: OrderCommand | RegionRecords) -> list[Outcome]:

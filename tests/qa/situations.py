@@ -55,7 +55,7 @@ _CREATE = CreateOrder(
     dropoff_address="2 Elm Street",
 )
 _AGE, _PAY = RecordAgeCheck(True, "age-1"), RecordPayment(True, "pay-1")
-MERCHANT_ACCEPTS = MerchantAccept(task_id=TASK, prep_s=300.0, default_prep_s=600.0, promise_s=2700.0)
+MERCHANT_ACCEPTS = MerchantAccept(task_id=TASK, prep_s=300.0)
 
 
 class Case:

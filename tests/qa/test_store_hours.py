@@ -39,7 +39,7 @@ async def ordered(world: World, clock: str) -> str:
 
 
 async def accepted(world: World, order_id: str, clock: str, prep_s: float = 300.0) -> Answer:
-    action = MerchantAccept(task_id=new_id(), prep_s=prep_s, default_prep_s=600.0, promise_s=2700.0)
+    action = MerchantAccept(task_id=new_id(), prep_s=prep_s)
     return await world.answer(world.command(order_id, action, Role.MERCHANT, at_ms=evening(clock)))
 
 

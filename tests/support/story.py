@@ -59,7 +59,7 @@ def put_order(store: MemoryStore, n: int, now_ms: int, door: Point = DOOR_AT) ->
         dropoff_lng=door[1],
         dropoff_address=f"{n} Elm Street",
     )
-    accept = MerchantAccept(task_id=f"task-{n}", prep_s=300.0, default_prep_s=600.0, promise_s=2700.0)
+    accept = MerchantAccept(task_id=f"task-{n}", prep_s=300.0)
     steps = [
         build.command(create, order_id=order_id, at_ms=now_ms),
         build.command(RecordAgeCheck(True, "age-1"), order_id=order_id, at_ms=now_ms),

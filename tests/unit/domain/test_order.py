@@ -28,10 +28,11 @@ from domain.order import (
     decide,
     decide_create,
 )
+from domain.policy import RegionPolicy
 from domain.travel import Haversine
 from tests.support.build import DOOR_AT, NOW, STORE_AT, command, order_state, products, store
 
-ACCEPT = MerchantAccept(task_id="task-1", prep_s=300.0, default_prep_s=600.0, promise_s=2700.0)
+ACCEPT = MerchantAccept(task_id="task-1", prep_s=300.0)
 
 
 def create(*items: OrderItem, door: tuple[float, float] = DOOR_AT) -> CreateOrder:
@@ -238,14 +239,14 @@ def test_acceptance_confirms_and_opens_the_task() -> None:
 
 
 def test_without_an_estimate_the_markets_default_holds() -> None:
-    action = MerchantAccept(task_id="task-1", prep_s=None, default_prep_s=600.0, promise_s=2700.0)
+    action = MerchantAccept(task_id="task-1", prep_s=None)
     decision = merchant(action, order_state(OrderStatus.PAYMENT_AUTHORIZED))
     assert decision.opened is not None
     assert decision.opened[0].ready_ms == NOW + 600_000
 
 
 def test_nothing_is_due_before_it_is_ready() -> None:
-    action = MerchantAccept(task_id="task-1", prep_s=7200.0, default_prep_s=600.0, promise_s=2700.0)
+    action = MerchantAccept(task_id="task-1", prep_s=7200.0)
     decision = merchant(action, order_state(OrderStatus.PAYMENT_AUTHORIZED))
     assert decision.opened is not None
     assert decision.opened[0].due_ms == decision.opened[0].ready_ms == NOW + 7_200_000
@@ -358,13 +359,28 @@ def test_what_could_not_be_back_is_not_accepted() -> None:
 
 
 def test_the_travel_times_are_those_of_the_market() -> None:
-    fast = replace(ACCEPT, travel=Haversine(speed_mps=100.0))
+    def fast(region_id: str) -> RegionPolicy:
+        assert region_id == "tx-dfw"
+        return RegionPolicy(travel=Haversine(speed_mps=100.0))
+
+    def slow(_: str) -> RegionPolicy:
+        return RegionPolicy(travel=Haversine(speed_mps=1.0))
+
     order = order_state(OrderStatus.PAYMENT_AUTHORIZED)
     shop = open_until(late_by(300) - 10)
     assert refused_without_a_trace(accept_at(shop), "TOO_LATE_TODAY")
-    assert decide(command(fast, Role.MERCHANT, "max"), order, shop).opened is not None
-    slow = replace(create(), travel=Haversine(speed_mps=1.0))
-    assert refused_without_a_trace(decide_create(command(slow), shop, products()), "TOO_LATE_TODAY")
+    assert decide(command(ACCEPT, Role.MERCHANT, "max"), order, shop, fast).opened is not None
+    assert refused_without_a_trace(decide_create(command(create()), shop, products(), slow), "TOO_LATE_TODAY")
+
+
+def test_estimate_and_promise_are_those_of_the_market() -> None:
+    action = MerchantAccept(task_id="task-1", prep_s=None)
+    order = order_state(OrderStatus.PAYMENT_AUTHORIZED)
+    own = RegionPolicy(prep_s=60.0, promise_s=900.0)
+    decision = decide(command(action, Role.MERCHANT, "max"), order, store(), lambda _: own)
+    assert decision.opened is not None
+    task, _ = decision.opened
+    assert (task.ready_ms, task.due_ms) == (NOW + 60_000, NOW + 900_000)
 
 
 def test_without_its_store_nothing_is_accepted() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from domain.errors import StoreUnavailable
 from domain.lifecycle import Role
+from domain.policy import RegionPolicy
 from tests.unit.gateway.world import DALLAS, REGION, SocketClient, World, running, until
 
 HOUSTON = {"lat": 29.76, "lng": -95.37}
@@ -128,3 +129,15 @@ async def test_a_driver_without_a_socket(texas: World) -> None:
     assert await say(HOUSTON) == REGION, "the offer keeps its region"
     await until(lambda: fleet_row(texas, REGION, driver_id) == known(HOUSTON, True))
     assert fleet_row(texas, FAR, driver_id) == known(HOUSTON, False)
+
+
+async def test_an_order_is_promised_by_its_markets_own_policy() -> None:
+    slow = RegionPolicy(
+        fast_window_s=0.01, fast_max_wait_s=0.05, offer_lead_s=3600.0, prep_s=1200.0, promise_s=5400.0
+    )
+    async with running(policies={REGION: slow}) as world:
+        order = await world.order("CONFIRMED")
+        row = world.backend.store.orders[order.id]
+        [task] = world.backend.store.tasks.values()
+        accepted_ms = task.opened_ms
+        assert (row.ready_ms, row.due_ms) == (accepted_ms + 1_200_000, accepted_ms + 5_400_000)

@@ -91,7 +91,7 @@ class InProcess:
         shell = RegionShell(
             region_id,
             store=self.store,
-            policy=self.config.policy,
+            policy=self.config.policy_of(region_id),
             limits=self.config.limits,
             clock=self.config.clock,
             solve=_solve,
@@ -352,7 +352,7 @@ async def running(**changes: Any) -> AsyncIterator[World]:
 async def several(*gateway_ids: str, **changes: Any) -> AsyncIterator[list[World]]:
     """The same world seen through each of several gateways."""
     config = make_config(**changes)
-    store = MemoryStore()
+    store = MemoryStore(policy_of=config.policy_of)
     backend, reads = InProcess(config, store), MemoryReads(store)
     worlds = []
     for number, gateway_id in enumerate(gateway_ids):
