@@ -52,7 +52,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     ws_frames_burst: int = 200
     ws_write_buffer_bytes: int = 32_768
     ws_auth_grace_s: float = 60.0
-    ws_recheck_s: float = 60.0
+    ws_recheck_s: float = 15.0
+    account_keep_s: float = 5.0
     http_in_flight_limit: int = 512
     http_connections_limit: int = 8_192
     http_connections_per_address: int = 1_024

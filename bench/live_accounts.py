@@ -88,7 +88,7 @@ async def driver_tokens(config: Config, drivers: int) -> list[str]:
 async def put_accounts(config: Config, accounts: list[Account]) -> None:
     """Make the accounts in the server's database and fill in ids and tokens."""
     tokens, now_ms = Tokens(config.jwt_secret, config.jwt_ttl_s), time.time_ns() // 1_000_000
-    hashed = await Passwords().hash(PASSWORD)
+    hashed = await Passwords().hash_new(PASSWORD, "", "")
     rows = []
     for account in accounts:
         account.user_id = str(uuid.uuid4())

@@ -49,6 +49,19 @@ class Unauthenticated(Refusal):
     code, status, hint = "UNAUTHENTICATED", 401, "Get a token from POST /v1/auth/token."
 
 
+class WeakPassword(Refusal):
+    """The password would soon be guessed."""
+
+    code, status = "WEAK_PASSWORD", 422
+    hint = "Take a longer one: a few words that have nothing to do with your name and address."
+
+
+class AccountDisabled(Refusal):
+    """The account is disabled."""
+
+    code, status, hint = "ACCOUNT_DISABLED", 403, "An operator can say why, and enable it again."
+
+
 class Forbidden(Refusal):
     """Your role may not do this."""
 

@@ -321,12 +321,29 @@ def create_user(
     data_dir: DataDir = None,
 ) -> None:
     """Make an operator's account (they cannot register themselves). Reads the password from standard input."""
-    from doorstep.up import create_user_command
+    from doorstep.accounts import create_user_command
 
     password = (
         typer.prompt("Password", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
     )
-    run(create_user_command(settings_of(data_dir=data_dir), email, role, name, password.strip(), say))
+    password = password.removesuffix("\n")
+    run(create_user_command(settings_of(data_dir=data_dir), email, role, name, password, say))
+
+
+@app.command("disable-user")
+def disable_user(email: str, data_dir: DataDir = None) -> None:
+    """Take an account's access away: it cannot sign in, and its tokens, streams and sockets end within seconds."""
+    from doorstep.accounts import disable_user_command
+
+    run(disable_user_command(settings_of(data_dir=data_dir), email, say, disabled=True))
+
+
+@app.command("enable-user")
+def enable_user(email: str, data_dir: DataDir = None) -> None:
+    """Let a disabled account sign in again."""
+    from doorstep.accounts import disable_user_command
+
+    run(disable_user_command(settings_of(data_dir=data_dir), email, say, disabled=False))
 
 
 @roads_app.command("build")

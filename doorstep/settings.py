@@ -120,6 +120,12 @@ class Settings(BaseSettings):
         None,
         description="bearer token of /metrics, at least 32 bytes; generated and kept in DATA_DIR unless given",
     )
+    account_keep_s: float = Field(
+        5.0,
+        ge=0,
+        le=300,
+        description="seconds a gateway believes that an account is not disabled, deleted or demoted; 0 to 300",
+    )
     idempotency_ttl_s: float = Field(
         86_400.0, ge=60, le=2_592_000, description="seconds an Idempotency-Key is remembered; 60 to 30 days"
     )
@@ -276,7 +282,7 @@ class Settings(BaseSettings):
         description="seconds a socket stays open after its access token has expired; 0 to 3600",
     )
     ws_recheck_s: float = Field(
-        60.0,
+        15.0,
         ge=0.1,
         le=86_400,
         description="seconds between two looks at the accounts of open sockets; 0.1 to 86400",

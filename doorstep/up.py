@@ -9,14 +9,10 @@ from pathlib import Path
 
 import httpx
 
-from domain.errors import EmailTaken
-from domain.lifecycle import Role
 from doorstep.embedded import Embedded, EmbeddedError, running_services
 from doorstep.server import StartError, running, until_signalled
 from doorstep.settings import Settings
-from gateway.auth import Passwords
 from persistence.migrate import migrate
-from persistence.reads import Reads
 from sim.api import ServerRefused
 from sim.demo import DemoOptions, run_demo
 from sim.summary import Summary
@@ -142,26 +138,3 @@ async def expire_command(settings: Settings, server: str, limit: int, say: Say) 
             return 1
     print(response.text)
     return 0 if response.is_success else 1
-
-
-async def create_user_command(
-    settings: Settings, email: str, role: str, name: str, password: str, say: Say
-) -> int:
-    """Make an operator's account."""
-    if role not in (Role.DISPATCHER, Role.ADMIN) or len(password) < 8:
-        say("The role is dispatcher or admin, and the password has at least 8 characters.")
-        return 1
-    try:
-        async with database(settings, say) as url:
-            reads = Reads.connect(url)
-            hashed = await Passwords().hash(password)
-            user = await reads.create_user(email=email, password_hash=hashed, role=Role(role), name=name)
-            await reads.close()
-    except EmailTaken:
-        say("An account with this address exists already.")
-        return 1
-    except EmbeddedError as error:
-        say(str(error))
-        return 1
-    print(user.user_id)
-    return 0

@@ -18,8 +18,9 @@ from fastapi.security.base import SecurityBase
 from fastapi.security.utils import get_authorization_scheme_param
 from msgspec import Struct
 
-from domain.errors import Forbidden, Unauthenticated
+from domain.errors import Forbidden, Unauthenticated, WeakPassword
 from domain.lifecycle import Role
+from gateway.credentials import is_guessable
 from gateway.turns import NOBODY, Asker, Turns
 
 T = TypeVar("T")
@@ -42,6 +43,7 @@ class Principal(Struct, frozen=True):
     id: str
     role: Role
     expires_s: float = math.inf  # of the token, seconds since the Unix epoch
+    version: int = 1  # of the token: a later one of the account takes it back
 
 
 class Tokens:
@@ -53,10 +55,11 @@ class Tokens:
         # Tokens that were verified: the same comes with each request, and reading it takes a tenth of one's time.
         self._known: dict[str, Principal] = {}
 
-    def issue(self, user_id: str, role: Role) -> str:
-        """A token for `ttl_s` seconds."""
+    def issue(self, user_id: str, role: Role, version: int = 1) -> str:
+        """A token for `ttl_s` seconds. `version`: the account's at this time."""
         now_s = int(time.time())
         claims = {"iss": ISSUER, "sub": user_id, "role": str(role), "iat": now_s, "exp": now_s + self.ttl_s}
+        claims["ver"] = version
         return jwt.encode(claims, self._secret, algorithm=ALGORITHM)
 
     def principal(self, token: str) -> Principal:
@@ -80,8 +83,11 @@ class Tokens:
                 leeway=LEEWAY_S,
                 options={"require": ["exp", "iat", "sub", "role"]},
             )
-            principal = Principal(claims["sub"], Role(claims["role"]), float(claims["exp"]))
-        except (jwt.PyJWTError, ValueError, UnicodeError):
+            version = claims.get(
+                "ver", 1
+            )  # an account's first tokens, of before there were versions, have none
+            principal = Principal(claims["sub"], Role(claims["role"]), float(claims["exp"]), int(version))
+        except (jwt.PyJWTError, TypeError, ValueError, UnicodeError):
             raise Unauthenticated(NOT_VALID) from None
         if principal.expires_s <= time.time():
             raise Unauthenticated(NOT_VALID)
@@ -102,9 +108,15 @@ class Passwords:
         """Verified against when there is no such account, so that the time taken tells nothing."""
         return self._hasher.hash("nobody")
 
-    async def hash(self, password: str, asker: Asker = NOBODY) -> str:
-        """The hash to store."""
-        return await self._in_thread(lambda: self._hasher.hash(password), asker)
+    async def hash_new(self, password: str, email: str, name: str, asker: Asker = NOBODY) -> str:
+        """The hash of a new password to store; `WeakPassword` for one that would soon be guessed."""
+
+        def hash_it() -> str:
+            if is_guessable(password, email, name):
+                raise WeakPassword()
+            return self._hasher.hash(password)
+
+        return await self._in_thread(hash_it, asker)
 
     async def verify(self, stored: str | None, password: str, asker: Asker = NOBODY) -> bool:
         """Whether the password is the one that was stored; takes as long when nothing was (None)."""
@@ -139,7 +151,7 @@ def principal_of(request: Request) -> Principal:
 
 
 class Only(SecurityBase):
-    """A dependency that lets these roles through, or anyone who is signed in where none is named. It stands on no other
+    """A dependency that lets accounts of these roles through, or any where none is named. It stands on no other
     dependency: each of them takes the framework some 20 us of every request."""
 
     def __init__(self, *roles: Role) -> None:
@@ -148,6 +160,7 @@ class Only(SecurityBase):
 
     async def __call__(self, request: Request) -> Principal:
         principal = principal_of(request)
+        await request.app.state.services.accounts.require(principal)
         if self._roles and principal.role not in self._roles:
             raise Forbidden(f"This belongs to: {', '.join(sorted(self._roles))}.")
         return principal

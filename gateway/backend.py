@@ -16,6 +16,7 @@ from domain.solve import Explanation
 from persistence.views import (
     Cursor,
     DriverWork,
+    Holder,
     OfferCursor,
     OfferPage,
     OrderPage,
@@ -76,8 +77,8 @@ class ReadSide(Protocol):
 
     async def user_by_email(self, email: str) -> User | None: ...
 
-    async def no_drivers(self, user_ids: Collection[str]) -> set[str]:
-        """Those of these ids that are no driver's account."""
+    async def revoked(self, holders: Collection[Holder]) -> set[Holder]:
+        """Those whose account is gone or disabled, or has another role or another version of tokens by now."""
         ...
 
     async def add_user(self, user: User, answer: StoredAnswer | None = None) -> None:

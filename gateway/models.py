@@ -25,6 +25,7 @@ from pydantic import (
 from domain.hours import DAY_MIN, OPENINGS_LIMIT
 from domain.lifecycle import OfferStatus, OrderStatus
 from domain.order import ITEMS_LIMIT, PRICE_LIMIT_CENTS, QUANTITY_LIMIT
+from gateway.credentials import PASSWORD_MAX, email_of, password_of
 
 
 def _no_nul(text: str) -> str:
@@ -50,22 +51,15 @@ def _instant(value: object) -> object:
 _RFC_3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}", re.ASCII)
 
 
-def _email(text: str) -> str:
-    local, at, host = text.rpartition("@")
-    if not at or not local or "." not in host or any(c.isspace() for c in text):
-        raise ValueError("is not an e-mail address")
-    return text.lower()
-
-
 Clean = AfterValidator(_no_nul)
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), Clean]
 Address = Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True), Clean]
 Reason = Annotated[str, StringConstraints(max_length=500, strip_whitespace=True), Clean]
 VendorToken = Annotated[str, StringConstraints(min_length=1, max_length=2048), Clean]
-Email = Annotated[
-    str, StringConstraints(min_length=3, max_length=254, strip_whitespace=True), Clean, AfterValidator(_email)
+Email = Annotated[str, StringConstraints(min_length=3, max_length=254), AfterValidator(email_of)]
+Password = Annotated[
+    str, StringConstraints(min_length=1, max_length=4 * PASSWORD_MAX), AfterValidator(password_of)
 ]
-Password = Annotated[str, StringConstraints(min_length=8, max_length=256), Clean]
 Lat = Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)]
 Lng = Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)]
 Digits = BeforeValidator(_digits)  # for whole numbers in queries and headers

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from domain.errors import Forbidden
 from domain.lifecycle import Role
+from gateway.auth import Principal
 
 if TYPE_CHECKING:
     from gateway.services import Services
@@ -23,17 +24,17 @@ class Pass:
         self._services, self._on_end, self._on_grace_over = services, on_end, on_grace_over
         self._expiry: asyncio.TimerHandle | None = None
 
-    def show(self, token: str, driver_id: str = "") -> tuple[str, float]:
-        """Take a token, which is to be this driver's if one is named; returns the driver and the seconds of wall time
+    def show(self, token: str, driver_id: str = "") -> tuple[Principal, float]:
+        """Take a token, which is to be this driver's if one is named; returns whose it is and the seconds of wall time
         for which it is valid. `Unauthenticated`, or `Forbidden` for one that is nobody's who may have a socket."""
         principal = self._services.tokens.principal(token)
-        if principal.role is not Role.DRIVER or principal.id in self._services.recheck.barred:
+        if principal.role is not Role.DRIVER:
             raise Forbidden("The socket is for drivers.")
         if driver_id and principal.id != driver_id:
             raise Forbidden("The token is another driver's.")
         valid_s = max(0.0, principal.expires_s - time.time())
         self._watch(valid_s)
-        return principal.id, valid_s
+        return principal, valid_s
 
     def stop(self) -> None:
         """Watch no longer."""

@@ -8,47 +8,43 @@ from typing import Protocol
 
 import structlog
 
+from gateway.accounts import HOLDERS_AT_ONCE
 from gateway.backend import ReadSide
+from persistence.views import Holder
 
 _log = structlog.stdlib.get_logger(__name__)
-
-IDS_AT_ONCE = 1_000
-BARRED_LIMIT = 10_000
 
 
 class Expellable(Protocol):
     """What is asked of a driver's socket here."""
 
-    driver_id: str
+    holder: Holder | None  # of its newest token, None before the hello
 
     def expel(self) -> None:
-        """The account is gone, or is no driver's any more."""
+        """The account is gone or disabled, is no driver's any more, or took the token back."""
         ...
 
 
 class Recheck:
-    """Closes sockets of accounts that are gone or have another role, and remembers whose they were: a token lives on
-    for hours. While the database does not answer, nobody is closed."""
+    """Closes the sockets of accounts that may not have them any more. While the database does not answer, nobody is
+    closed."""
 
     def __init__(
         self, reads: ReadSide, sockets: Callable[[], Collection[Expellable]], every_s: float
     ) -> None:
         self._reads, self._sockets, self._every_s = reads, sockets, every_s
-        self.barred: set[str] = set()
 
     async def look(self) -> None:
-        """One look at every account with an open socket, and at those that are barred."""
-        known = dict.fromkeys([*(socket.driver_id for socket in self._sockets()), *sorted(self.barred)])
-        known.pop("", None)  # of sockets that have not said hello yet
-        ids = list(known)
-        for at in range(0, len(ids), IDS_AT_ONCE):
-            driver_ids = ids[at : at + IDS_AT_ONCE]
-            wrong = await self._reads.no_drivers(driver_ids)
-            self.barred -= set(driver_ids) - wrong
-            self.barred |= set(sorted(wrong)[: max(0, BARRED_LIMIT - len(self.barred))])
+        """One look at every account with an open socket."""
+        holders = list(
+            dict.fromkeys(socket.holder for socket in self._sockets() if socket.holder is not None)
+        )
+        for at in range(0, len(holders), HOLDERS_AT_ONCE):
+            wrong = await self._reads.revoked(holders[at : at + HOLDERS_AT_ONCE])
             if wrong:
-                for socket in [socket for socket in self._sockets() if socket.driver_id in wrong]:
-                    _log.info("socket of no driver closed", driver_id=socket.driver_id)
+                for socket in [socket for socket in self._sockets() if socket.holder in wrong]:
+                    assert socket.holder is not None
+                    _log.info("socket of no driver closed", driver_id=socket.holder.user_id)
                     socket.expel()
 
     async def run(self) -> None:

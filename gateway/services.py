@@ -13,6 +13,7 @@ from actors.vendors import road_router
 from domain.errors import NotFound
 from domain.markets import MARKETS
 from domain.ports import IdentityVendor, PaymentVendor
+from gateway.accounts import Accounts
 from gateway.admission import Admission
 from gateway.auth import Passwords, Tokens
 from gateway.backend import Backend, ReadSide
@@ -45,6 +46,7 @@ class Services:
     pings: Pings
     feeds: Feeds
     tokens: Tokens
+    accounts: Accounts
     passwords: Passwords
     roads: RoadDesk
     metrics: Metrics
@@ -125,6 +127,7 @@ def assemble(
         pings=pings,
         feeds=Feeds(backend.frame, frame_s=config.limits.ops_frame_s),
         tokens=Tokens(config.jwt_secret, config.jwt_ttl_s),
+        accounts=Accounts(reads, config.limits.account_keep_s),
         passwords=Passwords(),
         roads=RoadDesk(road_router(config)),
         metrics=metrics,

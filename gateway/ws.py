@@ -29,6 +29,7 @@ from domain.protocol import (
 )
 from domain.records import Answer
 from domain.times import instant
+from gateway.accounts import holder
 from gateway.admission import Kind
 from gateway.connection import (
     CLOSE_BAD,
@@ -48,6 +49,7 @@ from gateway.passes import Pass
 from gateway.services import Services
 from gateway.whereabouts import Whereabouts
 from gateway.wire import AsgiWire, Outlet, Wire
+from persistence.views import Holder
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -83,6 +85,7 @@ class DriverSocket:
     def __init__(self, ws: Wire, services: Services) -> None:
         limits = services.config.limits
         self.driver_id = ""
+        self.holder: Holder | None = None
         self.region_id = services.config.regions[0]
         self.session = 0
         self._ws = ws
@@ -254,7 +257,9 @@ class DriverSocket:
     async def _admit(self, greeting: Greeting) -> None:
         services = self._services
         try:
-            self.driver_id, _ = self._pass.show(greeting.token)
+            principal, _ = self._pass.show(greeting.token)
+            await services.accounts.require(principal)
+            self.driver_id, self.holder = principal.id, holder(principal)
             last = services.pings.last(self.driver_id)
             self.region_id = await services.region_of_driver(
                 self.driver_id, last.region_id if last else self.region_id
@@ -273,10 +278,11 @@ class DriverSocket:
 
     def _renew(self, renewal: Renewal) -> None:
         try:
-            _, valid_s = self._pass.show(renewal.token, self.driver_id)
+            principal, valid_s = self._pass.show(renewal.token, self.driver_id)
         except Refusal as error:
             self._connection.refuse(renewal.id, error)
         else:
+            self.holder = holder(principal)
             self._connection.renewed(renewal, round(valid_s, 3))
 
     def _token_ended(self) -> None:

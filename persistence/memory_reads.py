@@ -9,7 +9,7 @@ from msgspec.structs import asdict
 from domain.dossier import GENESIS, Entry
 from domain.errors import EmailTaken, NotFound
 from domain.hours import Hours
-from domain.lifecycle import TASK_ENDED, TASK_HELD, OfferStatus, OrderStatus, Role
+from domain.lifecycle import TASK_ENDED, TASK_HELD, OfferStatus, OrderStatus
 from domain.order import Product as OrderProduct
 from domain.order import Store as OrderStore
 from domain.records import OfferRow, StoredAnswer, TaskRow
@@ -19,6 +19,7 @@ from persistence.views import (
     AnswerKept,
     Cursor,
     DriverWork,
+    Holder,
     OfferCursor,
     OfferPage,
     OrderPage,
@@ -33,9 +34,10 @@ from persistence.views import (
 class MemoryReads:
     """`gateway.backend.ReadSide` over a `MemoryStore`."""
 
-    def __init__(self, store: MemoryStore) -> None:
+    def __init__(self, store: MemoryStore, users: dict[str, User] | None = None) -> None:
+        """`users`: the accounts that there are, where several gateways share them."""
         self.memory = store
-        self.users: dict[str, User] = {}
+        self.users: dict[str, User] = {} if users is None else users
         self.shops: dict[str, Store] = {}
         self.goods: dict[str, Product] = {}
 
@@ -45,9 +47,13 @@ class MemoryReads:
     async def user_by_email(self, email: str) -> User | None:
         return next((user for user in self.users.values() if user.email == email.lower()), None)
 
-    async def no_drivers(self, user_ids: Collection[str]) -> set[str]:
-        users = {user_id: self.users.get(user_id) for user_id in user_ids}
-        return {user_id for user_id, user in users.items() if user is None or user.role is not Role.DRIVER}
+    async def revoked(self, holders: Collection[Holder]) -> set[Holder]:
+        good = {
+            Holder(user.user_id, user.role, user.token_version)
+            for user in self.users.values()
+            if user.disabled_ms is None
+        }
+        return set(holders) - good
 
     def _look_up(self, answer: StoredAnswer | None) -> None:
         if answer is not None and (found := self.memory.answers.get((answer.scope, answer.key))) is not None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import (
+    Integer,
     Select,
     Text,
     bindparam,
@@ -41,6 +42,7 @@ from persistence.views import (
     AnswerKept,
     Cursor,
     DriverWork,
+    Holder,
     OfferCursor,
     OfferPage,
     OrderPage,
@@ -95,9 +97,24 @@ _TASKS_OF = Fixed(
 _ANSWER = Fixed(
     select(ANSWERS).where(ANSWERS.c.scope == bindparam("scope"), ANSWERS.c.key == bindparam("key"))
 )
-_ASKED = func.unnest(bindparam("user_ids", type_=ARRAY(tables.Uid))).column_valued("asked")
-_NO_DRIVERS = Fixed(
-    select(_ASKED).where(~exists().where(USERS.c.user_id == _ASKED, USERS.c.role == str(Role.DRIVER)))
+_HOLDERS = (
+    func.unnest(
+        bindparam("user_ids", type_=ARRAY(tables.Uid)),
+        bindparam("roles", type_=ARRAY(Text)),
+        bindparam("versions", type_=ARRAY(Integer)),
+    )
+    .table_valued("user_id", "role", "version", name="holders")
+    .render_derived()
+)
+_REVOKED = Fixed(
+    select(_HOLDERS.c.user_id, _HOLDERS.c.role, _HOLDERS.c.version).where(
+        ~exists().where(
+            USERS.c.user_id == _HOLDERS.c.user_id,
+            USERS.c.role == _HOLDERS.c.role,
+            USERS.c.token_version == _HOLDERS.c.version,
+            USERS.c.disabled_ms.is_(None),
+        )
+    )
 )
 _DRIVER_REGION = Fixed(
     union_all(
@@ -145,11 +162,30 @@ class Reads(OfferReads):
         row = await self._one(select(USERS).where(func.lower(USERS.c.email) == email.lower()))
         return _user(row) if row else None
 
-    async def no_drivers(self, user_ids: Collection[str]) -> set[str]:
-        """Those of these ids that are no driver's account."""
-        known = [user_id for user_id in user_ids if is_id(user_id)]
-        rows = await self._rows(_NO_DRIVERS, user_ids=known)
-        return set(user_ids) - set(known) | {str(row["asked"]) for row in rows}
+    async def revoked(self, holders: Collection[Holder]) -> set[Holder]:
+        """Those whose account is gone or disabled, or has another role or another version of tokens by now."""
+        known = [holder for holder in holders if is_id(holder.user_id)]
+        rows = await self._rows(
+            _REVOKED,
+            user_ids=[holder.user_id for holder in known],
+            roles=[str(holder.role) for holder in known],
+            versions=[holder.version for holder in known],
+        )
+        wrong = {Holder(str(row["user_id"]), Role(row["role"]), row["version"]) for row in rows}
+        return set(holders) - set(known) | wrong
+
+    async def set_disabled(self, email: str, disabled_ms: int | None) -> User | None:
+        """Disable the account of this address, or enable it again (None); its tokens are taken back either way. None
+        when there is no such account."""
+        change = (
+            update(USERS)
+            .where(func.lower(USERS.c.email) == email.lower())
+            .values(disabled_ms=disabled_ms, token_version=USERS.c.token_version + 1)
+            .returning(USERS)
+        )
+        async with self._change() as connection:
+            row = (await connection.execute(change)).mappings().one_or_none()
+        return _user(row) if row else None
 
     async def add_user(self, user: User, answer: StoredAnswer | None = None) -> None:
         """Make an account; `EmailTaken` when one with this address (or id) exists."""

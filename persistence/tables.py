@@ -78,6 +78,8 @@ class User(Base):
     role: Mapped[str]
     name: Mapped[str]
     created_ms: Mapped[int]
+    token_version: Mapped[int] = mapped_column(Integer, server_default="1")
+    disabled_ms: Mapped[int | None]
     __table_args__ = (_one_of("role", Role), Index("uq_users_email", text("lower(email)"), unique=True))
 
 

@@ -29,6 +29,16 @@ class User(Struct, frozen=True, kw_only=True):
     role: Role
     name: str
     created_ms: int
+    token_version: int = 1  # of the tokens that are good; a higher one takes back those of before
+    disabled_ms: int | None = None
+
+
+class Holder(Struct, frozen=True):
+    """Whose token it is, by the token's own word."""
+
+    user_id: str
+    role: Role
+    version: int
 
 
 class Store(Struct, frozen=True, kw_only=True):

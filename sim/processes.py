@@ -139,7 +139,7 @@ class GatewayProcess:
             world.config(clock),
             node.name,
             backend=ActorBackend(world.net.call, (REGION,), world.limits, world.chance),
-            reads=MemoryReads(world.checker.memory),
+            reads=MemoryReads(world.checker.memory, world.users),
             identity=vendors,
             payment=vendors,
             now_us=lambda: round((EPOCH_S + clock.wall()) * 1e6),

@@ -28,6 +28,7 @@ from domain.region import Region
 from domain.solve import Planning
 from gateway.auth import Principal, Tokens
 from gateway.collector import Unavailable
+from persistence.views import User
 from sim import rest
 from sim.brain import Brain
 from sim.checker import Checker, Violation
@@ -137,6 +138,7 @@ class World:
         beer = Product(
             product_id=self.product_id, store_id=self.store_id, category="alcohol", price_cents=1250
         )
+        self.users: dict[str, User] = {}
         self.checker.memory.add_store(shop, [beer])
         self.gateways = [f"gateway:{n}" for n in range(chance.choice((1, 2)))]
         for name in (PERSISTENCE, f"region:{REGION}", *self.gateways):
@@ -159,6 +161,14 @@ class World:
     def _hire(self, number: int, chance: Random) -> None:
         driver_id = self.uid(f"driver-{number}")
         token = Tokens(SECRET, 86_400).issue(driver_id, Role.DRIVER)
+        self.users[driver_id] = User(
+            user_id=driver_id,
+            email=f"driver{number}@example.org",
+            password_hash="-",
+            role=Role.DRIVER,
+            name="Driver",
+            created_ms=0,
+        )
         # The first is honest, so that whatever can be brought is brought in the end.
         others = [trait for trait in TRAITS if trait != TUNNEL]
         traits = frozenset(trait for trait in others if number and chance.random() < TRAIT_SHARE)

@@ -8,10 +8,11 @@ from fastapi import APIRouter, Depends, Header, Request
 from fastapi.security import OAuth2PasswordRequestForm
 from starlette.responses import Response
 
-from domain.errors import EmailTaken, Unauthenticated
+from domain.errors import AccountDisabled, EmailTaken, Unauthenticated
 from domain.lifecycle import Role
 from domain.records import Answer, Json
 from gateway.auth import Anyone, Principal
+from gateway.credentials import PASSWORD_MAX, email_key, is_storable, password_of
 from gateway.idempotency import KEY_LIMIT, call_of
 from gateway.models import Me, Register, Registered, Token
 from gateway.problem import refusals
@@ -24,8 +25,15 @@ from persistence.views import User
 
 router = APIRouter(tags=["accounts"], route_class=StrictRoute)
 
+EMAIL_LIMIT = 320  # characters that are looked at
 _NOBODY = Principal("anyone", Role.SYSTEM)
-PASSWORD_LIMIT = 256  # characters; hashing a longer one would only cost time
+
+
+def _version_of(user: User) -> int:
+    """The version of tokens that an account gets whose password was shown; `AccountDisabled` where it gets none."""
+    if user.disabled_ms is not None:
+        raise AccountDisabled()
+    return user.token_version
 
 
 def _asker(request: Request, services: Services, account: str) -> Asker:
@@ -36,7 +44,7 @@ def _asker(request: Request, services: Services, account: str) -> Asker:
     "/v1/auth/register",
     status_code=201,
     response_model=Registered,
-    responses=refusals("EMAIL_TAKEN", mutation=True),
+    responses=refusals("EMAIL_TAKEN", "WEAK_PASSWORD", mutation=True),
 )
 async def register(
     body: Register,
@@ -45,7 +53,7 @@ async def register(
     idempotency_key: Annotated[str | None, Header(max_length=KEY_LIMIT)] = None,
 ) -> Response:
     """Make an account of role customer, merchant or driver, and sign it in."""
-    await services.limiter.check("account", body.email.lower())
+    await services.limiter.check("account", body.email)
     asker = _asker(request, services, body.email)
     # Neither password nor token is kept: whoever repeats it shows the password again and gets a token of now.
     call = call_of(request, _NOBODY, idempotency_key).covers(body, but="password")
@@ -55,7 +63,7 @@ async def register(
         user = User(
             user_id=services.new_id(),
             email=body.email,
-            password_hash=await services.passwords.hash(body.password, asker),
+            password_hash=await services.passwords.hash_new(body.password, body.email, body.name, asker),
             role=Role(body.role),
             name=body.name,
             created_ms=at_ms,
@@ -65,15 +73,16 @@ async def register(
         return answer
 
     answer, replayed = await first_or(services, call, now)
-    user_id = str(answer.body["user_id"])
+    user_id, version = str(answer.body["user_id"]), 1
     if replayed:
         known = await services.reads.user(user_id)
         if known is None or not await services.passwords.verify(known.password_hash, body.password, asker):
             raise EmailTaken()
+        version = _version_of(known)
 
     def show(kept: dict[str, Any]) -> Json:
         role = Role(kept["role"])
-        token = services.tokens.issue(user_id, role)
+        token = services.tokens.issue(user_id, role, version)
         return Registered(
             user_id=user_id, role=role, access_token=token, expires_in=services.tokens.ttl_s
         ).model_dump()
@@ -81,25 +90,34 @@ async def register(
     return answered(answer, 201, replayed=replayed, show=show)
 
 
-@router.post("/v1/auth/token", response_model=Token, responses=refusals("OVERLOADED", "PAYLOAD_TOO_LARGE"))
+@router.post(
+    "/v1/auth/token",
+    response_model=Token,
+    responses=refusals("ACCOUNT_DISABLED", "OVERLOADED", "PAYLOAD_TOO_LARGE"),
+)
 async def token(
     form: Annotated[OAuth2PasswordRequestForm, Depends()], request: Request, services: Parts
 ) -> Response:
     """Sign in with e-mail address and password (the OAuth2 password form)."""
-    email = form.username.strip().lower()
-    await services.limiter.check("account", email[:254])
-    unfit = len(email) > 254 or len(form.password) > PASSWORD_LIMIT or "\x00" in email
+    email = email_key(form.username[:EMAIL_LIMIT])
+    await services.limiter.check("account", email)
+    try:
+        password = password_of(form.password[: 4 * PASSWORD_MAX])
+    except ValueError:
+        password = ""  # nobody's
+    unfit = len(form.username) > EMAIL_LIMIT or not password or not is_storable(email)
     user = None if unfit else await services.reads.user_by_email(email)
     # An account's existence does not show: the hash is computed either way.
     right = await services.passwords.verify(
         user.password_hash if user else None,
-        form.password[:PASSWORD_LIMIT],
+        password,
         _asker(request, services, email),
     )
     if user is None or not right:
         raise Unauthenticated("E-mail address and password do not match.")
     answer = Token(
-        access_token=services.tokens.issue(user.user_id, Role(user.role)), expires_in=services.tokens.ttl_s
+        access_token=services.tokens.issue(user.user_id, user.role, _version_of(user)),
+        expires_in=services.tokens.ttl_s,
     )
     return json_response(answer.model_dump())
 

@@ -30,7 +30,9 @@ async def _asker(services: Parts, token: Annotated[str | None, Depends(bearer)])
         return None
     if token is None:
         raise Unauthenticated()
-    return services.tokens.principal(token)
+    principal = services.tokens.principal(token)
+    await services.accounts.require(principal)
+    return principal
 
 
 @router.get("/v1/offers", response_model=OfferLogPage, dependencies=[Viewer], responses=refusals("FORBIDDEN"))

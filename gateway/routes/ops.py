@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 
-from domain.errors import Forbidden, Unauthenticated
+from domain.errors import Forbidden, Refusal, Unauthenticated
 from domain.markets import MARKETS
-from gateway.auth import OPERATORS, Operator, bearer
+from gateway.auth import OPERATORS, Operator, Principal, bearer
 from gateway.problem import refusals
 from gateway.routes.common import Parts, json_response
 from gateway.services import Services
@@ -27,14 +29,17 @@ ASSET_HEADERS = {
 PAGE_HEADERS = {"Cache-Control": "no-cache"}
 
 
-async def _viewer(services: Parts, token: Annotated[str | None, Depends(bearer)]) -> None:
-    """Lets operators through, and everybody where mission control is open."""
+async def _viewer(services: Parts, token: Annotated[str | None, Depends(bearer)]) -> Principal | None:
+    """Lets operators through, and everybody (None) where mission control is open."""
     if services.config.ops_open:
-        return
+        return None
     if token is None:
         raise Unauthenticated()
-    if services.tokens.principal(token).role not in OPERATORS:
+    principal = services.tokens.principal(token)
+    await services.accounts.require(principal)
+    if principal.role not in OPERATORS:
         raise Forbidden("Mission control is for dispatchers and administrators.")
+    return principal
 
 
 Viewer = Depends(_viewer)
@@ -68,18 +73,39 @@ async def config(services: Parts) -> Response:
 
 @router.get(
     "/v1/ops/stream",
-    dependencies=[Viewer],
     response_class=StreamingResponse,
     responses={
         200: {"content": {"text/event-stream": {}}, "description": "Events `frame` (OpsFrame) and `down`."},
         **refusals("FORBIDDEN", "NOT_FOUND", "OVERLOADED"),
     },
 )
-async def stream(services: Parts, region_id: Annotated[str, Query(max_length=64)]) -> Response:
-    """A region live, as server-sent events, at most four frames a second."""
+async def stream(
+    services: Parts,
+    viewer: Annotated[Principal | None, Viewer],
+    region_id: Annotated[str, Query(max_length=64)],
+) -> Response:
+    """A region live, as server-sent events, at most four frames a second. It ends with the token or its account."""
     events = services.feeds.watch(services.region(region_id))
+    if viewer is not None:
+        events = _while_allowed(services, viewer, events)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+
+
+async def _while_allowed(
+    services: Services, viewer: Principal, events: AsyncIterator[bytes]
+) -> AsyncIterator[bytes]:
+    """The events for as long as the viewer may see them. A feed says something every few seconds at least."""
+    async for chunk in events:
+        if viewer.expires_s <= time.time():
+            return
+        try:
+            await services.accounts.require(viewer)
+        except Unauthenticated:
+            return
+        except Refusal:  # nobody can say just now
+            continue
+        yield chunk
 
 
 def _regions(services: Services) -> list[dict[str, object]]:

@@ -17,6 +17,7 @@ from persistence.engine import create_plain_engine, driver_connection, reached
 from persistence.migrate import migrate
 from persistence.postgres import PostgresStore
 from persistence.reads import Cursor, DriverWork, Product, Reads, Store, User, last_event_ms
+from persistence.views import Holder
 from tests.contracts.store_world import REGION, World, new_id
 
 pytestmark = pytest.mark.integration
@@ -48,11 +49,24 @@ async def test_accounts(reads: Reads) -> None:
     assert await reads.user("no-id") is None
     assert await reads.user_by_email("bob@example.org") is None
     await reads.add_user(replace(user, user_id=new_id(), email="Eve@Example.org"))
-    driver_id = (await reads.create_user(email="d", password_hash="-", role=Role.DRIVER, name="D")).user_id
-    nobody = new_id()
-    strangers = {user.user_id, nobody, "no-id"}
-    assert await reads.no_drivers([driver_id, *strangers]) == strangers
-    assert await reads.no_drivers([driver_id]) == set()
+    driver = await reads.create_user(email="d", password_hash="-", role=Role.DRIVER, name="D")
+    good = Holder(driver.user_id, Role.DRIVER, 1)
+    other_role, other_version = Holder(user.user_id, Role.DRIVER, 1), Holder(driver.user_id, Role.DRIVER, 2)
+    nobody = {Holder(new_id(), Role.DRIVER, 1), Holder("no-id", Role.DRIVER, 1)}
+    assert await reads.revoked([good, other_role, other_version, *nobody]) == {
+        other_role,
+        other_version,
+        *nobody,
+    }
+    assert await reads.revoked([good]) == set()
+    disabled = await reads.set_disabled("D", 7)
+    assert disabled is not None
+    assert (disabled.disabled_ms, disabled.token_version) == (7, 2)
+    assert await reads.revoked([good, other_version]) == {good, other_version}
+    enabled = await reads.set_disabled("d", None)
+    assert enabled is not None
+    assert await reads.revoked([Holder(driver.user_id, Role.DRIVER, 3), good]) == {good}
+    assert await reads.set_disabled("bob@example.org", 7) is None
     eve = await reads.user_by_email("eve@example.org")
     assert eve is not None
     assert eve.email == "eve@example.org"

@@ -14,8 +14,10 @@ from domain.lifecycle import Role
 from domain.messages import Ask, Push
 from domain.protocol import OfferExpired, retry_after_ms
 from domain.records import Answer
-from gateway.recheck import BARRED_LIMIT
+from gateway.accounts import Accounts
+from gateway.auth import Principal
 from gateway.ws import BAD_FRAME_COST, DriverSocket
+from persistence.views import Holder
 from tests.unit.gateway.world import DALLAS, GATEWAY, REGION, SocketClient, World, running, until
 
 LOCATION = {"type": "location", **DALLAS, "at": "2030-01-01T00:00:00Z"}
@@ -217,13 +219,14 @@ async def test_accounts_that_are_gone_or_changed_are_closed_and_stay_out(
     changed, changed_client = await world.driver()
     well, well_client = await world.driver()
     reads: list[set[str]] = []
-    plain = world.reads.no_drivers
+    plain = world.reads.revoked
 
-    async def counted(user_ids: Any) -> set[str]:
-        reads.append(set(user_ids))
-        return await plain(user_ids)
+    async def counted(holders: Any) -> set[Holder]:
+        reads.append({holder.user_id for holder in holders})
+        return await plain(holders)
 
-    monkeypatch.setattr(world.reads, "no_drivers", counted)
+    monkeypatch.setattr(world.reads, "revoked", counted)
+    world.services.accounts = Accounts(world.reads, 0.0)
     user = world.reads.users.pop(gone)
     world.reads.users[changed] = replace(world.reads.users[changed], role=Role.CUSTOMER)
     await world.services.recheck.look()
@@ -236,11 +239,9 @@ async def test_accounts_that_are_gone_or_changed_are_closed_and_stay_out(
     # Its token is good for hours.
     again = await world.socket()
     await again.send({"type": "hello", "token": world.services.tokens.issue(gone, Role.DRIVER)})
-    assert (await again.receive())["code"] == "FORBIDDEN"
+    assert (await again.receive())["code"] == "UNAUTHENTICATED"
     # Back in office.
     world.reads.users[gone] = user
-    await world.services.recheck.look()
-    assert world.services.recheck.barred == {changed}
     await world.connect(world.auth(gone, Role.DRIVER))
 
 
@@ -249,11 +250,11 @@ async def test_while_the_database_is_away_nobody_is_closed(monkeypatch: pytest.M
         driver_id, client = await world.driver()
         looked = asyncio.Queue[None]()
 
-        async def away(user_ids: Any) -> set[str]:
+        async def away(holders: Any) -> set[Holder]:
             looked.put_nowait(None)
             raise OSError
 
-        monkeypatch.setattr(world.reads, "no_drivers", away)
+        monkeypatch.setattr(world.reads, "revoked", away)
         running_ = asyncio.create_task(world.services.recheck.run())
         async with asyncio.timeout(5):
             await looked.get()
@@ -266,15 +267,15 @@ async def test_while_the_database_is_away_nobody_is_closed(monkeypatch: pytest.M
 async def test_a_thousand_accounts_are_one_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
 
-    async def none(user_ids: Any) -> set[str]:
-        sizes.append(len(user_ids))
-        return set(user_ids)
+    async def none(holders: Any) -> set[Holder]:
+        sizes.append(len(holders))
+        return set()
 
-    monkeypatch.setattr(world.reads, "no_drivers", none)
-    world.services.recheck.barred = {f"{n:05}" for n in range(2_500)}
-    await world.services.recheck.look()
+    monkeypatch.setattr(world.reads, "revoked", none)
+    principals = [Principal(f"{n:05}", Role.DRIVER) for n in range(2_500)]
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(world.services.accounts.require(principal) for principal in principals))
     assert sizes == [1000, 1000, 500]
-    assert len(world.services.recheck.barred) == 2_500 <= BARRED_LIMIT
 
 
 # -- a restart --------------------------------------------------------------------------------------------------------

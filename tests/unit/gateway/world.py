@@ -218,6 +218,11 @@ async def until(condition: Callable[[], object], timeout_s: float = 5.0) -> None
             await asyncio.sleep(0.005)
 
 
+def _user(user_id: str, role: Role) -> User:
+    email = f"{role}.{user_id}@example.org"
+    return User(user_id=user_id, email=email, password_hash="-", role=role, name=str(role), created_ms=0)
+
+
 class World:
     """The app with its parts, and short ways to common states."""
 
@@ -235,22 +240,16 @@ class World:
         self._number = accounts_from
 
     def auth(self, user_id: str, role: Role) -> dict[str, str]:
+        """Headers of an account, which is made where there is none of this id."""
+        if user_id not in self.reads.users:
+            self.reads.users[user_id] = _user(user_id, role)
         return {"Authorization": f"Bearer {self.services.tokens.issue(user_id, role)}"}
 
     async def account(self, role: Role) -> tuple[str, dict[str, str]]:
         """An account without the cost of a password: its id and its headers."""
         self._number += 1
         user_id = f"00000000-0000-4000-8000-{self._number:012d}"
-        await self.reads.add_user(
-            User(
-                user_id=user_id,
-                email=f"{role}{self._number}@example.org",
-                password_hash="-",
-                role=role,
-                name=str(role),
-                created_ms=0,
-            )
-        )
+        await self.reads.add_user(_user(user_id, role))
         return user_id, self.auth(user_id, role)
 
     async def shop(self, category: str = "alcohol") -> tuple[str, str, str, dict[str, str]]:

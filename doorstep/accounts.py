@@ -1,0 +1,65 @@
+"""Accounts from the command line: operators are made here, and anybody's access is taken away."""
+
+from __future__ import annotations
+
+import time
+
+from domain.errors import EmailTaken, StoreUnavailable, WeakPassword
+from domain.lifecycle import Role
+from doorstep.embedded import EmbeddedError
+from doorstep.settings import Settings
+from doorstep.up import Say, database
+from gateway.auth import OPERATORS, Passwords
+from gateway.credentials import email_key, email_of, password_of
+from persistence.reads import Reads
+
+
+async def create_user_command(
+    settings: Settings, email: str, role: str, name: str, password: str, say: Say
+) -> int:
+    """Make an operator's account; prints its id."""
+    if role not in OPERATORS:
+        say("The role is dispatcher or admin.")
+        return 1
+    try:
+        email, password = email_of(email), password_of(password)
+    except ValueError as error:
+        say(f"The e-mail address or the password {error}.")
+        return 1
+    try:
+        hashed = await Passwords().hash_new(password, email, name)
+        async with database(settings, say) as url:
+            reads = Reads.connect(url)
+            try:
+                user = await reads.create_user(email=email, password_hash=hashed, role=Role(role), name=name)
+            finally:
+                await reads.close()
+    except (EmailTaken, WeakPassword, StoreUnavailable) as error:
+        say(" ".join(filter(None, (error.detail, error.hint))))
+        return 1
+    except EmbeddedError as error:
+        say(str(error))
+        return 1
+    print(user.user_id)
+    return 0
+
+
+async def disable_user_command(settings: Settings, email: str, say: Say, *, disabled: bool) -> int:
+    """Take an account's access away within `ACCOUNT_KEEP_S` (REST, streams) and `WS_RECHECK_S` (sockets), or give it
+    back: the person then signs in anew."""
+    try:
+        async with database(settings, say) as url:
+            reads = Reads.connect(url)
+            try:
+                now_ms = time.time_ns() // 1_000_000
+                user = await reads.set_disabled(email_key(email), now_ms if disabled else None)
+            finally:
+                await reads.close()
+    except (EmbeddedError, StoreUnavailable) as error:
+        say(str(error))
+        return 1
+    if user is None:
+        say("There is no account with this address.")
+        return 1
+    say(f"{user.user_id} is {'disabled' if disabled else 'enabled'}; its tokens are taken back.")
+    return 0
