@@ -110,6 +110,7 @@ class Config(Struct, frozen=True, kw_only=True):
 
     environment: str
     namespace: str
+    server_id: str = ""  # which server this is, of all that ever were on the database
     database_url: str  # postgresql://...
     redis_url: str
     regions: tuple[str, ...]

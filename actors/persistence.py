@@ -47,10 +47,13 @@ class PersistenceShell:
         limits: Limits,
         *,
         name: str = "persistence:0",
+        holder: str | None = None,
         backlog: Callable[[], Awaitable[Backlog]] | None = None,
     ) -> None:
-        """`backlog` tells what waits in the outbox, for the metrics."""
+        """`holder`: under which name the sweep's lease is taken, if not that. `backlog` tells what waits in the outbox,
+        for the metrics."""
         self._store, self._relay, self._clock, self._limits = store, relay, clock, limits
+        self._holder = holder or name
         self._name, self._backlog, self._tally = name, backlog, PersistenceTally()
         self._sweeping: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -91,7 +94,7 @@ class PersistenceShell:
         while True:
             await asyncio.sleep(SWEEP_EVERY_S)
             try:
-                if not await self._store.lease("sweep", self._name, SWEEP_LEASE_S):
+                if not await self._store.lease("sweep", self._holder, SWEEP_LEASE_S):
                     continue
                 swept = await self._store.sweep(
                     self._ago_ms(self._limits.idempotency_ttl_s),

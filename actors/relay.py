@@ -92,11 +92,13 @@ class Relay:
         clock: ServerClock,
         limits: Limits,
         holder: str = "persistence:0",
+        heir_of: str | None = None,
         wake_others: Callable[[], None] = lambda: None,
     ) -> None:
-        """`holder`: under which name leases are taken. `wake_others` is called when something was committed here that
-        others have to hand on."""
-        self._holder, self._wake_others = holder, wake_others
+        """`holder`: under which name leases are taken, another one for each process that ever was. `heir_of`: whose
+        leases (those of the names beneath it) are free when this one starts, for it is dead. `wake_others` is called
+        when something was committed here that others have to hand on."""
+        self._holder, self._heir_of, self._wake_others = holder, heir_of, wake_others
         self._leases: dict[Channel, float] = {}  # held until this time of the loop
         self._store, self._bus, self._payment = store, bus, payment
         self._tell_region, self._clock, self._limits = tell_region, clock, limits
@@ -113,7 +115,13 @@ class Relay:
         }
 
     def start(self) -> None:
-        self._loops = [asyncio.ensure_future(self._run(channel)) for channel in Channel]
+        inherited = asyncio.ensure_future(self._inherit())
+        self._loops = [inherited, *(asyncio.ensure_future(self._run(one, inherited)) for one in Channel)]
+
+    async def _inherit(self) -> None:
+        if self._heir_of is not None:
+            with contextlib.suppress(Exception):  # then its leases end by themselves
+                await self._store.release(self._heir_of)
 
     def wake(self, *, opened: bool = True) -> None:
         """Something was committed here; `opened`: a task among it, which its region must be told of at once."""
@@ -150,8 +158,9 @@ class Relay:
         self._leases.pop(channel, None)
         return False
 
-    async def _run(self, channel: Channel) -> None:
+    async def _run(self, channel: Channel, inherited: asyncio.Task[None]) -> None:
         waker = self._wakers[channel]
+        await asyncio.wait((inherited,))
         while True:
             waker.clear()
             try:

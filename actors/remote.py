@@ -376,6 +376,8 @@ class PersistenceActor:
 
         handles = Handles(config.namespace)
         store = make_store(config)
+        heir_of = f"{config.server_id}/{name}"  # Ray starts another process when the former one is dead
+        holder = f"{heir_of}/{_LIFE}"
 
         async def tell_region(region_id: str, opened: list[TaskOpened]) -> list[Reply]:
             replies: list[Reply] = await handles.call(f"region:{region_id}", "post", opened)
@@ -388,11 +390,18 @@ class PersistenceActor:
             tell_region=tell_region,
             clock=config.clock,
             limits=config.limits,
-            holder=name,
+            holder=holder,
+            heir_of=heir_of,
             wake_others=Peers(handles.call, [one for one in config.persistence_names if one != name]).wake,
         )
         self._shell = PersistenceShell(
-            store, relay, config.clock, config.limits, name=name, backlog=partial(backlog, store.engine)
+            store,
+            relay,
+            config.clock,
+            config.limits,
+            name=name,
+            holder=holder,
+            backlog=partial(backlog, store.engine),
         )
         self._shell.start()
         tune()

@@ -84,7 +84,7 @@ class Store(RegionStore, Protocol):
         ...
 
     async def release(self, holder: str) -> None:
-        """Give all leases of the holder back."""
+        """Give all leases of the holder back, and of those whose names begin with its name and a slash."""
         ...
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from uuid import uuid4
 
 from actors.clock import ServerClock
 from actors.config import Config, Limits
@@ -38,9 +39,13 @@ class StartError(Exception):
 class Server:
     """What runs: where it answers and what it was configured with."""
 
-    def __init__(self, config: Config, dashboard_url: str, gateway_hosts: list[str]) -> None:
-        """`gateway_hosts`: the nodes that carry gateways, where such are set apart."""
+    def __init__(
+        self, config: Config, dashboard_url: str, gateway_hosts: list[str], given_up: asyncio.Future[str]
+    ) -> None:
+        """`gateway_hosts`: the nodes that carry gateways, where such are set apart. `given_up` says why, when it cannot
+        go on."""
         self.config, self.dashboard_url, self._gateway_hosts = config, dashboard_url, gateway_hosts
+        self.given_up = given_up
 
     @property
     def url(self) -> str:
@@ -91,7 +96,8 @@ async def running(
     try:
         database_url = settings.database_url or (embedded.database_url if embedded else "")
         redis_url = settings.redis_url or (embedded.redis_url if embedded else "")
-        async with _only_one(database_url):
+        given_up: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        async with _only_one(database_url, given_up):
             if settings.run_migrations_on_startup:
                 progress("bringing the schema up to date")
                 await migrate(database_url)
@@ -121,7 +127,7 @@ async def running(
                     ) from None
                 except ClusterError as error:
                     raise StartError(str(error)) from None
-                yield Server(cluster.config, cluster.dashboard_url, cluster.gateway_hosts)
+                yield Server(cluster.config, cluster.dashboard_url, cluster.gateway_hosts, given_up)
             finally:
                 await cluster.stop(progress, detach=detach)
                 watch.cancel()
@@ -132,9 +138,15 @@ async def running(
 
 
 @asynccontextmanager
-async def _only_one(database_url: str) -> AsyncIterator[None]:
+async def _only_one(database_url: str, given_up: asyncio.Future[str]) -> AsyncIterator[None]:
+    def lost() -> None:
+        if not given_up.done():
+            given_up.set_result(
+                "The database was away, and another `doorstep up` looks after a server on it by now: this one ends."
+            )
+
     try:
-        async with only_one(database_url, NAMESPACE):
+        async with only_one(database_url, NAMESPACE, lost):
             yield
     except LeaseTaken:
         raise StartError(
@@ -151,6 +163,7 @@ async def _configure(settings: Settings, database_url: str, redis_url: str, ops_
     return Config(
         environment=settings.environment,
         namespace=NAMESPACE,
+        server_id=uuid4().hex,
         database_url=database_url,
         redis_url=redis_url,
         regions=settings.region_ids,

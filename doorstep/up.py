@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 
 from doorstep.embedded import Embedded, EmbeddedError, running_services
-from doorstep.server import StartError, running, until_signalled
+from doorstep.server import Server, StartError, running, until_signalled
 from doorstep.settings import Settings
 from persistence.migrate import migrate
 from sim.api import ServerRefused
@@ -51,18 +51,23 @@ async def serve(
             )
             waiting = asyncio.ensure_future(until_signalled())
             if demo_drivers is None:
-                await waiting
-                return 0
-            return await _beside(waiting, server.url, demo_drivers, say)
+                await asyncio.wait((waiting, server.given_up), return_when=asyncio.FIRST_COMPLETED)
+                status = 0
+            else:
+                status = await _beside(waiting, server, demo_drivers, say)
+            if server.given_up.done():
+                say(server.given_up.result())
+                return 1
+            return status
     except (StartError, EmbeddedError) as error:
         say(str(error))
         return 1
 
 
-async def _beside(signalled: asyncio.Future[None], url: str, drivers: int, say: Say) -> int:
+async def _beside(signalled: asyncio.Future[None], server: Server, drivers: int, say: Say) -> int:
     stop = asyncio.Event()
-    demo = asyncio.ensure_future(run_demo(DemoOptions(server=url, drivers=drivers), say, stop))
-    await asyncio.wait((signalled, demo), return_when=asyncio.FIRST_COMPLETED)
+    demo = asyncio.ensure_future(run_demo(DemoOptions(server=server.url, drivers=drivers), say, stop))
+    await asyncio.wait((signalled, demo, server.given_up), return_when=asyncio.FIRST_COMPLETED)
     if demo.done() and (error := demo.exception()) is not None:
         say(f"The demo ended: {error}")
         return 1

@@ -243,7 +243,11 @@ class MemoryStore:
 
     async def release(self, holder: str) -> None:
         """See `domain.ports.Store.release`."""
-        self._leases = {name: one for name, one in self._leases.items() if one != holder}
+        self._leases = {
+            name: one
+            for name, one in self._leases.items()
+            if one != holder and not one.startswith(f"{holder}/")
+        }
 
     def begin(self, commands: Sequence[Command]) -> Transaction:
         """Decide the commands on the rows of now."""

@@ -168,9 +168,9 @@ class PostgresStore:
             return await connection.fetchval(_LEASE, name, holder, for_s) is not None
 
     async def release(self, holder: str) -> None:
-        """Give all leases of the holder back."""
+        """See `domain.ports.Store.release`."""
         async with driver_connection(self.engine) as connection:
-            await connection.execute("DELETE FROM leases WHERE holder = $1", holder)
+            await connection.execute(_RELEASE, holder)
 
 
 def _event_of(row: Row) -> OutboxEvent:
@@ -310,6 +310,7 @@ WITH old AS MATERIALIZED (
 )
 DELETE FROM offers o USING old WHERE o.offer_id = old.offer_id
 """
+_RELEASE = "DELETE FROM leases WHERE holder = $1 OR starts_with(holder, $1 || '/')"
 _LEASE = """
 INSERT INTO leases AS l (name, holder, until) VALUES ($1, $2, now() + make_interval(secs => $3))
 ON CONFLICT (name) DO UPDATE SET holder = EXCLUDED.holder, until = EXCLUDED.until

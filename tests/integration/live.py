@@ -111,6 +111,11 @@ class LiveServer:
         self._process.send_signal(signal.SIGINT)
         return self._process.wait(timeout=60)
 
+    def ended(self, timeout_s: float = 60.0) -> int:
+        """The exit status of a server that ends by itself."""
+        assert self._process is not None
+        return self._process.wait(timeout_s)
+
     def command(self, *arguments: str) -> int:
         """Another `doorstep` command in the server's environment; returns the exit status, its words go to the log."""
         with open(self.folder / "server.log", "ab") as log:

@@ -137,6 +137,53 @@ async def test_an_order_that_ends_otherwise_has_its_payment_voided(world: World,
     assert world.payments.asked == [("void", "pay-1")]
 
 
+async def test_the_next_life_of_an_actor_has_its_leases_at_once_and_a_twin_has_them_no_more(
+    world: World,
+) -> None:
+    """Each process has a name of its own for leases, so that one that comes back from the dead does not lead beside it;
+    another server's actor of the same name is not its heir."""
+    store = world.story.store
+
+    def relay(holder: str, heir_of: str) -> tuple[Relay, Bus]:
+        bus = Bus()
+        one = Relay(
+            store,
+            bus=bus,
+            payment=Payments(),
+            tell_region=world.tell,
+            clock=HandClock(hand=[world.story.now]),
+            limits=Limits(outbox_retry_s=0.01, outbox_pace_s=0.0, outbox_lease_s=0.02),
+            holder=holder,
+            heir_of=heir_of,
+        )
+        return one, bus
+
+    (first, _), (second, there), (other, nothing) = (
+        relay("server/persistence:0/one", "server/persistence:0"),
+        relay("server/persistence:0/two", "server/persistence:0"),
+        relay("another/persistence:0/one", "another/persistence:0"),
+    )
+    try:
+        first.start()
+        await until(lambda: len(store._leases) == len(Channel))
+        for loop in first._loops:  # frozen, and Ray takes it for dead
+            loop.cancel()
+        second.start()
+        await until(lambda: list(store._leases.values()) == ["server/persistence:0/two"] * len(Channel))
+        other.start()
+
+        first._leases.clear()  # when it wakes up, what it knew of is over
+        assert not await first._leads(Channel.BUS)
+        world.story.order()
+        await until(lambda: not store.outbox[Channel.BUS])
+        assert there.events
+        assert not nothing.events
+        assert not other._leases
+    finally:
+        for one in (first, second, other):
+            await one.stop()
+
+
 async def test_an_order_is_not_closed_while_its_payment_cannot_be_captured(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import asyncpg
 import pytest
 
 from actors.clock import ServerClock
@@ -98,19 +97,6 @@ async def test_one_at_a_time_looks_after_a_database(
             pass
     async with only_one(fresh_database_url, "doorstep"):
         pass
-
-
-@pytest.mark.integration
-async def test_a_lease_whose_session_died_is_free(fresh_database_url: str) -> None:
-    async with only_one(fresh_database_url, "doorstep"):
-        killer = await asyncpg.connect(fresh_database_url)
-        await killer.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE application_name = 'doorstep up' AND datname = current_database()"
-        )
-        await killer.close()
-        async with only_one(fresh_database_url, "doorstep"):
-            pass
 
 
 REFUSED = [
