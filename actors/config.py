@@ -125,6 +125,7 @@ class Config(Struct, frozen=True, kw_only=True):
     host: str
     port: int
     web_dist: str | None = None  # built browser app
+    allowed_origins: tuple[str, ...] = ()  # of pages that are not this server's, in lower case
     tile_url: str | None = None
     log_level: str = "INFO"
     otlp_endpoint: str | None = None  # receiver of traces

@@ -150,6 +150,13 @@ class MalformedRequest(Refusal):
     code, status = "MALFORMED_REQUEST", 400
 
 
+class UnsupportedMediaType(Refusal):
+    """The body is not of a kind, or not in an encoding, that is read here."""
+
+    code, status = "UNSUPPORTED_MEDIA_TYPE", 415
+    hint = "Send application/json in UTF-8, uncompressed; a form where one signs in."
+
+
 class RequestTimeout(Refusal):
     """The rest of the request did not come in time."""
 

@@ -110,7 +110,7 @@ class OrderCommand(Struct, frozen=True, kw_only=True, tag=True):
     order_id: str
     at_ms: int
     action: OrderAction
-    if_match: int | None = None  # the version that the client has seen
+    if_match: tuple[int, ...] | None = None  # any of these versions; None: whatever it is
 
 
 # -- state ------------------------------------------------------------------------------------------------------------
@@ -263,7 +263,7 @@ def decide(
     try:
         if order is None or not _may_see(command, order):
             raise NotFound("There is no such order.")
-        if command.if_match is not None and command.if_match != order.version:
+        if command.if_match is not None and order.version not in command.if_match:
             raise VersionMismatch(f"The order is at version {order.version}.")
         if order.status in REGION_DECIDES and isinstance(command.action, CancelOrder):
             return Decision(answer=DECIDER_MOVED)

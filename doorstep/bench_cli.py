@@ -180,6 +180,22 @@ def bench_hostile(
     run(hostile(settings_of(port=port), mob, options, out, say))
 
 
+@app.command("crowd")
+def bench_crowd(
+    halves: Annotated[int, typer.Option(help="Half-sent bodies.", min=1, max=10_000)] = 530,
+    silent: Annotated[int, typer.Option(help="Silent connections.", min=1, max=10_000)] = 1_000,
+    seconds: Annotated[float, typer.Option(help="Of each attack.", min=1, max=600)] = 10.0,
+    port: PortOption = None,
+    out: OutOption = None,
+) -> None:
+    """Half-sent bodies, silent connections, endless heads and addresses, floods of status pages, beside neighbours."""
+    from bench.crowd import CrowdOptions
+    from doorstep.benches import crowd
+
+    options = CrowdOptions(halves=halves, silent=silent, attack_s=seconds)
+    run(crowd(settings_of(port=port), options, out, say))
+
+
 @app.command("match")
 def bench_match(
     sizes: Annotated[

@@ -11,6 +11,7 @@ from pathlib import Path
 from actors.remote import Handles
 from bench.accept import AcceptOptions, run_accept
 from bench.counters import know
+from bench.crowd import CrowdOptions, run_crowd
 from bench.hostile import HostileOptions, run_hostile
 from bench.ingest import IngestOptions, run_ingest
 from bench.live import Fresh, LiveOptions, run_live
@@ -54,11 +55,11 @@ async def _server(settings: Settings, url: str | None, say: Say) -> AsyncIterato
 
 
 @asynccontextmanager
-async def _fresh(settings: Settings, say: Say) -> AsyncIterator[Server]:
-    """A server with databases of its own."""
+async def _fresh(settings: Settings, say: Say, **changes: object) -> AsyncIterator[Server]:
+    """A server with databases of its own, and room for a crowd unless `changes` to the settings say otherwise."""
     folder = Path(tempfile.mkdtemp(prefix="doorstep-bench-"))
     try:
-        own = {"data_dir": folder, "database_url": None, "redis_url": None, **ONE_CROWD}
+        own = {"data_dir": folder, "database_url": None, "redis_url": None, **ONE_CROWD, **changes}
         fresh = settings.model_copy(update=own)
         async with running(fresh, say) as server:
             know(server.url, server.config.metrics_token)
@@ -159,6 +160,22 @@ async def hostile(settings: Settings, mob: int, options: HostileOptions, out: Pa
             tokens = await driver_tokens(server.config, options.drivers + 2 + mob)
             gateways = Processes().memory("gateway")
             report = await run_hostile(server.url, tokens, options, rss_bytes=gateways, out=out, progress=say)
+    except (StartError, EmbeddedError, OSError, TimeoutError) as error:
+        say(str(error) or type(error).__name__)
+        return 1
+    print(report.table())
+    return 0
+
+
+async def crowd(settings: Settings, options: CrowdOptions, out: Path | None, say: Say) -> int:
+    """What the well-behaved feel beside half-sent requests, endless heads and floods; a server of its own, with limits
+    as they are by default."""
+    plain = {name: Settings.model_fields[name].default for name in ONE_CROWD}
+    try:
+        async with _fresh(settings, say, **plain) as server:
+            tokens = await driver_tokens(server.config, options.neighbours)
+            gateways = Processes().memory("gateway")
+            report = await run_crowd(server.url, tokens, options, rss_bytes=gateways, out=out, progress=say)
     except (StartError, EmbeddedError, OSError, TimeoutError) as error:
         say(str(error) or type(error).__name__)
         return 1

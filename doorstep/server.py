@@ -178,6 +178,7 @@ async def _configure(settings: Settings, database_url: str, redis_url: str, ops_
         port=settings.port,
         web_dist=str(WEB_DIST) if WEB_DIST.is_dir() else None,
         tile_url=settings.tile_url,
+        allowed_origins=settings.origins,
         log_level=settings.log_level,
         otlp_endpoint=settings.otel_exporter_otlp_endpoint,
         trace_sample=settings.trace_sample,

@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 MIN_SECRET_BYTES = 32  # HS256 wants a key at least as long as its hash
 NODE_KINDS = ("region", "gateway", "persistence", "solver")
 _MARKET = re.compile(r"[a-z]{2}-[a-z0-9]+")
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _FAKEABLE = ("identity_vendor", "payment_vendor")
 # pydantic starts a validator's message with this; the sentence after it is ours.
 _VALIDATOR_PREFIX = "Value error, "
@@ -470,6 +471,11 @@ class Settings(BaseSettings):
         le=10_000_000,
         description="clients whose counts a gateway keeps, beyond which it forgets the oldest; 100 to 10^7",
     )
+    allowed_origins: str = Field(
+        "",
+        description="origins of other pages that may open sockets and streams here, comma separated, such as"
+        " https://ops.example.org",
+    )
     trusted_proxies: int = Field(
         0,
         ge=0,
@@ -565,6 +571,15 @@ class Settings(BaseSettings):
             rules(value)
         return value
 
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins(cls, value: str) -> str:
+        origins = [part.strip().lower() for part in value.split(",") if part.strip()]
+        bad = [origin for origin in origins if not _ORIGIN.fullmatch(origin)]
+        if bad:
+            raise ValueError(f"must be origins such as https://ops.example.org, and {bad[0]!r} is none")
+        return ",".join(origins)
+
     @field_validator("jwt_secret", "internal_token", "metrics_token")
     @classmethod
     def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
@@ -625,6 +640,11 @@ class Settings(BaseSettings):
     def region_ids(self) -> tuple[str, ...]:
         """The markets to run, in the order given."""
         return tuple(self.regions.split(","))
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Of other pages that may open sockets and streams."""
+        return tuple(filter(None, self.allowed_origins.split(",")))
 
     @property
     def tiles_dir(self) -> Path:

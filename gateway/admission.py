@@ -78,14 +78,14 @@ CHECKS: dict[Kind, tuple[str, ...]] = {
 ROUTES: tuple[tuple[str, str, Kind], ...] = (
     (".*", r"/(health/.*|metrics|internal/.*)", Kind.EXEMPT),
     # Files, for as long as it takes who asks to take them in.
-    ("GET|HEAD", r"/(ops(/.*)?|docs|redoc|openapi\.json)?", Kind.EXEMPT),
+    ("GET", r"/(ops(/.*)?|docs|redoc|openapi\.json)?", Kind.EXEMPT),
     ("GET", r"/v1/ops/stream", Kind.STREAM),
     (".*", r"/v1/(tasks|drivers)/.*", Kind.UNDER_WAY),
     ("POST", r"/v1/orders/[^/]+/.+", Kind.UNDER_WAY),
     ("POST", r"/v1/merchants/[^/]+/stores/[^/]+/orders/.+", Kind.UNDER_WAY),
     ("GET", r"/v1/(orders|offers|route|merchants/[^/]+/orders)", Kind.NEW),
     ("GET", r"/v1/(orders/[^/]+/dossier.*|offers/[^/]+/explain)", Kind.NEW),
-    ("GET|HEAD|OPTIONS", ".*", Kind.UNDER_WAY),
+    ("GET|OPTIONS", ".*", Kind.UNDER_WAY),
     (".*", ".*", Kind.NEW),
 )
 _ROUTES = tuple((re.compile(f"({methods}) {path}"), kind) for methods, path, kind in ROUTES)
@@ -94,7 +94,7 @@ _COUNTED = frozenset({Kind.NEW, Kind.UNDER_WAY})
 
 def kind_of(method: str, path: str) -> Kind:
     """What an HTTP request is."""
-    line = f"{method} {path}"
+    line = f"{'GET' if method == 'HEAD' else method} {path}"
     return next((kind for pattern, kind in _ROUTES if pattern.fullmatch(line)), Kind.NEW)
 
 

@@ -7,6 +7,8 @@ from fastapi import APIRouter, Request
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from starlette.responses import HTMLResponse, Response
 
+from gateway.browsers import POLICY_HEADER, page_policy
+
 router = APIRouter(include_in_schema=False)
 
 _TITLE = "Doorstep"
@@ -24,24 +26,38 @@ async def openapi(request: Request) -> Response:
 
 
 @router.get("/docs")
-async def swagger() -> HTMLResponse:
+async def swagger() -> Response:
     """The REST interface, to try out."""
-    return get_swagger_ui_html(
+    return _SWAGGER
+
+
+@router.get("/redoc")
+async def redoc() -> Response:
+    """The REST interface, to read."""
+    return _REDOC
+
+
+def _page(made: HTMLResponse) -> Response:
+    html = bytes(made.body).decode()
+    headers = {POLICY_HEADER: page_policy(html=html, inline_styles=True), "Cache-Control": "no-cache"}
+    return HTMLResponse(html, headers=headers)
+
+
+_SWAGGER = _page(
+    get_swagger_ui_html(
         openapi_url=_OPENAPI,
         title=_TITLE,
         swagger_js_url=f"{_FILES}/swagger-ui-bundle.js",
         swagger_css_url=f"{_FILES}/swagger-ui.css",
         swagger_favicon_url=_ICON,
     )
-
-
-@router.get("/redoc")
-async def redoc() -> HTMLResponse:
-    """The REST interface, to read."""
-    return get_redoc_html(
+)
+_REDOC = _page(
+    get_redoc_html(
         openapi_url=_OPENAPI,
         title=_TITLE,
         redoc_js_url=f"{_FILES}/redoc.standalone.js",
         redoc_favicon_url=_ICON,
         with_google_fonts=False,
     )
+)

@@ -7,11 +7,16 @@ from typing import Any
 from fastapi import FastAPI
 
 from gateway import apidocs, problem, ws
+from gateway.forms import Forms, Paths
 from gateway.middleware import Requests
 from gateway.ratelimit import RateLimits
 from gateway.routes import accounts, drivers, internal, merchants, offers, ops, orders, routing
 from gateway.services import Services
 
+# A request is held against one route after the other: those that come most often are first.
+_ROUTERS = tuple(
+    module.router for module in (orders, drivers, offers, merchants, accounts, routing, ops, internal)
+)
 VERSION = "0.1.0"
 
 _DESCRIPTION = """
@@ -35,13 +40,15 @@ def build_app(services: Services) -> FastAPI:
         redoc_url=None,
     )
     app.state.services = services
-    # A request is held against one route after the other: those that come most often are first.
-    for module in (orders, drivers, offers, merchants, accounts, routing, ops, internal):
-        app.include_router(module.router)
+    for router in _ROUTERS:
+        app.include_router(router)
     app.include_router(ops.app_router)
     app.include_router(apidocs.router)
     app.include_router(ws.router)
     problem.install(app)
+    routes = [route for router in (*_ROUTERS, ops.app_router, apidocs.router) for route in router.routes]
+    paths = app.state.paths = Paths(routes)
+    app.add_middleware(Forms, paths=paths, origins=services.config.allowed_origins)
     if services.limiter.is_on:
         trusted_proxies = services.config.limits.trusted_proxies
         app.add_middleware(

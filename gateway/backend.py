@@ -99,11 +99,11 @@ class ReadSide(Protocol):
         self,
         store_id: str,
         hours: Hours,
-        if_match: int | None,
+        if_match: tuple[int, ...] | None,
         answer: Callable[[Store], StoredAnswer | None] = lambda _: None,
     ) -> Store:
-        """The store with these hours. `NotFound`; `VersionMismatch` when it is not at version `if_match` (None: any),
-        unless its hours are these already."""
+        """The store with these hours. `NotFound`; `VersionMismatch` when it is at none of the versions `if_match`
+        (None: any), unless its hours are these already."""
         ...
 
     async def products(self, store_id: str) -> list[Product]: ...

@@ -100,7 +100,7 @@ def check_version(call: Call, order: OrderRow) -> None:
 
     A region keeps no versions, so for its orders this is as good as the row that was just read.
     """
-    if call.if_match is not None and call.if_match != order.version:
+    if call.if_match is not None and order.version not in call.if_match:
         raise VersionMismatch(f"The order is at version {order.version}.")
 
 

@@ -18,12 +18,12 @@ from domain.messages import Action, Ask, Device
 from domain.order import OrderAction, OrderCommand
 from domain.records import Answer, Json, StoredAnswer
 from gateway.auth import Principal, principal_of
+from gateway.etags import versions
 from gateway.models import Digits, Instant
 
 KEY_LIMIT = 255  # characters of an Idempotency-Key
 
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")
-_ETAG = re.compile(r'\s*(?:W/)?"?(\d{1,9})"?\s*')
 
 
 def fingerprint(method: str, path: str, body: Json) -> str:
@@ -44,7 +44,7 @@ class Call:
         template: str,
         path: str,
         key: str | None,
-        if_match: int | None,
+        if_match: tuple[int, ...] | None,
     ) -> None:
         self.principal = principal
         self.scope = f"{principal.id}|{method} {template}"
@@ -114,20 +114,21 @@ _Key = Annotated[
 ]
 _Version = Annotated[
     str | None,
-    Header(max_length=32, description="The version (ETag) that you have seen; 412 when it is another."),
+    Header(description="The versions (ETags) that you have seen, or `*`; 412 when it is at none of them."),
 ]
 
 
 async def _call(request: Request, idempotency_key: _Key = None, if_match: _Version = None) -> Call:
-    return call_of(request, principal_of(request), idempotency_key, if_match)
+    return call_of(request, principal_of(request), idempotency_key)
 
 
-def call_of(request: Request, principal: Principal, key: str | None, if_match: str | None = None) -> Call:
+def call_of(request: Request, principal: Principal, key: str | None) -> Call:
     """The call that a request makes. `InvalidRequest` for a key or a version that is not of the documented form."""
     if key is not None and not _KEY.fullmatch(key):
         raise InvalidRequest("An Idempotency-Key has 1 to 255 printable ASCII characters.")
     template, path = paths_of(request)
-    return Call(principal, request.method, template, path, key, version_in(if_match))
+    seen = versions(request.headers.getlist("if-match"))  # of a header on several lines all count
+    return Call(principal, request.method, template, path, key, seen)
 
 
 def paths_of(request: Request) -> tuple[str, str]:
@@ -146,16 +147,6 @@ def _plain(value: str) -> str:
         return str(uuid.UUID(value))
     except ValueError:
         return value
-
-
-def version_in(if_match: str | None) -> int | None:
-    """The version in an If-Match header; None when there is none or it is `*`."""
-    if if_match is None or if_match.strip() == "*":
-        return None
-    match = _ETAG.fullmatch(if_match)
-    if match is None:
-        raise InvalidRequest("If-Match holds one version, as the ETag of a read.")
-    return int(match[1])
 
 
 Mutation = Annotated[Call, Depends(_call)]

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from actors.tracing import Root, ids, on_behalf_of
 from domain.errors import InternalError, Overloaded, PayloadTooLarge
 from gateway.admission import Admission
+from gateway.browsers import API_POLICY, HEADERS, POLICY_HEADER
 from gateway.metrics import METHODS, Metrics
 from gateway.problem import problem
 
@@ -20,6 +21,8 @@ _log = structlog.stdlib.get_logger(__name__)
 _says = logging.getLogger(__name__)  # whether anybody reads a line is cheaper to ask here
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_POLICY = POLICY_HEADER.lower().encode()
+_API_HEADERS = (*HEADERS, (_POLICY, API_POLICY.encode()))
 _HAS_BODY = frozenset({b"content-length", b"transfer-encoding"})
 _chance = random.Random()
 UNTRACED = frozenset({"/metrics", "/health/live", "/health/ready"})  # asked for every few seconds by machines
@@ -56,11 +59,11 @@ class Requests:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message.setdefault("headers", [])
+                given = message.get("headers", ())
                 message["headers"] = [
-                    *message["headers"],
+                    *given,
                     (b"x-request-id", request_id.encode()),
-                    (b"x-content-type-options", b"nosniff"),
+                    *(HEADERS if any(name == _POLICY for name, _ in given) else _API_HEADERS),
                 ]
             await send(message)
 

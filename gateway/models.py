@@ -25,6 +25,8 @@ from pydantic import (
 from domain.hours import DAY_MIN, OPENINGS_LIMIT
 from domain.lifecycle import OfferStatus, OrderStatus
 from domain.order import ITEMS_LIMIT, PRICE_LIMIT_CENTS, QUANTITY_LIMIT
+from domain.text import legible, tidy
+from domain.times import rfc_3339
 from gateway.credentials import PASSWORD_MAX, email_of, password_of
 
 
@@ -43,18 +45,13 @@ def _digits(value: object) -> object:
 
 def _instant(value: object) -> object:
     """Refuses what pydantic would take beside RFC 3339: seconds since the epoch, dates without a time."""
-    if not isinstance(value, str) or not _RFC_3339.match(value):
-        raise ValueError("is not a time as RFC 3339 writes it")
-    return value
-
-
-_RFC_3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}", re.ASCII)
+    return rfc_3339(value if isinstance(value, str) else "")
 
 
 Clean = AfterValidator(_no_nul)
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), Clean]
-Address = Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True), Clean]
-Reason = Annotated[str, StringConstraints(max_length=500, strip_whitespace=True), Clean]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(legible)]
+Address = Annotated[str, StringConstraints(min_length=1, max_length=500), AfterValidator(legible)]
+Reason = Annotated[str, StringConstraints(max_length=500), AfterValidator(tidy)]
 VendorToken = Annotated[str, StringConstraints(min_length=1, max_length=2048), Clean]
 Email = Annotated[str, StringConstraints(min_length=3, max_length=254), AfterValidator(email_of)]
 Password = Annotated[

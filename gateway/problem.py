@@ -19,6 +19,7 @@ from domain.errors import (
     PayloadTooLarge,
     Refusal,
     Unauthenticated,
+    UnsupportedMediaType,
 )
 
 MEDIA_TYPE = "application/problem+json"
@@ -35,6 +36,7 @@ _BY_STATUS: dict[int, type[Refusal]] = {
     404: NotFound,
     405: MethodNotAllowed,
     413: PayloadTooLarge,
+    415: UnsupportedMediaType,
     422: InvalidRequest,
 }
 
@@ -80,9 +82,9 @@ async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     ours = _BY_STATUS.get(error.status_code, InvalidRequest if error.status_code < 500 else InternalError)
     response = problem(ours(), request_id_of(request))
-    for name in ("allow", "Allow"):
-        if error.headers and name in error.headers:
-            response.headers["Allow"] = error.headers[name]
+    if error.status_code == 405:
+        # The framework names those of the first route that fits the path.
+        response.headers["Allow"] = ", ".join(request.app.state.paths.methods(request.scope["path"]))
     return response
 
 
@@ -134,13 +136,13 @@ SCHEMA = {
 }
 
 _GENERAL = ("INVALID_REQUEST", "UNAUTHENTICATED", "RATE_LIMITED", "STORE_UNAVAILABLE", "INTERNAL_ERROR")
-_BODY_LIMIT = ("PAYLOAD_TOO_LARGE",)
+_BODY = ("PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE")
 _MUTATION = ("IDEMPOTENCY_KEY_REUSED", "OVERLOADED", "REGION_UNAVAILABLE")
 
 
 def refusals(*codes: str, mutation: bool = False) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route: what it can refuse with, by status, with the codes in the description."""
-    named = [*_GENERAL, *codes, *((*_BODY_LIMIT, *_MUTATION) if mutation else ())]
+    named = [*_GENERAL, *codes, *((*_BODY, *_MUTATION) if mutation else ())]
     by_status: dict[int, list[str]] = {}
     for code in dict.fromkeys(named):
         by_status.setdefault(CATALOGUE[code].status, []).append(code)

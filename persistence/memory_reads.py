@@ -94,7 +94,7 @@ class MemoryReads:
         self,
         store_id: str,
         hours: Hours,
-        if_match: int | None,
+        if_match: tuple[int, ...] | None,
         answer: Callable[[Store], StoredAnswer | None] = lambda _: None,
     ) -> Store:
         if store_id not in self.shops:

@@ -249,11 +249,11 @@ class Reads(OfferReads):
         self,
         store_id: str,
         hours: Hours,
-        if_match: int | None,
+        if_match: tuple[int, ...] | None,
         answer: Callable[[Store], StoredAnswer | None] = lambda _: None,
     ) -> Store:
-        """Set a store's hours and return the store. `NotFound`; `VersionMismatch` when it is not at version `if_match`
-        (None: any), unless its hours are these already."""
+        """Set a store's hours and return the store. `NotFound`; `VersionMismatch` when it is at none of the versions
+        `if_match` (None: any), unless its hours are these already."""
         if not is_id(store_id):
             raise NotFound("There is no such store.")
         this = STORES.c.store_id == store_id

@@ -55,12 +55,12 @@ class Store(Struct, frozen=True, kw_only=True):
     version: int = 1
 
 
-def with_hours(store: Store, hours: Hours, if_match: int | None) -> Store:
+def with_hours(store: Store, hours: Hours, if_match: tuple[int, ...] | None) -> Store:
     """The store with these hours at its next version, or as it is when it has them already (a repeat then finds it
     done). `VersionMismatch` when the client has seen another version than this one."""
     if store.hours == hours:
         return store
-    if if_match not in (None, store.version):
+    if if_match is not None and store.version not in if_match:
         raise VersionMismatch(f"The store is at version {store.version}.")
     return replace(store, hours=hours, version=store.version + 1)
 

@@ -24,7 +24,8 @@ from persistence.views import Cursor
 
 PAGE_LIMIT = 200
 CursorText = Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before.")]
-_CURSOR = re.compile(r"(\d{1,16}):([0-9a-f-]{36})")
+_CURSOR = re.compile(r"([0-9]{1,16}):([0-9a-f-]{36})")
+_BASE_64 = re.compile(r"[A-Za-z0-9_-]+")
 
 # Whose orders each role sees.
 _OWN = {Role.CUSTOMER: "customer_id", Role.MERCHANT: "merchant_id", Role.DRIVER: "driver_id"}
@@ -110,6 +111,8 @@ def write_cursor(at_ms: int, row_id: str) -> str:
 def read_cursor(text: str) -> tuple[int, str]:
     """What `write_cursor` was given; `InvalidRequest` for anything else."""
     try:
+        if _BASE_64.fullmatch(text) is None:
+            raise ValueError
         match = _CURSOR.fullmatch(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode())
         if match is None:
             raise ValueError

@@ -14,6 +14,7 @@ from starlette.responses import FileResponse, PlainTextResponse, RedirectRespons
 from domain.errors import Forbidden, Refusal, Unauthenticated
 from domain.markets import MARKETS
 from gateway.auth import OPERATORS, Operator, Principal, bearer
+from gateway.browsers import POLICY_HEADER, page_policy
 from gateway.problem import refusals
 from gateway.routes.common import Parts, json_response
 from gateway.services import Services
@@ -139,7 +140,9 @@ async def page(services: Parts, path: str = "") -> Response:
     dist = services.config.web_dist
     if not dist:
         return PlainTextResponse(NOT_BUILT, 404)
-    return await asyncio.to_thread(_file, Path(dist), path)
+    response = await asyncio.to_thread(_file, Path(dist), path)
+    response.headers[POLICY_HEADER] = page_policy(tile_url=services.config.tile_url)
+    return response
 
 
 def _file(dist: Path, path: str) -> Response:

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from domain.errors import InvalidRequest, NotFound
 from domain.geo import distance_m
+from domain.text import decimal
 from gateway.auth import Anyone
 from gateway.problem import refusals
 from gateway.routes.common import Parts, json_response
@@ -64,7 +65,7 @@ async def route(
 def _place(name: str, text: str) -> tuple[float, float]:
     """`InvalidRequest` for anything but a place on earth; what was sent is not repeated."""
     try:
-        lat, lng = (float(part) for part in text.split(","))
+        lat, lng = (decimal(part.strip(" ")) for part in text.split(","))
     except ValueError:
         lat = lng = float("nan")
     if not (-90 <= lat <= 90 and -180 <= lng <= 180):

@@ -94,8 +94,8 @@ async def test_what_the_store_does_not_have_is_not_found(world: World, what: str
 
 async def test_if_match_refuses_a_stale_version(world: World) -> None:
     order_id = await world.draft()
-    assert (await world.answer(world.age(order_id, if_match=2))).code == "VERSION_MISMATCH"
-    first, second = await world.append(world.age(order_id, if_match=1), world.pay(order_id, if_match=1))
+    assert (await world.answer(world.age(order_id, if_match=(2,)))).code == "VERSION_MISMATCH"
+    first, second = await world.append(world.age(order_id, if_match=(1,)), world.pay(order_id, if_match=(1,)))
     assert isinstance(first, Done)
     assert first.answer.code is None
     assert isinstance(second, Done)

@@ -93,13 +93,13 @@ async def test_hours_are_set_once_and_a_repeat_hears_of_its_own_version(reads: R
         return first(after.version)
 
     outcomes = await asyncio.gather(
-        *(reads.set_hours(world.store_id, WEEK, 1, of) for _ in range(6)), return_exceptions=True
+        *(reads.set_hours(world.store_id, WEEK, (1,), of) for _ in range(6)), return_exceptions=True
     )
     kept = [outcome.first.answer.body for outcome in outcomes if isinstance(outcome, AnswerKept)]
     assert kept == [{"n": 2}] * 5
-    await reads.set_hours(world.store_id, (), 2)
+    await reads.set_hours(world.store_id, (), (2,))
     with pytest.raises(AnswerKept):  # and not VersionMismatch
-        await reads.set_hours(world.store_id, WEEK, 1, of)
+        await reads.set_hours(world.store_id, WEEK, (1,), of)
     found = await reads.store(world.store_id)
     assert found is not None
     assert (found.hours, found.version) == ((), 3)
@@ -114,7 +114,7 @@ async def test_what_is_refused_leaves_no_answer(reads: Reads, world: World) -> N
     with pytest.raises(EmailTaken):
         await reads.add_user(person("bob"), first())
     with pytest.raises(VersionMismatch):
-        await reads.set_hours(world.store_id, WEEK, 7, lambda _: first())
+        await reads.set_hours(world.store_id, WEEK, (7,), lambda _: first())
     answer = first()
     assert await reads.stored_answer(answer.scope, answer.key) is None
     await reads.keep(answer)

@@ -42,14 +42,14 @@ async def test_hours_come_back_and_a_version_is_seen(reads: Reads, world: World)
     assert store is not None
     assert (store.hours, store.version) == (None, 1)
     for version, hours in enumerate((WEEK, (), None, (Opening(0, 0, DAY_MIN),)), 2):
-        after = await reads.set_hours(world.store_id, hours, version - 1)
+        after = await reads.set_hours(world.store_id, hours, (version - 1,))
         assert (after.hours, after.version) == (hours, version)
         assert await reads.store(world.store_id) == after
         assert await reads.stores(merchant_id=world.merchant_id) == [after]
     with pytest.raises(VersionMismatch, match="at version 5"):
-        await reads.set_hours(world.store_id, WEEK, 4)
+        await reads.set_hours(world.store_id, WEEK, (4,))
     # What was asked for is so already: a repeat after a lost answer.
-    assert (await reads.set_hours(world.store_id, (Opening(0, 0, DAY_MIN),), 4)).version == 5
+    assert (await reads.set_hours(world.store_id, (Opening(0, 0, DAY_MIN),), (4,))).version == 5
     for nowhere in (new_id(), "no id"):
         with pytest.raises(NotFound):
             await reads.set_hours(nowhere, WEEK, None)
@@ -58,7 +58,7 @@ async def test_hours_come_back_and_a_version_is_seen(reads: Reads, world: World)
 async def test_two_who_saw_the_same_version_are_not_both_served(reads: Reads, world: World) -> None:
     others: list[Hours] = [(Opening(day, 0, 60),) for day in range(7)]
     outcomes = await asyncio.gather(
-        *(reads.set_hours(world.store_id, hours, 1) for hours in others), return_exceptions=True
+        *(reads.set_hours(world.store_id, hours, (1,)) for hours in others), return_exceptions=True
     )
     assert sum(isinstance(outcome, VersionMismatch) for outcome in outcomes) == 6
     store = await reads.store(world.store_id)

@@ -146,12 +146,12 @@ def test_somebody_elses_order_is_not_there(role: Role, who: str) -> None:
 
 @pytest.mark.parametrize("status", OrderStatus)
 def test_a_change_that_was_not_seen_is_refused_in_every_state(status: OrderStatus) -> None:
-    decision = decide(command(CancelOrder(), if_match=2), order_state(status, version=3))
+    decision = decide(command(CancelOrder(), if_match=(2,)), order_state(status, version=3))
     assert refused_without_a_trace(decision, "VERSION_MISMATCH")
 
 
 def test_the_version_that_was_seen_is_let_through_and_rises() -> None:
-    decision = decide(command(CancelOrder(), if_match=3), order_state(version=3))
+    decision = decide(command(CancelOrder(), if_match=(1, 3)), order_state(version=3))
     assert decision.order is not None
     assert decision.order.version == 4
     assert decision.answer.body["version"] == 4

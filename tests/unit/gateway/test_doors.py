@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from typing import Any
+from contextlib import suppress
 
 import pytest
 from msgspec.structs import replace
@@ -14,8 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from actors.config import Limits
 from gateway.doors import CROWDED_SHARE, FRESH_S, LINGER_S, Doors, Phase
-from gateway.server import _Uvicorn, _uvicorn_config
-from tests.unit.gateway.world import World, running, until
+from tests.unit.gateway.listening import Line, serving
 
 LIMITS = Limits(
     http_connections_limit=20,
@@ -152,54 +148,12 @@ QUICK = Limits(
 )
 
 
-@asynccontextmanager
-async def serving(limits: Limits = QUICK, app: Any = None) -> AsyncIterator[tuple[World, int]]:
-    """A gateway on a port of its own, in this process."""
-    async with running(limits=limits) as world:
-        config = _uvicorn_config(world.services, world.services.config)
-        if app is not None:
-            config.app = app
-        server = _Uvicorn(config)
-        listener = socket.create_server(("127.0.0.1", 0))
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        watching = asyncio.create_task(world.services.doors.run())
-        await until(lambda: server.started)
-        try:
-            yield world, listener.getsockname()[1]
-        finally:
-            watching.cancel()
-            server.should_exit = True
-            for connection in list(server.server_state.connections):
-                connection.transport.abort()
-            await serving
-
-
-class Line:
-    """A raw connection."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-
-    @classmethod
-    async def to(cls, port: int, data: bytes = b"") -> Line:
-        line = cls(*await asyncio.open_connection("127.0.0.1", port))
-        line.writer.write(data)
-        return line
-
-    async def rest(self) -> bytes:
-        """All that comes until the other side ends."""
-        async with asyncio.timeout(20):
-            data = await self.reader.read()
-        self.writer.close()
-        return data
-
-
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: here\r\n"
 ALL = LIVE + b"Connection: close\r\n\r\n"
 
 
 async def test_half_requests_stop_nobody_and_end() -> None:
-    async with serving() as (world, port):
+    async with serving(limits=QUICK) as (world, port):
         head = b"POST /v1/auth/register HTTP/1.1\r\nHost: here\r\nContent-Length: 10\r\n\r\nabc"
         halves = [await Line.to(port, head) for _ in range(30)]
         slow = [await Line.to(port, LIVE[: 10 + n]) for n in range(10)]
@@ -218,7 +172,7 @@ async def test_half_requests_stop_nobody_and_end() -> None:
 
 
 async def test_a_connection_that_dribbles_after_an_answer_ends() -> None:
-    async with serving() as (_, port):
+    async with serving(limits=QUICK) as (_, port):
         line = await Line.to(port, LIVE + b"\r\n")
         head = await line.reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200")
@@ -234,7 +188,7 @@ async def test_a_connection_that_dribbles_after_an_answer_ends() -> None:
     [(b"GET /", b"a" * 65_536, b"414"), (LIVE, b"X-Filler: " + b"y" * 80 + b"\r\n", b"431")],
 )
 async def test_who_sends_without_end_gets_an_answer(begins: bytes, fills: bytes, status: bytes) -> None:
-    async with serving() as (_, port):
+    async with serving(limits=QUICK) as (_, port):
         line = await Line.to(port, begins)
         with suppress(ConnectionError):
             for _ in range(4_000_000 // len(fills)):
@@ -248,13 +202,13 @@ async def test_who_sends_without_end_gets_an_answer(begins: bytes, fills: bytes,
 
 
 async def test_requests_sent_ahead_are_answered_in_turn() -> None:
-    async with serving() as (_, port):
+    async with serving(limits=QUICK) as (_, port):
         answer = await (await Line.to(port, (LIVE + b"\r\n") * 20 + ALL)).rest()
         assert answer.count(b"HTTP/1.1 200 OK") == 21
 
 
 async def test_a_body_comes_after_the_word_to_go_on() -> None:
-    async with serving() as (_, port):
+    async with serving(limits=QUICK) as (_, port):
         body = b'{"email": 1}'
         line = await Line.to(
             port,
@@ -280,7 +234,7 @@ async def test_who_takes_nothing_of_an_answer_is_let_go() -> None:
         finally:
             ended.set()
 
-    async with serving(app=app) as (world, port):
+    async with serving(app, limits=QUICK) as (world, port):
         line = await Line.to(port, LIVE + b"\r\n")
         line.writer.transport.pause_reading()  # type: ignore[attr-defined]
         async with asyncio.timeout(20):

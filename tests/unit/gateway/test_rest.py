@@ -38,7 +38,7 @@ async def test_every_error_is_a_problem(world: World) -> None:
     assert code(await world.http.get("/v1/unheard/of")) == "NOT_FOUND"
     wrong_method = await world.http.delete("/v1/me", headers=headers)
     assert code(wrong_method) == "METHOD_NOT_ALLOWED"
-    assert wrong_method.headers["allow"] == "GET"
+    assert wrong_method.headers["allow"] == "GET, HEAD, OPTIONS"
     assert code(await world.http.get("/v1/orders/no-uuid", headers=headers)) == "INVALID_REQUEST"
     assert code(await world.http.get(f"/v1/orders/{NOWHERE}", headers=headers)) == "NOT_FOUND"
 
