@@ -7,8 +7,8 @@ last. A run that was killed leaves them alive: the next start finds and stops th
 
 from __future__ import annotations
 
+import asyncio
 import atexit
-import fcntl
 import json
 import os
 import secrets
@@ -16,13 +16,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, NamedTuple, Self
+from typing import NamedTuple, Self
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
 from doorstep.embedded_account import EmbeddedError
 from doorstep.embedded_servers import PostgresServer, RedisServer
+from doorstep.folder import AlreadyRunning, FolderLock, close_folder, write_private
 
 __all__ = [
     "AlreadyRunning",
@@ -32,18 +33,6 @@ __all__ = [
     "running_services",
     "temporary_database",
 ]
-
-
-class AlreadyRunning(EmbeddedError):
-    """Another process uses this data folder; `pid` is its process id, or None while it is still starting."""
-
-    def __init__(self, data_dir: Path, pid: int | None) -> None:
-        who = f"pid {pid}" if pid is not None else "still starting"
-        super().__init__(
-            f"Doorstep is already running in {data_dir} ({who}). "
-            "Stop that one first, or set DATA_DIR to another folder."
-        )
-        self.pid = pid
 
 
 class Services(NamedTuple):
@@ -60,11 +49,12 @@ class Embedded:
     interpreter exit if nobody called it.
     """
 
-    def __init__(self, data_dir: Path | str, *, start_timeout_s: float = 60.0) -> None:
-        """`start_timeout_s` is the wait for each server; a Postgres that recovers from a crash needs some of it."""
-        self.data_dir = Path(data_dir).absolute()
+    def __init__(self, data_dir: Path | str, *, start_timeout_s: float = 60.0, strict: bool = False) -> None:
+        """`start_timeout_s` is the wait for each server; a Postgres that recovers from a crash needs some of it.
+        `strict`: a folder that others can look into is refused instead of closed."""
+        self.data_dir, self._strict = Path(data_dir).absolute(), strict
         self._timeout_s = start_timeout_s
-        self._lock: IO[str] | None = None
+        self._lock, self._held = FolderLock(self.data_dir), False
         self._owner_pid = os.getpid()
         self.postgres = PostgresServer(self.data_dir)
         self.redis = RedisServer(self.data_dir)
@@ -89,8 +79,9 @@ class Embedded:
 
         Raises `AlreadyRunning`, or `EmbeddedError` with the end of the log of the server that would not start.
         """
-        self.data_dir.mkdir(parents=True, exist_ok=True)
-        self._take_lock()
+        close_folder(self.data_dir, strict=self._strict)
+        self._lock.take()
+        self._owner_pid, self._held = os.getpid(), True
         try:
             self.postgres.start(self._timeout_s)
             self.redis.start(self._timeout_s)
@@ -100,6 +91,19 @@ class Embedded:
             raise
         atexit.register(self.stop)
         return self.services
+
+    async def start_or_stop(self) -> Services:
+        """`start` for an event loop; cancelled on the way, it stops what has been started and then ends."""
+        starting = asyncio.ensure_future(asyncio.to_thread(self.start))
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            for server in (self.postgres, self.redis):
+                server.give_up()
+            await asyncio.wait((starting,))
+            if starting.exception() is None:
+                await asyncio.to_thread(self.stop)
+            raise
 
     def ensure_running(self) -> list[str]:
         """Start again, at the same address, whichever server has died; returns the names of those.
@@ -119,12 +123,11 @@ class Embedded:
             return
         self.redis.stop()
         self.postgres.stop()
-        if self._lock is not None:
+        if self._held:
             with suppress(FileNotFoundError):
                 _services_file(self.data_dir).unlink()
-            self._lock.truncate(0)
-            self._lock.close()  # which lets go of the lock
-            self._lock = None
+            self._lock.release()
+            self._held = False
         atexit.unregister(self.stop)
 
     def __enter__(self) -> Self:
@@ -136,42 +139,17 @@ class Embedded:
     ) -> None:
         self.stop()
 
-    def _take_lock(self) -> None:
-        # Opened for appending: a refused second start must not wipe the pid of the first.
-        lock = open(self.data_dir / "lock", "a+", encoding="ascii")  # noqa: SIM115 - held until stop
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            raise AlreadyRunning(self.data_dir, _lock_pid(self.data_dir)) from None
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        self._lock = lock
-        self._owner_pid = os.getpid()
-
     def _announce(self) -> None:
-        path = _services_file(self.data_dir)
-        with suppress(FileNotFoundError):
-            path.unlink()
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(self.services._asdict(), file)
+        write_private(_services_file(self.data_dir), json.dumps(self.services._asdict()))
 
 
 def running_services(data_dir: Path | str) -> Services | None:
     """The services that another process runs in this folder, for commands beside a running server; else None."""
     folder = Path(data_dir).absolute()
-    try:
-        with open(folder / "lock", encoding="ascii") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return None  # nobody holds it: a services file would be a leftover
-    except FileNotFoundError:
-        return None
-    except BlockingIOError:
+    if FolderLock(folder).held_by_another():  # else a services file would be a leftover
         with suppress(FileNotFoundError, ValueError):
             return Services(**json.loads(_services_file(folder).read_text()))
-        return None
+    return None
 
 
 @asynccontextmanager
@@ -198,9 +176,3 @@ async def _execute(database_url: str, statement: str) -> None:
 
 def _services_file(data_dir: Path) -> Path:
     return data_dir / "services.json"
-
-
-def _lock_pid(data_dir: Path) -> int | None:
-    with suppress(FileNotFoundError, ValueError):
-        return int((data_dir / "lock").read_text())
-    return None

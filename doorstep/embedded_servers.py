@@ -9,19 +9,23 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 import psutil
 
 from doorstep.embedded_account import CLEAN_ENVIRONMENT, Account, EmbeddedError, postgres_account
+from doorstep.folder import append_private
 from doorstep.settings import local_secret
 
 POSTGRES_VERSION = 18
 ROLE = "doorstep"
 _POLL_S = 0.02
+_HELPER_LOOK_S = 0.1
 _LOG_LIMIT_BYTES = 10_000_000
 _LOG_TAIL_LINES = 15
 # Worth another try: somebody took the port, or the last of a killed Postgres's processes are still on their way out.
@@ -42,6 +46,7 @@ class Server(ABC):
         self.port: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._account = Account()
+        self._unwanted = threading.Event()
 
     @property
     @abstractmethod
@@ -88,6 +93,9 @@ class Server(ABC):
             offset = self.log.stat().st_size if self.log.exists() else 0
             self._process = process = self._spawn(self.command(port))
             while process.poll() is None:
+                if self._unwanted.is_set():
+                    self.stop()
+                    raise EmbeddedError(f"{self.name} is not wanted any more.")
                 if self.ready(process.pid, port):
                     self.port = port
                     return
@@ -101,6 +109,10 @@ class Server(ABC):
             if not _TRANSIENT.search(tail) or time.monotonic() > deadline:
                 raise EmbeddedError(f"{self.name} stopped with code {process.returncode}.\n{tail}")
             time.sleep(0.25)
+
+    def give_up(self) -> None:
+        """Have a `start` that is under way in another thread end soon, by `EmbeddedError`."""
+        self._unwanted.set()
 
     def stop(self) -> None:
         """Stop cleanly, more firmly each time it does not listen. Does nothing when it is not running."""
@@ -119,42 +131,46 @@ class Server(ABC):
 
     def run_once(self, command: list[str], *, stdin: str = "", timeout_s: float = 60.0) -> None:
         """Run a helper program of the server to its end, as the server's account; `EmbeddedError` if it fails."""
-        account = self._account
+        name = Path(command[0]).name
         try:
-            done = subprocess.run(
-                [*account.prefix, *command],
-                input=stdin,
-                capture_output=True,
-                text=True,
-                timeout=timeout_s,
-                cwd="/",
-                env=CLEAN_ENVIRONMENT,
-                start_new_session=True,
-                user=account.uid,
-                group=account.gid,
-                extra_groups=[] if account.uid is not None else None,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise EmbeddedError(f"{Path(command[0]).name}: {error}") from error
-        if done.returncode != 0:
-            raise EmbeddedError(f"{Path(command[0]).name} failed.\n{(done.stderr or done.stdout).strip()}")
+            helper = self._popen(command, subprocess.PIPE, subprocess.PIPE, subprocess.STDOUT)
+        except OSError as error:
+            raise EmbeddedError(f"{name}: {error}") from error
+        until_s, given = time.monotonic() + timeout_s, stdin.encode() or None
+        while True:
+            try:
+                out, _ = helper.communicate(given, timeout=_HELPER_LOOK_S)
+                break
+            except subprocess.TimeoutExpired:
+                given = None  # it has it
+                if self._unwanted.is_set() or time.monotonic() > until_s:
+                    helper.kill()
+                    helper.communicate()
+                    raise EmbeddedError(f"{name} was ended before it was done.") from None
+        if helper.returncode != 0:
+            raise EmbeddedError(f"{name} failed.\n{out.decode(errors='replace').strip()}")
+
+    def _popen(
+        self, command: list[str], stdin: int, stdout: int | IO[bytes], stderr: int | IO[bytes]
+    ) -> subprocess.Popen[bytes]:
+        account = self._account
+        return subprocess.Popen(
+            [*account.prefix, *command],
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            cwd="/",
+            env=CLEAN_ENVIRONMENT,
+            start_new_session=True,  # Ctrl-C at the terminal is for the server, not for its database
+            user=account.uid,
+            group=account.gid,
+            extra_groups=[] if account.uid is not None else None,
+        )
 
     def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
-        account = self._account
-        with open(self.log, "ab") as log:
+        with append_private(self.log) as log:
             try:
-                return subprocess.Popen(
-                    [*account.prefix, *command],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    cwd="/",
-                    env=CLEAN_ENVIRONMENT,
-                    start_new_session=True,  # Ctrl-C at the terminal is for the server, not for its database
-                    user=account.uid,
-                    group=account.gid,
-                    extra_groups=[] if account.uid is not None else None,
-                )
+                return self._popen(command, subprocess.DEVNULL, log, log)
             except OSError as error:
                 raise EmbeddedError(f"{self.name} cannot be run: {error}") from error
 
@@ -278,6 +294,13 @@ class PostgresServer(Server):
             "max_parallel_workers_per_gather": 0,
             "log_checkpoints": "off",
             "log_line_prefix": "%m [%p] ",
+            # A refused row's values and a statement's text are people's: of an error the log says what and where.
+            "log_error_verbosity": "terse",
+            "log_min_error_statement": "panic",
+            "log_statement": "none",
+            "log_min_duration_statement": -1,
+            "log_parameter_max_length": 0,
+            "log_parameter_max_length_on_error": 0,
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return [_postgres_binary("postgres"), "-D", str(self.folder), *options]
