@@ -78,6 +78,10 @@ class Limits(Struct, frozen=True, kw_only=True):
     region_call_deadline_s: float = 20.0
     push_deadline_s: float = 5.0
     store_call_deadline_s: float = 15.0
+    heartbeat_s: float = 1.0
+    silent_s: float = 5.0
+    stuck_s: float = 30.0
+    solve_timeout_s: float = 10.0
     append_in_flight: int = 2
     append_batch_limit: int = 512  # commands in one transaction
     append_queue_limit: int = 20_000  # commands waiting for a transaction
@@ -154,9 +158,12 @@ class Config(Struct, frozen=True, kw_only=True):
 
     def save(self, path: Path) -> None:
         """Write to `path`, readable by its owner alone."""
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        draft = path.with_name(f".{path.name}.{os.getpid()}")  # what was there before may be open to others
+        draft.unlink(missing_ok=True)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(self.text())
+        draft.replace(path)
 
     def text(self) -> bytes:
         """As JSON, secrets included."""

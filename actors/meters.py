@@ -26,7 +26,7 @@ class RegionTally:
     """One region actor's process, over all lives of its region."""
 
     def __init__(self) -> None:
-        self.lives = self.appends_failed = self.solves_failed = 0
+        self.lives = self.appends_failed = self.solves_failed = self.solves_hung = 0
         self.shed = 0  # batches of pings that were put off
         self.records = Histogram(SIZES)  # of one append
         self.offer_wait = Histogram()
@@ -61,6 +61,8 @@ def region_figures(
         counter("doorstep_region_records_refused", "Records that the database refused: bugs", (own, timings.refused)),
         counter("doorstep_region_appends_failed", "Appends that ended a life", (own, tally.appends_failed)),
         counter("doorstep_region_solves_failed", "Solves that failed", (own, tally.solves_failed)),
+        counter("doorstep_region_solves_hung", "Solves cancelled because they took too long",
+                (own, tally.solves_hung)),
         counter("doorstep_region_pings_shed", "Batches of positions put off for decisions", (own, tally.shed)),
         gauge("doorstep_region_inbox", "Messages stepped whose outcome has not left", (own, inbox)),
         gauge("doorstep_region_outbox", "Pushes waiting for gateways", (own, outbox)),

@@ -105,6 +105,8 @@ class Process:
         """`disk`: a folder whose file system is watched."""
         self._labels, self._disk = {"part": part}, disk
         self._loop_lag = Histogram()
+        self._came_round_s: float | None = None
+        self.replaced = 0
         self._watching: asyncio.Task[None] | None = None
 
     def watch(self) -> None:
@@ -120,9 +122,16 @@ class Process:
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
+            self._came_round_s = time.monotonic()
             due_s = loop.time() + LOOP_LAG_EVERY_S
             await asyncio.sleep(LOOP_LAG_EVERY_S)
             self._loop_lag.add(max(0.0, loop.time() - due_s))
+
+    def behind_s(self) -> float:
+        """How long the watched loop has not come round; may be asked from any thread."""
+        if self._came_round_s is None:
+            return 0.0
+        return max(0.0, time.monotonic() - self._came_round_s - LOOP_LAG_EVERY_S)
 
     def figures(self) -> list[Family]:
         labels = self._labels
@@ -133,6 +142,11 @@ class Process:
                 (labels, _resident_bytes()),
             ),
             counter("doorstep_process_cpu_seconds", "Processor time taken", (labels, time.process_time())),
+            counter(
+                "doorstep_part_replaced",
+                "Times that this part's process was ended because it or its cluster was silent",
+                (labels, self.replaced),
+            ),
             histogram(
                 "doorstep_event_loop_lag_seconds",
                 "How late the event loop came to a timer",

@@ -419,7 +419,12 @@ class RegionShell:
         started = time.perf_counter()
         message: Message
         try:
-            message = PlanReady(await self._solve(request))
+            async with asyncio.timeout(self._limits.solve_timeout_s):
+                message = PlanReady(await self._solve(request))
+        except TimeoutError:
+            log.error("region.solve_hung", region_id=self.region_id, after_s=self._limits.solve_timeout_s)
+            message = SolveFailed(request.request_id)
+            self._tally.solves_hung += 1
         except Exception as error:
             log.error(
                 "region.solve_failed", region_id=self.region_id, error=f"{type(error).__name__}: {error}"

@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +17,7 @@ import ray
 from ray.actor import ActorHandle
 from ray.experimental import internal_kv
 from ray.util.metrics import Gauge
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors import tracing
 from actors.config import CONFIG_FILE_ENV, Config, config_folder, give_config, load_config
@@ -56,13 +58,20 @@ _LIFE = uuid4().hex  # of this process; its number may come again on another nod
 KV_NAMESPACE = b"doorstep"
 RESIDENTS = ("gateway", "region", "persistence")  # in the order in which work flows
 SHARE = 0.001  # of a node's resource that an actor or a task takes: it says where, not how many
+HEART = "heart"  # group of calls with a thread and an event loop of their own
 WARM_HOLD_S = 0.5
 WARM_LIMIT = 16  # worker processes made ready at start, at most
 
 
 def life() -> str:
     """Which process this is, of all that ever were: the id of its node, a slash and its own."""
-    return f"{ray.get_runtime_context().get_node_id()}/{_LIFE}"
+    return f"{_node()}/{_LIFE}"
+
+
+@cache
+def _node() -> str:
+    node_id: str = ray.get_runtime_context().get_node_id()
+    return node_id
 
 
 def start_actor(cls: type[Any], name: str, *args: object, config: Config) -> ActorHandle[Any]:
@@ -72,7 +81,7 @@ def start_actor(cls: type[Any], name: str, *args: object, config: Config) -> Act
     because only the caller knows whether a repeat is harmless. Calls leave no line in the dashboard's list of tasks: at
     hundreds a second they are all that it would hold, and what it costs to tell of them is the actors' time.
     """
-    remote = ray.remote(cls).options(
+    remote = ray.remote(concurrency_groups={HEART: 1})(cls).options(  # type: ignore[call-overload]
         name=name,
         namespace=config.namespace,
         get_if_exists=True,
@@ -281,7 +290,13 @@ async def warm_up(config: Config) -> int:
 
 
 async def _solve_remotely(request: SolveRequest) -> Plan:
-    plan: Plan = await _placed(solve_task).remote(request)
+    """`asyncio.CancelledError` ends the solve as well, pieces included."""
+    solving = _placed(solve_task).remote(request)
+    try:
+        plan: Plan = await solving
+    except asyncio.CancelledError:
+        ray.cancel(solving, force=True, recursive=True)
+        raise
     return plan
 
 
@@ -292,10 +307,55 @@ def _placed(task: Any) -> Any:
     return task.options(resources=resources) if resources else task
 
 
+@ray.remote(num_cpus=0, max_retries=0)
+def kill_task(pid: int) -> None:
+    """End a process of this node, which may be frozen."""
+    kill_worker(pid)
+
+
+def kill_worker(pid: int) -> None:
+    """SIGKILL to a worker of Ray's; nothing happens where the number is some other program's by now."""
+    import psutil
+
+    with suppress(psutil.Error):
+        worker = psutil.Process(pid)
+        if "".join(worker.cmdline()).startswith("ray::"):
+            worker.kill()
+
+
+async def replace(actor: ActorHandle[Any], node_id: str | None, pid: int) -> None:
+    """End an actor's process, frozen or not, so that Ray starts another. `node_id` None: where it is is not known, and
+    Ray is asked to."""
+    if node_id is None:
+        await asyncio.to_thread(ray.kill, actor, no_restart=False)
+    elif node_id == _node():
+        kill_worker(pid)
+    else:
+        there = NodeAffinitySchedulingStrategy(node_id, soft=False)
+        await kill_task.options(scheduling_strategy=there).remote(pid)
+
+
 # -- actors -----------------------------------------------------------------------------------------------------------
 
 
-class RegionActor:
+class Heart:
+    """What every resident actor has: an answer to whether it is there. It comes from a thread of its own, so that one
+    who has much to do is not taken for one who is frozen."""
+
+    _heart: Process | None = None
+
+    @ray.method(concurrency_group=HEART)
+    async def beat(self, replaced: int) -> tuple[str, int, float]:
+        """The node, the process, and for how many seconds its event loop has not come round. `replaced`: how often this
+        part has been, for the metrics."""
+        process = self._heart
+        if process is None:
+            return _node(), os.getpid(), 0.0
+        process.replaced = replaced
+        return _node(), os.getpid(), process.behind_s()
+
+
+class RegionActor(Heart):
     """`region:<id>`. Restores itself when it starts; calls before that are refused with REGION_UNAVAILABLE."""
 
     def __init__(self, region_id: str) -> None:
@@ -331,7 +391,7 @@ class RegionActor:
         )
         tune()
         self._starting = asyncio.get_running_loop().create_task(self._shell.start())
-        self._process = Process(f"region:{region_id}")
+        self._process = self._heart = Process(f"region:{region_id}")
         self._process.watch()
         self._exporting = asyncio.get_running_loop().create_task(export(self.figures))
 
@@ -365,7 +425,7 @@ class RegionActor:
         await asyncio.to_thread(tracing.stop)
 
 
-class PersistenceActor:
+class PersistenceActor(Heart):
     """`persistence:<n>`."""
 
     def __init__(self, name: str) -> None:
@@ -405,7 +465,7 @@ class PersistenceActor:
         )
         self._shell.start()
         tune()
-        self._process = Process(name, disk=config_folder())
+        self._process = self._heart = Process(name, disk=config_folder())
         self._process.watch()
         self._exporting = asyncio.get_running_loop().create_task(export(self.figures))
 

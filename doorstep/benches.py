@@ -26,6 +26,7 @@ from bench.plan import PlanOptions, run_plan
 from bench.report import Report
 from bench.routes import RoutesOptions, run_routes
 from bench.writes import WritesOptions, run_writes
+from doorstep.cluster import client_of
 from doorstep.embedded import EmbeddedError
 from doorstep.rolling import RestartError
 from doorstep.server import Server, StartError, running
@@ -61,7 +62,7 @@ async def _fresh(settings: Settings, say: Say, **changes: object) -> AsyncIterat
     try:
         own = {"data_dir": folder, "database_url": None, "redis_url": None, **ONE_CROWD, **changes}
         fresh = settings.model_copy(update=own)
-        async with running(fresh, say) as server:
+        async with running(fresh, say) as server, client_of(server.data_dir, server.config.namespace):
             know(server.url, server.config.metrics_token)
             yield server
     finally:

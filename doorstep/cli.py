@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ from typing import Annotated
 import typer
 
 from doorstep import bench_cli
+from doorstep.settings import RAY_TOKEN
 from doorstep.terminal import DataDir, fail, run, say, settings_of
 
 app = typer.Typer(
@@ -114,12 +116,26 @@ def _address(given: str | None, data_dir: Path | None) -> str:
     if given is not None:
         return given
     folder = settings_of(data_dir=data_dir).data_dir
+    os.environ["RAY_AUTH_TOKEN_PATH"] = str(folder.absolute() / RAY_TOKEN)
+    os.environ.pop("RAY_AUTH_TOKEN", None)  # of another cluster; it would win
     try:
         return address_file(folder).read_text().strip()
     except OSError:
         fail(
             f"No server has run in {folder}: name its folder with --data-dir, or --address of a Ray cluster."
         )
+
+
+@app.command("ray-token")
+def ray_token(data_dir: DataDir = None) -> None:
+    """Print the token that the Ray dashboard of a server on this machine asks for."""
+    folder = settings_of(data_dir=data_dir).data_dir
+    try:
+        print((folder / RAY_TOKEN).read_text().strip())
+    except FileNotFoundError:
+        fail(f"No server has run in {folder}: name its folder with --data-dir.")
+    except OSError as error:
+        fail(f"The token in {folder} cannot be read: {error.strerror}.")
 
 
 @app.command()

@@ -1,17 +1,19 @@
-"""Starting a Ray cluster or joining one, and the server's actors in it: the one bootstrapper (ADR 0003, 0015)."""
+"""Starting a Ray cluster or joining one, the server's actors in it, and watching over all of it: the one bootstrapper
+(ADR 0003, 0015, 0017). It lives in the process of `doorstep/head.py`."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
-import signal
-from collections.abc import Callable
-from contextlib import suppress
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
+import psutil
 import ray
 from msgspec.structs import replace
 
@@ -20,6 +22,7 @@ from actors.remote import (
     RESIDENTS,
     PersistenceActor,
     RegionActor,
+    kill_worker,
     publish_config,
     published_config,
     residents,
@@ -27,18 +30,38 @@ from actors.remote import (
     warm_up,
     withdraw_config,
 )
-from doorstep.settings import NODE_KINDS
+from actors.remote import replace as replace_actor
+from doorstep.folder import write_private
+from doorstep.heartbeat import Frozen, Heard, Pulse
+from doorstep.session import Session
+from doorstep.settings import NODE_KINDS, ray_token_file
+from doorstep.supervisor import START_TIMEOUT_S, stop_timeout_s
 from gateway.actor import GatewayActor
 
 Progress = Callable[[str], None]
 
 LOOPBACK = "127.0.0.1"
-START_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 15.0  # beside what a gateway may take to drain
 LOOK_EVERY_S = 2.0  # for nodes that came
+HELPERS_NICENESS = 10  # of Ray's dashboard
 OBJECT_STORE_BYTES = 200 * 2**20  # solver requests and plans only
 
+# Processes of Ray's own whose end is the cluster's.
+VITAL = {"gcs_server": "Ray's GCS", "raylet": "Ray's raylet"}
+# Workers that anybody may be given for a solve; agents of Ray's have titles of their own.
+POOLED = ("ray::IDLE", "ray::solve_task", "ray::piece_task", "ray::warm_task")
+
 _log = logging.getLogger(__name__)
+
+
+class Asked(NamedTuple):
+    """A question to Ray's head, whether it counts this node in, and when it was asked."""
+
+    answer: asyncio.Future[bool]
+    at_s: float
+
+
+class ClusterLost(Exception):
+    """The cluster has ended or does not answer; the message says which part of it."""
 
 
 class ClusterError(Exception):
@@ -52,16 +75,25 @@ class Cluster:
         self,
         config: Config,
         *,
-        config_file: Path,
+        data_dir: Path,
+        ray_folder: str | None,
         dashboard_port: int,
         address: str | None = None,
         node_kinds: str = "auto",
+        session: Session | None = None,
+        lost: int = 0,
     ) -> None:
-        """`address`: of the cluster to join, as host:port or `auto`; None starts one. `node_kinds`: see the setting."""
+        """`address`: of the cluster to join, as host:port or `auto`; None starts one, with its sockets and logs in
+        `ray_folder`. `node_kinds`: see the setting. `session`: this process's; `lost`: clusters before this one that
+        were lost."""
         self.config = config
-        self._config_file, self._dashboard_port = config_file, dashboard_port
+        self._data_dir, self._ray_folder, self._dashboard_port = data_dir, ray_folder, dashboard_port
         self._address, self._node_kinds = address, node_kinds
+        self._session, self._lost = session, lost
         self._actors: dict[str, Any] = {}
+        self._vital: dict[int, str] = {}
+        self._watched: dict[str, asyncio.Task[None]] = {}
+        self._asked: Asked | None = None
         self._growing: asyncio.Task[None] | None = None
         self._serves = self._adopted = False
         self.dashboard_url = ""
@@ -70,7 +102,8 @@ class Cluster:
     async def start(self, progress: Progress) -> None:
         """Bring up Ray and every actor that is not there yet, and wait until all of them serve.
 
-        `TimeoutError` after a minute, `ClusterError` when the cluster cannot be joined or lacks a kind of node.
+        `TimeoutError` after a minute, `ClusterError` when the cluster cannot be joined or lacks a kind of node,
+        `ClusterLost` when its own ends meanwhile.
         """
         if self._address is None:
             await self._own(progress)
@@ -79,9 +112,12 @@ class Cluster:
         progress("starting the actors")
         await asyncio.to_thread(self._start_missing)
         async with asyncio.timeout(START_TIMEOUT_S):
-            *_, warm = await asyncio.gather(
+            starting = asyncio.gather(
                 *(actor.started.remote() for actor in self._actors.values()), warm_up(self.config)
             )
+            while not (await asyncio.wait((starting,), timeout=self.config.limits.heartbeat_s))[0]:
+                self._require_cluster()
+            *_, warm = starting.result()
         if not warm:
             progress(
                 "no node has a processor slot for solves: until one comes (--num-cpus), no offers are made"
@@ -91,8 +127,9 @@ class Cluster:
             self._growing = asyncio.create_task(self._grow(progress), name="grow")
 
     async def _own(self, progress: Progress) -> None:
-        self.config.save(self._config_file)
-        os.environ[CONFIG_FILE_ENV] = str(self._config_file.absolute())
+        config_file = self._data_dir / "config.json"
+        self.config.save(config_file)
+        os.environ[CONFIG_FILE_ENV] = str(config_file.absolute())
         progress("starting the Ray cluster")
         logging.getLogger("ray").setLevel(logging.ERROR)  # it minds being started in a thread
         context = await asyncio.to_thread(
@@ -106,12 +143,14 @@ class Cluster:
             dashboard_port=self._dashboard_port,
             log_to_driver=False,
             configure_logging=False,
+            _temp_dir=self._ray_folder,
         )
-        # Ray has put a handler of its own in place, which aborts the process: databases would be left running.
-        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
         self.dashboard_url = context.dashboard_url or ""
+        children = psutil.Process().children()
+        self._vital = {child.pid: VITAL[child.name()] for child in children if child.name() in VITAL}
+        _yield_to_actors([child for child in children if child.pid not in self._vital])
         # For `doorstep restart`, `ray status --address` and the like, where several clusters run on one machine.
-        address_file(self._config_file.parent).write_text(ray.get_runtime_context().gcs_address + "\n")
+        write_private(address_file(self._data_dir), ray.get_runtime_context().gcs_address + "\n")
 
     async def _join(self, address: str, progress: Progress) -> None:
         progress(f"joining the Ray cluster at {address}")
@@ -180,13 +219,63 @@ class Cluster:
             except Exception as error:
                 _log.warning("cannot look for new nodes: %s: %s", type(error).__name__, error)
 
+    # -- watching ------------------------------------------------------------------------------------------------------
+
+    async def watch(self, progress: Progress, beat: Callable[[], None]) -> None:
+        """Look after everything for ever; `beat` after each look that found the cluster there. `ClusterLost` when it is
+        not: a joined one is away where its node on this machine is, since its head may come back."""
+        limits, frozen = self.config.limits, Frozen(self.config.limits.silent_s)
+        while True:
+            for name in self._actors:
+                if name not in self._watched:
+                    self._watched[name] = asyncio.create_task(self._pulse(name, progress).watch(), name=name)
+            if self._session is not None:
+                for pid in frozen.look(time.monotonic(), _stopped(self._session)):
+                    progress(f"a solver's process stood still for {limits.silent_s:g} s and is ended")
+                    kill_worker(pid)
+            self._require_cluster()
+            beat()
+            await asyncio.sleep(limits.heartbeat_s)
+
+    def _require_cluster(self) -> None:
+        """`ClusterLost` when a process of Ray's own has ended, when its head has not answered for too long, or when it
+        has given this node up, as it does with one whose raylet is frozen. One question is under way at a time."""
+        for pid, what in self._vital.items():
+            if not _lives(pid):
+                raise ClusterLost(f"{what} has ended")
+        now_s, silent_s = time.monotonic(), self.config.limits.silent_s
+        asked, self._asked = self._asked, None
+        if asked is not None and not asked.answer.done():
+            if self._address is None and now_s - asked.at_s > silent_s:
+                raise ClusterLost(f"Ray's GCS has not answered for {silent_s:g} s")
+            self._asked = asked
+            return
+        if asked is not None and asked.answer.exception() is None and not asked.answer.result():
+            raise ClusterLost("Ray's node on this machine is given up")
+        node_id = ray.get_runtime_context().get_node_id()
+        self._asked = Asked(asyncio.ensure_future(asyncio.to_thread(_alive, node_id)), now_s)
+
+    def _pulse(self, name: str, progress: Progress) -> Pulse:
+        actor = self._actors[name]
+
+        async def ask(replaced: int) -> Heard:
+            return Heard(*await actor.beat.remote(replaced))
+
+        async def end(heard: Heard | None) -> None:
+            await replace_actor(actor, heard.node_id if heard else None, heard.pid if heard else 0)
+
+        return Pulse(
+            name, ask, end, progress, self.config.limits, start_s=START_TIMEOUT_S, replaced=self._lost
+        )
+
     async def stop(self, progress: Progress, *, detach: bool = False) -> None:
         """Drain in the order in which work flows: sockets first, then regions, then the store. Bounded in time.
 
         `detach`: let go of a joined cluster and leave the actors to serve.
         """
-        if self._growing is not None:
-            self._growing.cancel()
+        for task in (self._growing, *self._watched.values()):
+            if task is not None:
+                task.cancel()
         if self._adopted if not self._serves else detach:  # one who failed to join stops nobody's server
             progress("the actors go on serving")
         else:
@@ -194,7 +283,38 @@ class Cluster:
             await drain(self._actors, self.config)
             if self._address is not None and ray.is_initialized():
                 await asyncio.to_thread(remove, self._actors, self.config.namespace)
-        await asyncio.to_thread(ray.shutdown)
+        if self._address is not None:  # a cluster of its own is ended from outside
+            await asyncio.to_thread(ray.shutdown)
+
+
+def _yield_to_actors(helpers: list[psutil.Process]) -> None:
+    """Ray's dashboard is a dozen processes that load at the same time as the actors, which have the right of way."""
+    for helper in helpers:
+        for process in (helper, *helper.children(recursive=True)):
+            with suppress(psutil.Error):
+                process.nice(HELPERS_NICENESS)
+
+
+def _alive(node_id: str) -> bool:
+    """Whether the cluster counts this node in. Waits where its head is away."""
+    return any(node["NodeID"] == node_id and node["Alive"] for node in ray.nodes())  # type: ignore[no-untyped-call]
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _stopped(session: Session) -> list[int]:
+    """The pooled workers of this session that are stopped."""
+    found = []
+    for process in session.members():
+        with suppress(psutil.Error):
+            if process.status() == psutil.STATUS_STOPPED and "".join(process.cmdline()).startswith(POOLED):
+                found.append(process.pid)
+    return found
 
 
 def _resources() -> dict[str, float]:
@@ -216,6 +336,18 @@ def join(address: str, namespace: str) -> str:
     return context.dashboard_url or ""
 
 
+@asynccontextmanager
+async def client_of(data_dir: Path, namespace: str) -> AsyncIterator[None]:
+    """This process as one more client of the Ray cluster that a server of this folder has. `ClusterError`."""
+    os.environ["RAY_AUTH_TOKEN_PATH"] = str(ray_token_file(data_dir).absolute())
+    os.environ.pop("RAY_AUTH_TOKEN", None)
+    await asyncio.to_thread(join, address_file(data_dir).read_text().strip(), namespace)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(ray.shutdown)
+
+
 async def drain(actors: dict[str, Any], config: Config) -> None:
     """Let actors, given by name, end what they have under way, kind by kind in the order in which work flows."""
     for kind in RESIDENTS:
@@ -229,11 +361,6 @@ def remove(actors: dict[str, Any], namespace: str) -> None:
     for actor in actors.values():
         ray.kill(actor)
     withdraw_config(namespace)
-
-
-def stop_timeout_s(config: Config) -> float:
-    """Seconds of wall time after which an actor that was told to stop is not waited for any more."""
-    return STOP_TIMEOUT_S + 2 * config.limits.drain_s
 
 
 def address_file(data_dir: Path) -> Path:

@@ -27,15 +27,13 @@ _EVERYWHERE = {
     "RAY_DEDUP_LOGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
-# Nodes that others can reach ask for a token.
+# Every port of Ray asks for a token, also on loopback: who reaches one runs what he likes as the server's user.
 NODE_ENVIRONMENT = {**_EVERYWHERE, "RAY_AUTH_MODE": "token"}
 # Of a cluster on this machine alone.
 RAY_ENVIRONMENT = {
-    **_EVERYWHERE,
-    # "No cluster beyond this machine", whatever the variable's name says: every port of Ray is then on loopback, where
-    # the dashboard opens without a token.
+    **NODE_ENVIRONMENT,
+    # "No cluster beyond this machine", whatever the variable's name says: every port of Ray is then on loopback.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    "RAY_AUTH_MODE": "disabled",
 }
 for _name, _value in RAY_ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import tempfile
@@ -16,12 +17,14 @@ from actors.clock import ServerClock
 from actors.config import Config, Limits
 from domain.markets import MARKETS
 from domain.policy import RegionPolicy
-from doorstep.cluster import Cluster, ClusterError
 from doorstep.embedded import Embedded, EmbeddedError
+from doorstep.folder import FolderLock, close_folder
 from doorstep.lease import LeaseTaken, only_one
 from doorstep.policies import PolicyError, load_policies
 from doorstep.roads import RoadsError, require_roads, road_options, travel_model
+from doorstep.session import end_orphans
 from doorstep.settings import Settings
+from doorstep.supervisor import HeadError, Supervisor
 from persistence.migrate import current_revision, head_revision, migrate
 from persistence.reads import last_event_ms
 
@@ -37,15 +40,14 @@ class StartError(Exception):
 
 
 class Server:
-    """What runs: where it answers and what it was configured with."""
+    """What runs: where it answers, what it was configured with, and whether it is still there."""
 
-    def __init__(
-        self, config: Config, dashboard_url: str, gateway_hosts: list[str], given_up: asyncio.Future[str]
-    ) -> None:
-        """`gateway_hosts`: the nodes that carry gateways, where such are set apart. `given_up` says why, when it cannot
-        go on."""
-        self.config, self.dashboard_url, self._gateway_hosts = config, dashboard_url, gateway_hosts
-        self.given_up = given_up
+    def __init__(self, supervisor: Supervisor, data_dir: Path) -> None:
+        serving = supervisor.serving
+        assert serving is not None
+        self.config, self.dashboard_url, self.data_dir = serving.config, serving.dashboard_url, data_dir
+        self._gateway_hosts = serving.gateway_hosts
+        self.given_up = supervisor.given_up  # says why, when it cannot go on
 
     @property
     def url(self) -> str:
@@ -75,9 +77,29 @@ async def running(
         )
     if address is not None:
         _require_own_stores(settings)
-    else:
-        _require_free_port(settings.host, settings.port)
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    elif os.environ.get("RAY_AUTH_MODE") != "token":
+        raise StartError(
+            "RAY_AUTH_MODE must be token: without it any user of this machine becomes the server's."
+        )
+    close_folder(settings.data_dir, strict=settings.environment == "production" and address is None)
+    lock = FolderLock(settings.data_dir.absolute(), "cluster.lock")
+    if address is None:
+        lock.take()
+    try:
+        if address is None:
+            if ended := await asyncio.to_thread(end_orphans, settings.data_dir):
+                progress(f"ended {ended} processes that a killed server had left")
+            _require_free_port(settings.host, settings.port)
+        async with _inside(settings, progress, ops_open=ops_open, address=address, detach=detach) as server:
+            yield server
+    finally:
+        lock.release()
+
+
+@asynccontextmanager
+async def _inside(
+    settings: Settings, progress: Progress, *, ops_open: bool, address: str | None, detach: bool
+) -> AsyncIterator[Server]:
     try:
         if address is None:
             require_roads(settings)
@@ -91,8 +113,8 @@ async def running(
     embedded = None
     if settings.database_url is None or settings.redis_url is None:
         progress("starting the embedded Postgres and Redis")
-        embedded = Embedded(settings.data_dir)
-        await asyncio.to_thread(embedded.start)
+        embedded = Embedded(settings.data_dir, strict=settings.environment == "production")
+        await embedded.start_or_stop()
     try:
         database_url = settings.database_url or (embedded.database_url if embedded else "")
         redis_url = settings.redis_url or (embedded.redis_url if embedded else "")
@@ -110,26 +132,24 @@ async def running(
             if address is None and not _is_free("127.0.0.1", dashboard_port):
                 dashboard_port = _any_free_port()
                 progress(f"port {settings.dashboard_port} is taken: the Ray dashboard gets {dashboard_port}")
-            cluster = Cluster(
+            supervisor = Supervisor(
                 config,
-                config_file=settings.data_dir / "config.json",
+                data_dir=settings.data_dir,
                 dashboard_port=dashboard_port,
                 address=address,
                 node_kinds=settings.node_kinds,
+                progress=progress,
+                given_up=given_up,
             )
             watch = asyncio.ensure_future(_keep_running(embedded, progress))
             try:
                 try:
-                    await cluster.start(progress)
-                except TimeoutError:
-                    raise StartError(
-                        "The actors did not start in time; their logs are in /tmp/ray/session_latest."
-                    ) from None
-                except ClusterError as error:
+                    await supervisor.start()
+                except HeadError as error:
                     raise StartError(str(error)) from None
-                yield Server(cluster.config, cluster.dashboard_url, cluster.gateway_hosts, given_up)
+                yield Server(supervisor, settings.data_dir)
             finally:
-                await cluster.stop(progress, detach=detach)
+                await supervisor.stop(detach=detach)
                 watch.cancel()
     finally:
         if embedded is not None:

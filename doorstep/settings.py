@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple, Self
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+RAY_TOKEN = "ray_token"  # file of the data folder
 MIN_SECRET_BYTES = 32  # HS256 wants a key at least as long as its hash
 NODE_KINDS = ("region", "gateway", "persistence", "solver")
 _MARKET = re.compile(r"[a-z]{2}-[a-z0-9]+")
@@ -386,6 +387,30 @@ class Settings(BaseSettings):
         le=600,
         description="seconds a region waits for its persistence actor, then asks the store anew; up to 600",
     )
+    heartbeat_s: float = Field(
+        1.0,
+        ge=0.1,
+        le=60,
+        description="seconds between two looks at each actor and at the cluster; 0.1 to 60",
+    )
+    silent_s: float = Field(
+        5.0,
+        ge=1,
+        le=600,
+        description="seconds that an actor or the cluster may be silent before it is ended and replaced; 1 to 600",
+    )
+    stuck_s: float = Field(
+        30.0,
+        ge=1,
+        le=3600,
+        description="seconds that an actor's event loop may not come round before it is replaced; 1 to 3600",
+    )
+    solve_timeout_s: float = Field(
+        10.0,
+        ge=1,
+        le=600,
+        description="seconds a solve may take before it is cancelled and the region looks again; 1 to 600",
+    )
     append_in_flight: int = Field(
         2, ge=1, le=16, description="appends a caller may have under way at once; 1 to 16"
     )
@@ -702,6 +727,12 @@ def local_secret(data_dir: Path, name: str) -> str:
         finally:
             draft.unlink()
     return path.read_text().strip()
+
+
+def ray_token_file(data_dir: Path) -> Path:
+    """The file with the token of this folder's own Ray cluster, made on first use. `OSError` as for `local_secret`."""
+    local_secret(data_dir, RAY_TOKEN)
+    return data_dir / RAY_TOKEN
 
 
 def explain_settings() -> Iterator[SettingRow]:

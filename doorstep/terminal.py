@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Coroutine
@@ -12,6 +13,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from doorstep.settings import Settings, SettingsError, load_settings
+
+PRIVATE_UMASK = 0o077
 
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="Folder of databases and secrets (DATA_DIR).")
@@ -39,18 +42,25 @@ def fail(message: str, status: int = 1) -> NoReturn:
 
 def run(coroutine: Coroutine[Any, Any, int]) -> None:
     """End the command with the status that this comes to; 130 on Ctrl-C and 143 on SIGTERM, which both stop first what
-    was started, databases among it."""
+    was started, databases among it. Files that a command writes are its user's alone."""
+    os.umask(PRIVATE_UMASK)
+    ended_by: list[signal.Signals] = []
     try:
-        status = asyncio.run(_until_terminated(coroutine))
-    except KeyboardInterrupt:
-        status = 130
+        status = asyncio.run(_until_signalled(coroutine, ended_by))
     except asyncio.CancelledError:
-        status = 143
+        status = 128 + ended_by[0] if ended_by else 1
     raise typer.Exit(status)
 
 
-async def _until_terminated(coroutine: Coroutine[Any, Any, int]) -> int:
+async def _until_signalled(coroutine: Coroutine[Any, Any, int], ended_by: list[signal.Signals]) -> int:
     this = asyncio.current_task()
     assert this is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
+
+    def end(number: signal.Signals) -> None:
+        if not ended_by:  # a second one must not cut short what stops the databases
+            ended_by.append(number)
+            this.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, end, number)
     return await coroutine

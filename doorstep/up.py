@@ -43,7 +43,7 @@ async def serve(
         async with running(settings, say, ops_open=demo, address=address, detach=detach) as server:
             say(f"Mission control  {server.url}/ops")
             say(f"API              {server.url}/docs")
-            say(f"Ray dashboard    http://{server.dashboard_url}")
+            say(f"Ray dashboard    http://{server.dashboard_url}{_sign_in(settings, address)}")
             say(
                 "Ctrl-C leaves the server to serve."
                 if detach
@@ -62,6 +62,14 @@ async def serve(
     except (StartError, EmbeddedError) as error:
         say(str(error))
         return 1
+
+
+def _sign_in(settings: Settings, address: str | None) -> str:
+    """What the dashboard asks for, and where it is found."""
+    if address is not None:
+        return "  (asks for the cluster's token)"
+    own = settings.data_dir != Settings.model_fields["data_dir"].default
+    return f"  (asks for the token that `doorstep ray-token{f' --data-dir {settings.data_dir}' if own else ''}` prints)"
 
 
 async def _beside(signalled: asyncio.Future[None], server: Server, drivers: int, say: Say) -> int:
@@ -110,8 +118,8 @@ async def database(settings: Settings, say: Say) -> AsyncIterator[str]:
         yield beside.database_url
         return
     say("starting the embedded Postgres")
-    embedded = Embedded(settings.data_dir)
-    services = await asyncio.to_thread(embedded.start)
+    embedded = Embedded(settings.data_dir, strict=settings.environment == "production")
+    services = await embedded.start_or_stop()
     try:
         yield services.database_url
     finally:

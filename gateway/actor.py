@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 from actors.garbage import tune
 from actors.metrics import Family
-from actors.remote import export, fetch_config, life
+from actors.remote import Heart, export, fetch_config, life
 from domain.messages import Kick, Push
 
 if TYPE_CHECKING:
     from gateway.server import GatewayServer
 
 
-class GatewayActor:
+class GatewayActor(Heart):
     """`gateway:<n>`: serves from its construction on, also after a restart."""
 
     def __init__(self, name: str) -> None:
@@ -34,6 +34,7 @@ class GatewayActor:
     async def _serve(self, server: GatewayServer) -> None:
         try:
             await server.start()
+            self._heart = server.process
             tune()
             self._exporting = asyncio.get_running_loop().create_task(export(server.figures))
         except Exception:

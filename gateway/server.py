@@ -56,7 +56,7 @@ class GatewayServer:
         self._serving: asyncio.Task[None] | None = None
         self._works: list[asyncio.Task[None]] = []  # for ever in the background
         self._reads: Reads | None = None
-        self._process: Process | None = None
+        self.process: Process | None = None
 
     async def start(self) -> None:
         """Load the configuration, bind and serve; returns once connections are accepted. `OSError`: port taken."""
@@ -83,9 +83,9 @@ class GatewayServer:
                 payment=payment_vendor(config),
                 others=others(config, self.name),
             )
-            self._process = Process(self.name)
-            self._process.watch()
-            self.services.metrics.add(self._process.figures)
+            self.process = Process(self.name)
+            self.process.watch()
+            self.services.metrics.add(self.process.figures)
             self.services.metrics.add(partial(self._cluster.figures, {"gateway": self.name}))
             sockets, connections = room_for(
                 config.limits.ws_sockets_limit, config.limits.http_connections_limit
@@ -163,8 +163,8 @@ class GatewayServer:
                 await asyncio.gather(task, return_exceptions=True)
         if self.services is not None:
             await self.services.limiter.close()
-        if self._process is not None:
-            self._process.stop()
+        if self.process is not None:
+            self.process.stop()
         await asyncio.to_thread(tracing.stop)
         if self._cluster is not None:
             await self._cluster.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -17,14 +17,12 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def cluster(server: LiveServer) -> Iterator[None]:
+async def cluster(server: LiveServer) -> AsyncIterator[None]:
     """This process as one more client of the server's Ray cluster."""
-    import ray
+    from doorstep.cluster import client_of
 
-    address = (server.folder / "ray_address").read_text().strip()
-    ray.init(address=address, namespace="doorstep", configure_logging=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+    async with client_of(server.folder, "doorstep"):
+        yield
 
 
 async def test_a_stale_region_is_fenced_and_changes_nothing(
