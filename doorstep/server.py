@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import tempfile
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -32,6 +31,7 @@ Progress = Callable[[str], None]
 
 NAMESPACE = "doorstep"
 WATCH_EVERY_S = 1.0
+CLOCK_MOVED_S = 5.0  # NTP's small corrections are nobody's business
 WEB_DIST = Path(__file__).parent.parent / "web" / "dist"
 
 
@@ -141,7 +141,7 @@ async def _inside(
                 progress=progress,
                 given_up=given_up,
             )
-            watch = asyncio.ensure_future(_keep_running(embedded, progress))
+            watch = asyncio.ensure_future(_keep_running(embedded, config.clock, progress))
             try:
                 try:
                     await supervisor.start()
@@ -176,9 +176,7 @@ async def _only_one(database_url: str, given_up: asyncio.Future[str]) -> AsyncIt
 
 
 async def _configure(settings: Settings, database_url: str, redis_url: str, ops_open: bool) -> Config:
-    wall_ms = time.time_ns() // 1_000_000
-    # A server that ran fast yesterday is ahead of the wall; going back would put new events before old ones.
-    anchor_ms = max(wall_ms, (await last_event_ms(database_url) or 0) + 1)
+    clock = ServerClock.begin(settings.speed, after_ms=await last_event_ms(database_url))
     limits = {name: getattr(settings, name) for name in Limits.__struct_fields__ if hasattr(settings, name)}
     return Config(
         environment=settings.environment,
@@ -189,7 +187,7 @@ async def _configure(settings: Settings, database_url: str, redis_url: str, ops_
         regions=settings.region_ids,
         persistence_actors=settings.persistence_actors,
         gateways=settings.gateways,
-        clock=ServerClock(speed=settings.speed, anchor_ms=anchor_ms, anchor_wall_ms=wall_ms),
+        clock=clock,
         jwt_secret=settings.jwt_key(),
         jwt_ttl_s=settings.jwt_ttl_s,
         internal_token=settings.internal_key(),
@@ -231,10 +229,20 @@ def policies_of(settings: Settings, base: RegionPolicy) -> dict[str, RegionPolic
         raise StartError(str(error)) from None
 
 
-async def _keep_running(embedded: Embedded | None, progress: Progress) -> None:
-    """Bring an embedded database that died back, at the same address."""
-    while embedded is not None:
+async def _keep_running(embedded: Embedded | None, clock: ServerClock, progress: Progress) -> None:
+    """Bring an embedded database that died back, at the same address, and tell when the machine's clock was set."""
+    told_s = 0.0
+    while True:
         await asyncio.sleep(WATCH_EVERY_S)
+        moved_s = clock.wall_moved_s()
+        if abs(moved_s - told_s) > CLOCK_MOVED_S:
+            progress(
+                f"the machine's clock was set by {moved_s - told_s:+.0f} s: the server's goes on as it was until the"
+                " next start"
+            )
+            told_s = moved_s
+        if embedded is None:
+            continue
         try:
             for name in await asyncio.to_thread(embedded.ensure_running):
                 progress(f"{name} had stopped and was started again")

@@ -314,7 +314,9 @@ _RELEASE = "DELETE FROM leases WHERE holder = $1 OR starts_with(holder, $1 || '/
 _LEASE = """
 INSERT INTO leases AS l (name, holder, until) VALUES ($1, $2, now() + make_interval(secs => $3))
 ON CONFLICT (name) DO UPDATE SET holder = EXCLUDED.holder, until = EXCLUDED.until
-WHERE l.holder = EXCLUDED.holder OR l.until < now() RETURNING true
+WHERE l.holder = EXCLUDED.holder OR l.until < now()
+   OR l.until > now() + make_interval(secs => 2 * $3) -- the machine's clock was set back meanwhile
+RETURNING true
 """
 
 
