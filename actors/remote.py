@@ -74,6 +74,11 @@ def _node() -> str:
     return node_id
 
 
+def as_actor(cls: type[Any]) -> Any:
+    """The class as Ray has it."""
+    return ray.remote(concurrency_groups={HEART: 1})(cls)  # type: ignore[call-overload]
+
+
 def start_actor(cls: type[Any], name: str, *args: object, config: Config) -> ActorHandle[Any]:
     """Start a detached actor under its name, or find the one that has it; a killed one comes back by itself.
 
@@ -81,7 +86,7 @@ def start_actor(cls: type[Any], name: str, *args: object, config: Config) -> Act
     because only the caller knows whether a repeat is harmless. Calls leave no line in the dashboard's list of tasks: at
     hundreds a second they are all that it would hold, and what it costs to tell of them is the actors' time.
     """
-    remote = ray.remote(concurrency_groups={HEART: 1})(cls).options(  # type: ignore[call-overload]
+    remote = as_actor(cls).options(
         name=name,
         namespace=config.namespace,
         get_if_exists=True,

@@ -30,7 +30,7 @@ async def test_a_stale_region_is_fenced_and_changes_nothing(
 ) -> None:
     import ray
 
-    from actors.remote import RegionActor
+    from actors.remote import RegionActor, as_actor
 
     driver = await town.driver()
     order_id = await town.order()
@@ -39,7 +39,7 @@ async def test_a_stale_region_is_fenced_and_changes_nothing(
     first = await _epoch(town, operator)
 
     # A second actor of the same market takes the next epoch: the region that serves is stale now and does not know it.
-    twin: Any = ray.remote(RegionActor).options(name="twin", num_cpus=0, max_restarts=0).remote("tx-dfw")
+    twin: Any = as_actor(RegionActor).options(name="twin", num_cpus=0, max_restarts=0).remote("tx-dfw")
     await twin.started.remote()
     assert (await twin.stats.remote())["epoch"] == first + 1
     pids = server.pids("region")
