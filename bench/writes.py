@@ -81,10 +81,12 @@ async def run_writes(
     config: Config,
     options: WritesOptions,
     *,
+    owner_url: str,
     out: Path | None = None,
     progress: Progress = lambda line: None,
 ) -> Report:
     """Measure a fresh server of this configuration, whose actors `call` reaches; writes `summary.json` into `out`.
+    `owner_url`: its database as the role that may make tables beside the server's.
     `RuntimeError` when it has no market to spare, or refuses what it should carry out."""
     seen = _Round()
     reads, sql = Reads.connect(config.database_url), await asyncpg.connect(config.database_url)
@@ -107,7 +109,7 @@ async def run_writes(
             )
             seen.orders.append(await _post(server, bodies, options))
             await _drained(sql)
-            seen.inserts.append(await _reference(config.database_url, bodies, options))
+            seen.inserts.append(await _reference(owner_url, bodies, options))
             progress(
                 f"{said} {seen.orders[-1].per_s:,.0f} orders/s, {seen.inserts[-1].per_s:,.0f} bare inserts/s"
             )

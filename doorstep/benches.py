@@ -60,7 +60,8 @@ async def _fresh(settings: Settings, say: Say, **changes: object) -> AsyncIterat
     """A server with databases of its own, and room for a crowd unless `changes` to the settings say otherwise."""
     folder = Path(tempfile.mkdtemp(prefix="doorstep-bench-"))
     try:
-        own = {"data_dir": folder, "database_url": None, "redis_url": None, **ONE_CROWD, **changes}
+        own = {"data_dir": folder, **ONE_CROWD, **changes}
+        own |= dict.fromkeys(("database_url", "database_owner_url", "redis_url"))
         fresh = settings.model_copy(update=own)
         async with running(fresh, say) as server, client_of(server.data_dir, server.config.namespace):
             know(server.url, server.config.metrics_token)
@@ -189,7 +190,9 @@ async def writes(settings: Settings, options: WritesOptions, out: Path | None, s
     try:
         async with _fresh(settings, say) as server:
             call = Handles(server.config.namespace).call
-            report = await run_writes(server.url, call, server.config, options, out=out, progress=say)
+            report = await run_writes(
+                server.url, call, server.config, options, owner_url=server.owner_url, out=out, progress=say
+            )
     except (StartError, EmbeddedError, ServerRefused, RuntimeError) as error:
         say(str(error))
         return 1

@@ -38,8 +38,9 @@ __all__ = [
 class Services(NamedTuple):
     """Where the running pair answers. The URLs hold passwords: they belong in no log."""
 
-    database_url: str
+    database_url: str  # as the server's role, which `persistence.migrate` makes
     redis_url: str
+    database_owner_url: str
 
 
 class Embedded:
@@ -62,12 +63,17 @@ class Embedded:
     @property
     def services(self) -> Services:
         """The URLs; they stay the same from `start` to `stop`."""
-        return Services(self.postgres.url, self.redis.url)
+        return Services(self.postgres.url, self.redis.url, self.postgres.owner_url)
 
     @property
     def database_url(self) -> str:
-        """`postgresql://doorstep:…@127.0.0.1:port/doorstep`, as asyncpg takes it."""
+        """`postgresql://doorstep_server:…@127.0.0.1:port/doorstep`, as asyncpg takes it."""
         return self.postgres.url
+
+    @property
+    def database_owner_url(self) -> str:
+        """The same as the role that owns the cluster and the tables, for migrations."""
+        return self.postgres.owner_url
 
     @property
     def redis_url(self) -> str:
@@ -156,7 +162,8 @@ def running_services(data_dir: Path | str) -> Services | None:
 async def temporary_database(database_url: str, *, prefix: str = "doorstep_test") -> AsyncIterator[str]:
     """An empty database beside the one of `database_url`, dropped at the end even with connections left open.
 
-    Yields its URL. The role needs CREATEDB. Raises asyncpg's errors when the server cannot be reached.
+    Yields its URL. The role needs CREATEDB, so it is the owner's. Raises asyncpg's errors when the server cannot be
+    reached.
     """
     name = f"{prefix}_{secrets.token_hex(6)}"
     await _execute(database_url, f'CREATE DATABASE "{name}"')

@@ -23,7 +23,8 @@ from doorstep.folder import append_private
 from doorstep.settings import local_secret
 
 POSTGRES_VERSION = 18
-ROLE = "doorstep"
+OWNER = "doorstep"  # of the cluster, its database and the tables; the database has its name
+SERVER_ROLE = "doorstep_server"
 _POLL_S = 0.02
 _HELPER_LOOK_S = 0.1
 _LOG_LIMIT_BYTES = 10_000_000
@@ -222,10 +223,17 @@ class PostgresServer(Server):
 
     @property
     def url(self) -> str:
+        return self._url(SERVER_ROLE, "postgres_server_password")
+
+    @property
+    def owner_url(self) -> str:
+        """Where it answers its owner."""
+        return self._url(OWNER, "postgres_password")
+
+    def _url(self, role: str, secret: str) -> str:
         if self.port is None:
             raise EmbeddedError("postgres has not been started")
-        password = local_secret(self.data_dir, "postgres_password")
-        return f"postgresql://{ROLE}:{password}@127.0.0.1:{self.port}/{ROLE}"
+        return f"postgresql://{role}:{local_secret(self.data_dir, secret)}@127.0.0.1:{self.port}/{OWNER}"
 
     @property
     def pid_file(self) -> Path:
@@ -259,7 +267,7 @@ class PostgresServer(Server):
                 [
                     _postgres_binary("initdb"),
                     f"--pgdata={draft}",
-                    f"--username={ROLE}",
+                    f"--username={OWNER}",
                     f"--pwfile={password_file}",
                     "--auth=scram-sha-256",
                     "--encoding=UTF8",
@@ -271,7 +279,7 @@ class PostgresServer(Server):
             )
             self.run_once(
                 [_postgres_binary("postgres"), "--single", "-D", str(draft), "postgres"],
-                stdin=f"CREATE DATABASE {ROLE}\n",
+                stdin=f"CREATE DATABASE {OWNER}\n",
             )
             draft.rename(self.folder)
         finally:

@@ -26,6 +26,7 @@ from doorstep.settings import Settings
 from doorstep.supervisor import HeadError, Supervisor
 from persistence.migrate import current_revision, head_revision, migrate
 from persistence.reads import last_event_ms
+from persistence.roles import ensure_role, fitness
 
 Progress = Callable[[str], None]
 
@@ -42,12 +43,14 @@ class StartError(Exception):
 class Server:
     """What runs: where it answers, what it was configured with, and whether it is still there."""
 
-    def __init__(self, supervisor: Supervisor, data_dir: Path) -> None:
+    def __init__(self, supervisor: Supervisor, data_dir: Path, owner_url: str) -> None:
+        """`owner_url`: of the database, for whoever must do more than the server may; no actor knows it."""
         serving = supervisor.serving
         assert serving is not None
         self.config, self.dashboard_url, self.data_dir = serving.config, serving.dashboard_url, data_dir
         self._gateway_hosts = serving.gateway_hosts
         self.given_up = supervisor.given_up  # says why, when it cannot go on
+        self.owner_url = owner_url
 
     @property
     def url(self) -> str:
@@ -118,15 +121,20 @@ async def _inside(
     try:
         database_url = settings.database_url or (embedded.database_url if embedded else "")
         redis_url = settings.redis_url or (embedded.redis_url if embedded else "")
+        owner_url = settings.database_owner_url or database_url
+        if embedded is not None and settings.database_url is None:
+            owner_url = embedded.database_owner_url
+        await ensure_role(owner_url, database_url)
         given_up: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         async with _only_one(database_url, given_up):
             if settings.run_migrations_on_startup:
                 progress("bringing the schema up to date")
-                await migrate(database_url)
+                await migrate(owner_url, database_url)
             elif (at := await current_revision(database_url)) != head_revision():
                 raise StartError(
                     f"The schema is at {at or 'nothing'}, not {head_revision()}: run `doorstep migrate`."
                 )
+            await _require_plain_role(database_url, settings.environment, progress)
             config = await _configure(settings, database_url, redis_url, ops_open)
             dashboard_port = settings.dashboard_port
             if address is None and not _is_free("127.0.0.1", dashboard_port):
@@ -147,7 +155,7 @@ async def _inside(
                     await supervisor.start()
                 except HeadError as error:
                     raise StartError(str(error)) from None
-                yield Server(supervisor, settings.data_dir)
+                yield Server(supervisor, settings.data_dir, owner_url)
             finally:
                 await supervisor.stop(detach=detach)
                 watch.cancel()
@@ -173,6 +181,24 @@ async def _only_one(database_url: str, given_up: asyncio.Future[str]) -> AsyncIt
             "Another `doorstep up` looks after a server on this database. Stop that one first, or give another"
             " DATABASE_URL."
         ) from None
+
+
+async def _require_plain_role(database_url: str, environment: str, progress: Progress) -> None:
+    """A server that could drop its tables or switch their triggers off is refused in production, and warned of
+    elsewhere; one that may not do its work is refused everywhere."""
+    found = await fitness(database_url)
+    if found.too_little is not None:
+        raise StartError(
+            f"DATABASE_URL: {found.too_little}. Run `doorstep migrate` with DATABASE_OWNER_URL, which gives it."
+        )
+    if found.too_much is not None:
+        sentence = (
+            f"DATABASE_URL: {found.too_much}; give the server a role of its own, and the owner's as"
+            " DATABASE_OWNER_URL (docs/persistence.md)."
+        )
+        if environment == "production":
+            raise StartError(sentence)
+        progress(f"warning: {sentence}")
 
 
 async def _configure(settings: Settings, database_url: str, redis_url: str, ops_open: bool) -> Config:

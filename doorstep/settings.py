@@ -92,6 +92,11 @@ class Settings(BaseSettings):
         None,
         description="Postgres as postgresql://user:password@host:port/name; empty runs the embedded one",
     )
+    database_owner_url: str | None = Field(
+        None,
+        description="the same Postgres as the role that owns the tables, for migrations alone; empty migrates as the"
+        " role of DATABASE_URL (docs/persistence.md)",
+    )
     redis_url: str | None = Field(
         None, description="Redis as redis://:password@host:port/0; empty runs the embedded one"
     )
@@ -563,7 +568,7 @@ class Settings(BaseSettings):
             raise ValueError(f"must be auto, none, or of {', '.join(NODE_KINDS)}, and {bad[0]!r} is none")
         return ",".join(kinds)
 
-    @field_validator("database_url")
+    @field_validator("database_url", "database_owner_url")
     @classmethod
     def _postgres_url(cls, value: str | None) -> str | None:
         if value is None:
@@ -619,6 +624,12 @@ class Settings(BaseSettings):
                 f"DRIVER_LOST_S must be at least DRIVER_STALE_S, and is {self.driver_lost_s:g}"
                 f" against {self.driver_stale_s:g}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _owner_of_what(self) -> Self:
+        if self.database_owner_url is not None and self.database_url is None:
+            raise ValueError("DATABASE_OWNER_URL needs DATABASE_URL, which names the server's own role")
         return self
 
     @model_validator(mode="after")

@@ -13,6 +13,7 @@ from doorstep.embedded import Embedded, EmbeddedError, running_services
 from doorstep.server import Server, StartError, running, until_signalled
 from doorstep.settings import Settings
 from persistence.migrate import migrate
+from persistence.roles import ensure_role, fitness
 from sim.api import ServerRefused
 from sim.demo import DemoOptions, run_demo
 from sim.summary import Summary
@@ -110,27 +111,38 @@ async def demo_command(options: DemoOptions, out: Path | None, say: Say) -> int:
 @asynccontextmanager
 async def database(settings: Settings, say: Say) -> AsyncIterator[str]:
     """The database of the settings: as given, of the server that runs here, or started for this command."""
+    async with databases(settings, say) as (url, _):
+        yield url
+
+
+@asynccontextmanager
+async def databases(settings: Settings, say: Say) -> AsyncIterator[tuple[str, str]]:
+    """The same as the server's role and as the owner, who may be one."""
     if settings.database_url is not None:
-        yield settings.database_url
+        yield settings.database_url, settings.database_owner_url or settings.database_url
         return
     beside = running_services(settings.data_dir)
     if beside is not None:
-        yield beside.database_url
+        yield beside.database_url, beside.database_owner_url
         return
     say("starting the embedded Postgres")
     embedded = Embedded(settings.data_dir, strict=settings.environment == "production")
     services = await embedded.start_or_stop()
     try:
-        yield services.database_url
+        await ensure_role(services.database_owner_url, services.database_url)
+        yield services.database_url, services.database_owner_url
     finally:
         await asyncio.to_thread(embedded.stop)
 
 
 async def migrate_command(settings: Settings, say: Say) -> int:
-    """Bring the schema up to date."""
+    """Bring the schema up to date, and give the server's role what it needs."""
     try:
-        async with database(settings, say) as url:
-            say(f"The schema is at revision {await migrate(url)}.")
+        async with databases(settings, say) as (url, owner_url):
+            say(f"The schema is at revision {await migrate(owner_url, url)}.")
+            found = await fitness(url)
+            if found.too_much is not None:
+                say(f"warning: {found.too_much}; see docs/persistence.md on the two roles.")
     except EmbeddedError as error:
         say(str(error))
         return 1

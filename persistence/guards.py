@@ -62,8 +62,13 @@ def guard_offer(before: OfferRow | None, after: OfferRow) -> None:
         same = (before.region_id, before.driver_id) == (after.region_id, after.driver_id)
         _hold(same, "offers_frozen")
         _hold(after.status is not OfferStatus.OFFERED or before.task_ids == after.task_ids, "offers_frozen")
+        _hold(before.closed_ms is None or _outcome(before) == _outcome(after), "offers_closed")
     _hold((after.status is OfferStatus.OFFERED) == (after.closed_ms is None), "ck_offers_closed")
     _hold(len(after.task_ids) > 0, "ck_offers_task_ids")
+
+
+def _outcome(offer: OfferRow) -> tuple[int | None, int | None, str | None]:
+    return offer.closed_ms, offer.seen_ms, offer.reason
 
 
 def guard_task(

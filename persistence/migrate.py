@@ -11,6 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from persistence.engine import create_plain_engine
+from persistence.roles import ensure_role, secure
 
 _LOCK = 0x646F6F72  # "door": the advisory lock that concurrent starters wait on
 
@@ -29,16 +30,20 @@ def head_revision() -> str:
     return head
 
 
-async def migrate(database_url: str) -> str:
-    """Bring the schema to this code's newest revision and return it; does nothing when it is there already.
+async def migrate(owner_url: str, server_url: str | None = None) -> str:
+    """Bring the schema to this code's newest revision as its owner and return it, and give the server's role, the one
+    of `server_url`, what it needs. None leaves a server that connects as the owner.
 
     One transaction under an advisory lock: whoever starts at the same time waits and then finds the work done.
     """
-    engine = create_plain_engine(database_url)
+    if server_url is not None:
+        await ensure_role(owner_url, server_url)
+    engine = create_plain_engine(owner_url)
     try:
         async with engine.begin() as connection:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
             await connection.run_sync(_upgrade)
+            await connection.run_sync(secure, server_url)
     finally:
         await engine.dispose()
     return head_revision()

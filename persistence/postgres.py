@@ -158,7 +158,7 @@ class PostgresStore:
         if offers_before_ms is None:
             return 0
         async with driver_connection(self.engine) as connection:
-            return _count(await connection.execute(_FORGET_OFFERS, offers_before_ms, limit))
+            return int(await connection.fetchval(_FORGET_OFFERS, offers_before_ms, limit))
 
     # -- works that one does at a time --------------------------------------------------------------------------------
 
@@ -300,16 +300,7 @@ DELETE FROM outbox WHERE event_id = ANY(ARRAY(
     ORDER BY event_id LIMIT $2 FOR UPDATE SKIP LOCKED))
 """
 _REGIONS = "SELECT region_id FROM regions ORDER BY region_id"
-# Only what is in its region's totals. An explanation goes with its offer.
-_FORGET_OFFERS = """
-WITH old AS MATERIALIZED (
-    SELECT o.offer_id FROM offers o JOIN region_totals t USING (region_id)
-    WHERE o.made_ms < $1 AND o.closed_ms < t.before_ms ORDER BY o.made_ms LIMIT $2 FOR UPDATE OF o SKIP LOCKED
-), explained AS (
-    DELETE FROM offer_explanations e USING old WHERE e.offer_id = old.offer_id
-)
-DELETE FROM offers o USING old WHERE o.offer_id = old.offer_id
-"""
+_FORGET_OFFERS = "SELECT forget_offers($1, $2)"
 _RELEASE = "DELETE FROM leases WHERE holder = $1 OR starts_with(holder, $1 || '/')"
 _LEASE = """
 INSERT INTO leases AS l (name, holder, until) VALUES ($1, $2, now() + make_interval(secs => $3))

@@ -29,18 +29,21 @@ def embedded_services() -> Iterator[Services]:
     """`database_url` and `redis_url` of servers to test against, started once for the session."""
     database_url, redis_url = os.environ.get("DATABASE_URL"), os.environ.get("REDIS_URL")
     if database_url and redis_url:
-        yield Services(database_url.replace("+asyncpg", "", 1), redis_url)
+        yield _external(database_url, redis_url)
         return
     # Not pytest's own folder: it is closed to the user that Postgres becomes under root.
     folder = Path(tempfile.mkdtemp(prefix="doorstep-test-"))
     try:
         with Embedded(folder) as embedded:
-            yield Services(
-                database_url.replace("+asyncpg", "", 1) if database_url else embedded.database_url,
-                redis_url or embedded.redis_url,
-            )
+            yield _external(database_url or embedded.database_owner_url, redis_url or embedded.redis_url)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _external(database_url: str, redis_url: str) -> Services:
+    """Tests make databases and roles, and so are the owner throughout; `tests.support.database` has the server's."""
+    owner_url = database_url.replace("+asyncpg", "", 1)
+    return Services(owner_url, redis_url, owner_url)
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +70,7 @@ def fresh_database_url(embedded_services: Services) -> Iterator[str]:
 def temporary(services: Services) -> Iterator[str]:
     # On a loop in a thread of its own: the test may be running one already.
     loop = asyncio.new_event_loop()
-    manager = temporary_database(services.database_url)
+    manager = temporary_database(services.database_owner_url)
     with ThreadPoolExecutor(1) as thread:
         try:
             yield thread.submit(loop.run_until_complete, manager.__aenter__()).result()

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from persistence.memory import MemoryStore
-from persistence.migrate import migrate
 from persistence.postgres import PostgresStore
 from persistence.reads import Reads
 from tests.contracts.store_world import World
+from tests.support.database import prepared
 
 
 @pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.integration)])
@@ -19,8 +19,7 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     if request.param == "memory":
         yield await World(MemoryStore()).seed()
         return
-    url = request.getfixturevalue("fresh_database_url")
-    await migrate(url)
+    url = await prepared(request.getfixturevalue("fresh_database_url"))
     store, reads = PostgresStore(url), Reads.connect(url)
     yield await World(store).seed(reads)
     await reads.close()

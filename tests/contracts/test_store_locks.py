@@ -156,8 +156,12 @@ async def test_a_task_has_one_winner(world: World) -> None:
     assert await world.append(world.records(right)) == [Done(Answer())]
     again, _, _ = world.taken(offered, offer_one)
     assert await world.append(world.records(again)) == [
-        RecordRefused(again.record_id, "dossier_events_step")
-    ]  # the same winner, but the dossier would tell of it twice
+        RecordRefused(again.record_id, "offers_closed")
+    ]  # the same winner, but at another time
+    told = Record(record_id=new_id(), orders=again.orders)
+    assert await world.append(world.records(told)) == [
+        RecordRefused(told.record_id, "dossier_events_step")
+    ]  # and the dossier would tell of it twice
     stolen = _tasks(replace(taken, status=TaskStatus.AT_PICKUP, driver_id=new_id()))
     assert await world.append(world.records(stolen)) == [RecordRefused(stolen.record_id, "tasks_holder")]
     assert await world.task(task.task_id) == taken

@@ -23,6 +23,7 @@ from websockets.exceptions import ConnectionClosed
 
 from domain import protocol as wire
 from sim.api import Account, Api, Reply
+from tests.support.database import server_url
 
 T = TypeVar("T")
 
@@ -56,11 +57,13 @@ async def until(condition: Callable[[], Awaitable[T | None]], deadline_s: float 
 
 
 class LiveServer:
-    """`doorstep up`, started and stopped as a user would."""
+    """`doorstep up`, started and stopped as a user would. DATABASE_URL, if given, is the owner's."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder, self.port = folder, free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        if owner_url := environment.get("DATABASE_URL"):
+            environment |= {"DATABASE_URL": server_url(owner_url), "DATABASE_OWNER_URL": owner_url}
         self._environment = {
             **os.environ,
             "DASHBOARD_PORT": str(free_port()),

@@ -49,7 +49,7 @@ def data_dir() -> Iterator[Path]:
 
 
 async def query(services: Services, statement: str) -> object:
-    connection = await asyncpg.connect(services.database_url)
+    connection = await asyncpg.connect(services.database_owner_url)
     try:
         return await connection.fetchval(statement)
     finally:
@@ -223,7 +223,7 @@ def test_root_can_start_it_in_a_home_that_is_closed_to_others(data_dir: Path) ->
 async def test_temporary_database_is_apart_and_dropped_with_connections_open(
     embedded_services: Services,
 ) -> None:
-    url = embedded_services.database_url
+    url = embedded_services.database_owner_url
     async with temporary_database(url) as one, temporary_database(url) as other:
         left_open = await asyncpg.connect(one)
         await left_open.execute("CREATE TABLE only_here (id int)")

@@ -22,6 +22,7 @@ from persistence.postgres import PostgresStore
 from persistence.reads import Reads
 from persistence.tables import Base
 from tests.contracts.store_world import REGION, World, new_id
+from tests.support.database import prepared, server_url
 
 pytestmark = pytest.mark.integration
 
@@ -29,8 +30,8 @@ pytestmark = pytest.mark.integration
 @pytest.fixture
 async def stores(fresh_database_url: str) -> AsyncIterator[tuple[PostgresStore, PostgresStore]]:
     """Two stores as two processes would have them."""
-    await migrate(fresh_database_url)
-    one, two = PostgresStore(fresh_database_url), PostgresStore(fresh_database_url)
+    url = await prepared(fresh_database_url)
+    one, two = PostgresStore(url), PostgresStore(url)
     yield one, two
     await one.close()
     await two.close()
@@ -38,7 +39,7 @@ async def stores(fresh_database_url: str) -> AsyncIterator[tuple[PostgresStore, 
 
 @pytest.fixture
 async def world(fresh_database_url: str, stores: tuple[PostgresStore, PostgresStore]) -> AsyncIterator[World]:
-    reads = Reads.connect(fresh_database_url)
+    reads = Reads.connect(server_url(fresh_database_url))
     yield await World(stores[0]).seed(reads)
     await reads.close()
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+import asyncpg
 import pytest
 
 from actors.config import Limits
 from actors.relay import Relay
 from domain.messages import TaskOpened
 from domain.ports import Channel
-from persistence.engine import driver_connection
-from persistence.migrate import migrate
 from persistence.postgres import PostgresStore
 from persistence.reads import Reads
 from tests.contracts.store_world import World
 from tests.integration.live import until as eventually
+from tests.support.database import prepared, server_url
 from tests.support.shells import Broken, Bus, HandClock, Payments, until
 
 pytestmark = pytest.mark.integration
@@ -28,8 +28,8 @@ SHORT_S = 0.5
 @pytest.fixture
 async def stores(fresh_database_url: str) -> AsyncIterator[tuple[PostgresStore, PostgresStore]]:
     """Two stores as two processes would have them."""
-    await migrate(fresh_database_url)
-    one, two = PostgresStore(fresh_database_url), PostgresStore(fresh_database_url)
+    url = await prepared(fresh_database_url)
+    one, two = PostgresStore(url), PostgresStore(url)
     yield one, two
     await one.close()
     await two.close()
@@ -37,7 +37,7 @@ async def stores(fresh_database_url: str) -> AsyncIterator[tuple[PostgresStore, 
 
 @pytest.fixture
 async def world(fresh_database_url: str, stores: tuple[PostgresStore, PostgresStore]) -> AsyncIterator[World]:
-    reads = Reads.connect(fresh_database_url)
+    reads = Reads.connect(server_url(fresh_database_url))
     yield await World(stores[0]).seed(reads)
     await reads.close()
 
@@ -131,12 +131,13 @@ async def test_the_other_takes_over_from_one_that_is_gone(
 
 
 async def test_a_region_that_is_down_holds_up_no_other(
-    world: World, stores: tuple[PostgresStore, PostgresStore]
+    world: World, stores: tuple[PostgresStore, PostgresStore], fresh_database_url: str
 ) -> None:
     """More of its tasks wait than a batch takes, and all are older."""
     for _ in range(7):
         await world.confirmed()
-    other = await move_to_another_region(stores[0], await world.confirmed())
+    await world.confirmed()
+    other = await move_to_another_region(fresh_database_url)
     desk = Desk(stores[0], "persistence:0", others=[], down="tx-dfw")
     desk.relay.start()
     try:
@@ -148,12 +149,15 @@ async def test_a_region_that_is_down_holds_up_no_other(
         await desk.relay.stop()
 
 
-async def move_to_another_region(store: PostgresStore, task: object) -> str:
+async def move_to_another_region(owner_url: str) -> str:
     """Let the newest event be another region's."""
-    async with driver_connection(store.engine) as sql:
+    sql = await asyncpg.connect(owner_url)
+    try:
         return str(
             await sql.fetchval(
                 "UPDATE outbox SET region_id = 'tx-hou' WHERE event_id = (SELECT max(event_id) FROM outbox"
                 " WHERE channel = 'tasks') RETURNING payload #>> '{task,task_id}'"
             )
         )
+    finally:
+        await sql.close()

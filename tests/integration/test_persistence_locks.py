@@ -12,19 +12,19 @@ from sqlalchemy import make_url
 
 from domain.lifecycle import OFFER_EDGES, ORDER_EDGES, TASK_EDGES, TASK_START, OrderStatus, TaskStatus
 from domain.records import TaskRow
-from persistence.migrate import migrate
 from persistence.postgres import PostgresStore
 from persistence.reads import Reads
 from tests.contracts.store_world import World, new_id
 from tests.qa.rows import started
+from tests.support.database import prepared
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
 async def world(database_url: str) -> AsyncIterator[World]:
-    await migrate(database_url)
-    store, reads = PostgresStore(database_url), Reads.connect(database_url)
+    server_url = await prepared(database_url)
+    store, reads = PostgresStore(server_url), Reads.connect(server_url)
     yield await World(store).seed(reads)
     await reads.close()
     await store.close()

@@ -14,26 +14,25 @@ from domain.errors import EmailTaken, NotFound, StoreUnavailable
 from domain.lifecycle import OrderStatus, Role
 from domain.order import OrderItem
 from persistence.engine import create_plain_engine, driver_connection, reached
-from persistence.migrate import migrate
 from persistence.postgres import PostgresStore
 from persistence.reads import Cursor, DriverWork, Product, Reads, Store, User, last_event_ms
 from persistence.views import Holder
 from tests.contracts.store_world import REGION, World, new_id
+from tests.support.database import prepared, server_url
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
 async def reads(fresh_database_url: str) -> AsyncIterator[Reads]:
-    await migrate(fresh_database_url)
-    reads = Reads.connect(fresh_database_url)
+    reads = Reads.connect(await prepared(fresh_database_url))
     yield reads
     await reads.close()
 
 
 @pytest.fixture
 async def world(fresh_database_url: str, reads: Reads) -> AsyncIterator[World]:
-    store = PostgresStore(fresh_database_url)
+    store = PostgresStore(server_url(fresh_database_url))
     yield await World(store).seed(reads)
     await store.close()
 

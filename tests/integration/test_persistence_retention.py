@@ -19,14 +19,15 @@ from persistence.migrate import alembic_config, migrate
 from persistence.postgres import PostgresStore
 from persistence.reads import Reads, last_event_ms
 from tests.contracts.store_world import REGION, World, new_id
+from tests.support.database import prepared
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
 async def world(fresh_database_url: str) -> AsyncIterator[World]:
-    await migrate(fresh_database_url)
-    store, reads = PostgresStore(fresh_database_url), Reads.connect(fresh_database_url)
+    server_url = await prepared(fresh_database_url)
+    store, reads = PostgresStore(server_url), Reads.connect(server_url)
     world = await World(store).seed(reads)
     await world.open()
     yield world
@@ -105,18 +106,20 @@ async def test_the_servers_clock_begins_after_the_last_event(world: World) -> No
     assert await last_event_ms(url_of(world)) == world.now_ms
 
 
-async def test_a_database_with_rows_is_migrated_and_keeps_its_locks(world: World) -> None:
+async def test_a_database_with_rows_is_migrated_and_keeps_its_locks(
+    world: World, fresh_database_url: str
+) -> None:
     """From the schema before this one, with rows of all kinds in it, there and back and there again."""
     await a_life(world)
     before = await counters(world)
     url = url_of(world)
     await world.store.close()  # type: ignore[attr-defined]
-    engine = create_plain_engine(url)
+    engine = create_plain_engine(fresh_database_url)
     async with engine.begin() as connection:
         await connection.run_sync(down_to, "0005")
         assert (await connection.execute(text("SELECT count(*) FROM tasks"))).scalar_one() == 4
     await engine.dispose()
-    await migrate(url)
+    await migrate(fresh_database_url, url)
     world.store = PostgresStore(url)
     try:
         assert await counters(world) == before

@@ -12,10 +12,10 @@ from sqlalchemy import make_url, text
 from domain.errors import NotFound, VersionMismatch
 from domain.hours import DAY_MIN, OPENINGS_LIMIT, Hours, Opening
 from persistence.engine import create_plain_engine
-from persistence.migrate import migrate
 from persistence.postgres import PostgresStore
 from persistence.reads import Reads
 from tests.contracts.store_world import World, new_id
+from tests.support.database import prepared, server_url
 
 pytestmark = pytest.mark.integration
 
@@ -24,15 +24,14 @@ WEEK = tuple(Opening(day, 10 * 60, 26 * 60) for day in range(7))
 
 @pytest.fixture
 async def reads(fresh_database_url: str) -> AsyncIterator[Reads]:
-    await migrate(fresh_database_url)
-    reads = Reads.connect(fresh_database_url)
+    reads = Reads.connect(await prepared(fresh_database_url))
     yield reads
     await reads.close()
 
 
 @pytest.fixture
 async def world(fresh_database_url: str, reads: Reads) -> AsyncIterator[World]:
-    store = PostgresStore(fresh_database_url)
+    store = PostgresStore(server_url(fresh_database_url))
     yield await World(store).seed(reads)
     await store.close()
 

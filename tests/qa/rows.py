@@ -93,7 +93,7 @@ def moved(table: str, row_id: str, status: str, **fields: str) -> str:
 
 
 class Rows:
-    """Speaks SQL to the database, as somebody with the application's password would."""
+    """Speaks SQL to the database, as somebody with the owner's password would."""
 
     def __init__(self, connection: Connection, order_id: str, task_id: str) -> None:
         self.connection = connection
@@ -133,7 +133,7 @@ class Rows:
             )
             await self.check(order_id, task_id, driver_id)
             await self.connection.execute(
-                "ALTER TABLE doorstep_checks ENABLE TRIGGER doorstep_checks_at_door"
+                "ALTER TABLE doorstep_checks ENABLE ALWAYS TRIGGER doorstep_checks_at_door"
             )
         await self.walk(order_id, status)
         if handed_over:
