@@ -18,11 +18,11 @@ from doorstep.settings import Settings
 from persistence.backlog import backlog
 from persistence.dead_letters import DeadLetters
 from persistence.engine import driver_connection
-from persistence.migrate import migrate
 from persistence.postgres import PostgresStore
 from persistence.reads import Reads
 from tests.contracts.store_world import World
 from tests.integration.live import until as eventually
+from tests.support.database import prepared, server_url
 from tests.support.shells import Bus, HandClock, Payments
 
 pytestmark = pytest.mark.integration
@@ -30,8 +30,8 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 async def world(fresh_database_url: str) -> AsyncIterator[World]:
-    await migrate(fresh_database_url)
-    store, reads = PostgresStore(fresh_database_url), Reads.connect(fresh_database_url)
+    url = await prepared(fresh_database_url)
+    store, reads = PostgresStore(url), Reads.connect(url)
     yield await World(store).seed(reads)
     await reads.close()
     await store.close()
@@ -39,7 +39,7 @@ async def world(fresh_database_url: str) -> AsyncIterator[World]:
 
 @pytest.fixture
 async def dead(fresh_database_url: str) -> AsyncIterator[DeadLetters]:
-    one = DeadLetters.connect(fresh_database_url, statement_timeout_s=10, connect_timeout_s=10)
+    one = DeadLetters.connect(server_url(fresh_database_url), statement_timeout_s=10, connect_timeout_s=10)
     yield one
     await one.close()
 
@@ -84,7 +84,7 @@ async def test_the_command(
 ) -> None:
     task = await world.confirmed()
     [told] = await bury(world, Channel.TASKS)
-    settings, said = Settings(data_dir=tmp_path, database_url=fresh_database_url), list[str]()
+    settings, said = Settings(data_dir=tmp_path, database_url=server_url(fresh_database_url)), list[str]()
     assert await list_command(settings, said.append, channel="tasks", limit=100) == 0
     assert json.loads(capsys.readouterr().out)["order_id"] == task.order_id
     for event_ids, every in (([], False), ([told], True)):

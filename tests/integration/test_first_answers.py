@@ -12,11 +12,11 @@ from domain.errors import EmailTaken, NotFound, VersionMismatch
 from domain.hours import Hours, Opening
 from domain.lifecycle import Role
 from domain.records import Answer, StoredAnswer
-from persistence.migrate import migrate
 from persistence.postgres import PostgresStore
 from persistence.reads import Reads
 from persistence.views import AnswerKept, Product, Store, User
 from tests.contracts.store_world import World, new_id
+from tests.support.database import prepared, server_url
 
 pytestmark = pytest.mark.integration
 
@@ -25,15 +25,14 @@ WEEK: Hours = (Opening(0, 600, 1200),)
 
 @pytest.fixture
 async def reads(fresh_database_url: str) -> AsyncIterator[Reads]:
-    await migrate(fresh_database_url)
-    reads = Reads.connect(fresh_database_url)
+    reads = Reads.connect(await prepared(fresh_database_url))
     yield reads
     await reads.close()
 
 
 @pytest.fixture
 async def world(fresh_database_url: str, reads: Reads) -> AsyncIterator[World]:
-    store = PostgresStore(fresh_database_url)
+    store = PostgresStore(server_url(fresh_database_url))
     yield await World(store).seed(reads)
     await store.close()
 

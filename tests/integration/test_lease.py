@@ -62,7 +62,7 @@ async def test_after_a_restart_of_postgres_it_is_held_again(
 ) -> None:
     monkeypatch.setattr("doorstep.lease.TRY_FOR_S", 0.5)
     lost = list[bool]()
-    url = own.database_url
+    url = own.database_owner_url
     async with only_one(url, "doorstep", lambda: lost.append(True)):
         assert own.postgres.pid is not None
         os.kill(own.postgres.pid, signal.SIGKILL)
