@@ -32,6 +32,7 @@ ASK_EVERY_S = 0.1
 FILL = 200_000_000  # bytes of a head or an address without end
 PIECE = 65_536
 ANSWER_TIMEOUT_S = 60.0
+OPENED_PER_S = 1_000
 FLOODERS = 100  # connections that ask one status page after the other
 PAGES = ("/metrics", "/openapi.json", "/health/ready", "/docs")
 
@@ -44,6 +45,7 @@ class CrowdOptions(Struct, frozen=True, kw_only=True):
     silent: int = 1_000
     calm_s: float = 5.0
     attack_s: float = 10.0
+    halves_s: float = 25.0  # longer than a body may take
 
 
 # -- the attacks ------------------------------------------------------------------------------------------------------
@@ -72,14 +74,14 @@ async def halves(door: _Door, seconds: float) -> Seen:
 
 async def silent(door: _Door, seconds: float) -> Seen:
     """Connections on which nothing is said, or one byte of a head a second."""
-    whole = door.head("GET /v1/me")
-    return await _held(door, seconds, lambda number: whole[: number % 2], 1.0)
+    return await _held(door, seconds, lambda number: b"GET /"[: 5 * (number % 2)], 1.0)
 
 
 async def _held(door: _Door, seconds: float, first: Callable[[int], bytes], drip_s: float) -> Seen:
     began_s, statuses, gone_s = time.monotonic(), Counter[str](), [0.0]
 
     async def one(number: int) -> None:
+        await asyncio.sleep(number / OPENED_PER_S)
         with contextlib.suppress(OSError):
             reader, writer = await door.open()
             data = first(number)
@@ -200,17 +202,18 @@ async def run_crowd(
     try:
         await phase("warm", options.calm_s)
         await phase("calm", options.calm_s)
-        for name, number in (
-            ("halves", options.halves),
-            ("silent", options.silent),
-            ("heads", 1),
-            ("urls", 1),
-            ("pages", FLOODERS),
+        for name, number, seconds in (
+            ("halves", options.halves, options.halves_s),
+            ("silent", options.silent, options.attack_s),
+            ("heads", 1, options.attack_s),
+            ("urls", 1, options.attack_s),
+            ("pages", FLOODERS, options.attack_s),
         ):
             before = rss_bytes() if rss_bytes is not None else None
-            attack = asyncio.create_task(_attack(name, server_url, options.attack_s, number))
-            await phase(name, options.attack_s)
-            seen = await attack
+            attack = await _begin(name, server_url, seconds, number)
+            await phase(name, seconds)
+            said, _ = await attack.communicate()
+            seen: Seen = json.loads(said)
             figures |= {f"{name}_{what}": value for what, value in seen.items()}
             if rss_bytes is not None and before is not None:
                 figures[f"{name}_grown_mb"] = (rss_bytes() - before) / 1e6
@@ -232,20 +235,25 @@ async def run_crowd(
     return made
 
 
-async def _attack(name: str, url: str, seconds: float, number: int) -> Seen:
+async def _begin(name: str, url: str, seconds: float, number: int) -> asyncio.subprocess.Process:
+    """Begin an attack, once its process has started: to start one takes as much as some attacks."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bench.crowd", name, url, str(seconds), str(number)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
-    said, _ = await process.communicate(metrics_token(url).encode())
-    seen: Seen = json.loads(said)
-    return seen
+    assert process.stdin is not None
+    assert process.stdout is not None
+    await process.stdout.readline()
+    process.stdin.write(metrics_token(url).encode())
+    process.stdin.close()
+    return process
 
 
 def main(arguments: list[str]) -> None:
-    """One attack; the token comes by standard input."""
+    """One attack, begun when its standard input ends, which is the token of the metrics page."""
     name, url, seconds, number = arguments
+    print("ready", flush=True)
     door = _Door(url, sys.stdin.read().strip(), int(number))
 
     async def attack() -> Seen:

@@ -76,7 +76,7 @@ DEFAULTS: Mapping[str, str] = {
     "ops": "1200 per minute",
     "read": "1200 per minute",
     "write": "600 per minute",
-    "machines": "600 per minute",
+    "machines": "20 per second",
     "internal": "1200 per minute",
     "pages": "1200 per minute",
 }
