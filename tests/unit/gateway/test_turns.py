@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
 import pytest
 
+from actors.config import Limits
 from domain.errors import Overloaded
+from gateway.auth import HASHES_AT_ONCE, HASHES_OF_ADDRESS_LIMIT
 from gateway.turns import Asker, Turns
+from tests.unit.gateway.world import PASSWORD, running, until
 
 
 class Desk:
@@ -92,3 +96,26 @@ async def test_who_goes_away_leaves_the_slot_and_the_line() -> None:
     with pytest.raises(Overloaded):
         async with Turns(0, 0, 0, 0).turn(Asker("1", "a")):
             pass
+
+
+async def test_one_address_that_floods_the_signing_in_keeps_nobody_else_waiting() -> None:
+    limits = Limits(rate_limits="off", trusted_proxies=1)
+    async with running(limits=limits) as world:
+        done: list[str] = []
+
+        async def sign_in(address: str, email: str) -> int:
+            form = {"username": email, "password": PASSWORD}
+            answer = await world.http.post("/v1/auth/token", data=form, headers={"X-Forwarded-For": address})
+            done.append(address)
+            return int(answer.status_code)
+
+        flood = [asyncio.create_task(sign_in("6.6.6.6", f"{n}@example.org")) for n in range(100)]
+        turns = world.services.passwords.turns
+        await until(lambda: turns.waiting == HASHES_OF_ADDRESS_LIMIT)
+        assert await sign_in("1.1.1.1", "anna@example.org") == 401
+        assert len(done) < HASHES_OF_ADDRESS_LIMIT
+        codes = Counter(await asyncio.gather(*flood))
+        assert codes == {
+            401: HASHES_OF_ADDRESS_LIMIT + HASHES_AT_ONCE,
+            503: 100 - HASHES_OF_ADDRESS_LIMIT - HASHES_AT_ONCE,
+        }
