@@ -7,6 +7,7 @@ that is everywhere at once, so that they are soon free again and the server does
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections import Counter
 from pathlib import Path
@@ -78,7 +79,7 @@ async def _run(
     clock, books, city = ServerTime(), Books(), build_city(options.seed, stores=12)
     await find_region(api, clock)
     run = f"accept-{time.time_ns() // 1_000_000:x}"
-    cast = Cast(api, "bench", "doorstep-bench", progress)
+    cast = Cast(api, secrets.token_urlsafe(), progress)
     progress(f"signing in {options.drivers} drivers; passwords are hashed slowly on purpose")
     merchant, *customers = await cast.sign_in(
         [

@@ -7,6 +7,7 @@ it stands still, over the time between.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import socket
 import sys
 import time
@@ -87,7 +88,7 @@ async def run_ingest(
 
 
 async def _accounts(api: Api, count: int, progress: Progress) -> list[Account]:
-    cast = Cast(api, "bench", "doorstep-bench", progress)
+    cast = Cast(api, secrets.token_urlsafe(), progress)
     progress(
         f"signing in {count} drivers; passwords are hashed slowly on purpose, about 20 a second and core"
     )

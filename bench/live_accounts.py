@@ -7,6 +7,7 @@ Against another server everybody signs in.
 
 from __future__ import annotations
 
+import secrets
 import time
 import uuid
 from random import Random
@@ -24,7 +25,7 @@ from sim.setup import Cast, Site, find_region
 from sim.tasks import Progress
 
 CUSTOMERS = 50
-PASSWORD = "doorstep-bench"
+PASSWORD = secrets.token_urlsafe()  # of this process' accounts: who reads this signs in as nobody
 _COLUMNS = ("user_id", "email", "password_hash", "role", "name", "created_ms")
 
 
@@ -47,7 +48,7 @@ async def gather_party(
     api = Api(server)
     try:
         await find_region(api, ServerTime())
-        cast = Cast(api, "bench", PASSWORD, progress)
+        cast = Cast(api, PASSWORD, progress)
         accounts = [
             cast.account("merchant", 1, "Bench stores"),
             *(cast.account("customer", n, "Bench") for n in range(CUSTOMERS)),

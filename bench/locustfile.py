@@ -9,6 +9,7 @@ steps on the socket are timed as requests of type `WS`. Locust has made threads 
 from __future__ import annotations
 
 import os
+import secrets
 import threading
 import time
 import uuid
@@ -32,7 +33,7 @@ from sim.motion import Point, offset
 from sim.personas import CustomerShares, DriverPersona, door_outcome
 
 CENTRE = Point(32.7767, -96.7970)
-PASSWORD = "locust-locust-locust"
+PASSWORD = secrets.token_urlsafe()  # of this run's accounts: who reads this signs in as nobody
 # A token of a dispatcher, for what only operators may read; without one the operator asks for what is open to all.
 METRICS_TOKEN = os.environ.get("LOCUST_METRICS_TOKEN", "")
 OPS_TOKEN = os.environ.get("LOCUST_OPS_TOKEN", "")

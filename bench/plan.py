@@ -8,6 +8,7 @@ batches of columns; they have no sockets. The region keeps how long each task wa
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -251,7 +252,7 @@ class Desk:
         cls, api: Api, tasks: TaskColumns, options: PlanOptions, crowd: Crowd, progress: Progress
     ) -> Desk:
         """Accounts, and a store wherever a task is picked up."""
-        clock, books, cast = ServerTime(), Books(), Cast(api, "bench", "doorstep-bench", progress)
+        clock, books, cast = ServerTime(), Books(), Cast(api, secrets.token_urlsafe(), progress)
         await find_region(api, clock)
         accounts = [cast.account("customer", n, "Bench") for n in range(CUSTOMERS)]
         merchant, *customers = await cast.sign_in(

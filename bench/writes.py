@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -312,7 +313,7 @@ class _Bodies(Struct, frozen=True):
 
 
 async def _order_bodies(api: Api, progress: Progress) -> _Bodies:
-    cast = Cast(api, "bench-writes", "doorstep-bench", progress)
+    cast = Cast(api, secrets.token_urlsafe(), progress)
     accounts: list[Account] = [cast.account("merchant", 1, "Bench")]
     accounts += [cast.account("customer", n, f"Bench {n}") for n in range(1, CUSTOMERS + 1)]
     merchant, *customers = await cast.sign_in(accounts, "")

@@ -150,13 +150,15 @@ def demo(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything made up.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Write the summary as JSON.")] = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Drive a running server through its public protocol; ends with a summary."""
-    from doorstep.up import demo_command
+    from doorstep.up import demo_command, demo_password
     from sim.demo import DemoOptions
 
     options = DemoOptions(
         server=server,
+        password=demo_password(settings_of(data_dir=data_dir)),
         replay=replay,
         from_min=from_min,
         to_min=to_min,

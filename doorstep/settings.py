@@ -13,14 +13,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 RAY_TOKEN = "ray_token"  # file of the data folder
 MIN_SECRET_BYTES = 32  # HS256 wants a key at least as long as its hash
+# In a secret at least; 32 random hexadecimal digits have fewer once in 100,000 times, 64 never.
+DIFFERENT_CHARACTERS = 9
 NODE_KINDS = ("region", "gateway", "persistence", "solver")
 _MARKET = re.compile(r"[a-z]{2}-[a-z0-9]+")
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+_SECRETS = ("jwt_secret", "internal_token", "metrics_token")
 _FAKEABLE = ("identity_vendor", "payment_vendor")
 # pydantic starts a validator's message with this; the sentence after it is ours.
 _VALIDATOR_PREFIX = "Value error, "
@@ -528,8 +531,12 @@ class Settings(BaseSettings):
     )
 
     # --- vendors
-    identity_vendor: str = Field("fake", min_length=1, description="registry name of the identity vendor")
-    payment_vendor: str = Field("fake", min_length=1, description="registry name of the payment vendor")
+    identity_vendor: str = Field(
+        "fake", description="who checks ages and IDs: fake, which production refuses"
+    )
+    payment_vendor: str = Field(
+        "fake", description="who holds and takes money: fake, which production refuses"
+    )
     allow_fake_vendors: bool = Field(False, description="let production run with the fake vendors")
     vendor_timeout_s: float = Field(5.0, gt=0, le=60, description="seconds to wait for a vendor; up to 60")
     tile_url: str | None = Field(
@@ -610,6 +617,16 @@ class Settings(BaseSettings):
             raise ValueError(f"must be origins such as https://ops.example.org, and {bad[0]!r} is none")
         return ",".join(origins)
 
+    @field_validator("identity_vendor", "payment_vendor")
+    @classmethod
+    def _known_vendor(cls, value: str, info: ValidationInfo) -> str:
+        from integrations.registry import IDENTITY, PAYMENT  # slow to load
+
+        known = sorted(IDENTITY if info.field_name == "identity_vendor" else PAYMENT)
+        if value not in known:
+            raise ValueError(f"must be one of: {', '.join(known)}")
+        return value
+
     @field_validator("jwt_secret", "internal_token", "metrics_token")
     @classmethod
     def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
@@ -662,6 +679,7 @@ class Settings(BaseSettings):
             for name in ("jwt_secret", "internal_token")
             if getattr(self, name) is None
         ]
+        problems += self._poor_secrets()
         if not self.allow_fake_vendors:
             problems += [
                 f"{name.upper()} must name a real vendor in production (or set ALLOW_FAKE_VENDORS=true)"
@@ -671,6 +689,16 @@ class Settings(BaseSettings):
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+    def _poor_secrets(self) -> Iterator[str]:
+        """What is wrong with the secrets that were given: made up by hand, or the same one twice."""
+        given = {name: getattr(self, name) for name in _SECRETS}
+        known = {name.upper(): value.get_secret_value() for name, value in given.items() if value is not None}
+        for name, value in known.items():
+            if _is_poor(value):
+                yield f"{name} must be random in production, such as `openssl rand -hex 32` makes"
+            if value in [other for earlier, other in known.items() if earlier < name]:
+                yield f"{name} must not be another secret as well"
 
     @property
     def region_ids(self) -> tuple[str, ...]:
@@ -704,6 +732,12 @@ class Settings(BaseSettings):
 
     def _secret(self, value: SecretStr | None, name: str) -> str:
         return value.get_secret_value() if value is not None else local_secret(self.data_dir, name)
+
+
+def _is_poor(secret: str) -> bool:
+    """Whether a secret is no random one: few different characters, or a short text over and over."""
+    repeats = any(secret == (secret[:n] * len(secret))[: len(secret)] for n in range(1, len(secret) // 2 + 1))
+    return repeats or len(set(secret)) < DIFFERENT_CHARACTERS
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -11,7 +11,7 @@ import httpx
 
 from doorstep.embedded import Embedded, EmbeddedError, running_services
 from doorstep.server import Server, StartError, running, until_signalled
-from doorstep.settings import Settings
+from doorstep.settings import Settings, local_secret
 from persistence.migrate import migrate
 from persistence.roles import ensure_role, fitness
 from sim.api import ServerRefused
@@ -55,7 +55,10 @@ async def serve(
                 await asyncio.wait((waiting, server.given_up), return_when=asyncio.FIRST_COMPLETED)
                 status = 0
             else:
-                status = await _beside(waiting, server, demo_drivers, say)
+                options = DemoOptions(
+                    server=server.url, drivers=demo_drivers, password=demo_password(settings)
+                )
+                status = await _beside(waiting, server, options, say)
             if server.given_up.done():
                 say(server.given_up.result())
                 return 1
@@ -73,9 +76,15 @@ def _sign_in(settings: Settings, address: str | None) -> str:
     return f"  (asks for the token that `doorstep ray-token{f' --data-dir {settings.data_dir}' if own else ''}` prints)"
 
 
-async def _beside(signalled: asyncio.Future[None], server: Server, drivers: int, say: Say) -> int:
+def demo_password(settings: Settings) -> str:
+    """Of the demo's accounts: made once and kept in the data folder, so that the next run finds them again, and nobody
+    who reads this source can sign in as one of them."""
+    return local_secret(settings.data_dir, "demo_password")
+
+
+async def _beside(signalled: asyncio.Future[None], server: Server, options: DemoOptions, say: Say) -> int:
     stop = asyncio.Event()
-    demo = asyncio.ensure_future(run_demo(DemoOptions(server=server.url, drivers=drivers), say, stop))
+    demo = asyncio.ensure_future(run_demo(options, say, stop))
     await asyncio.wait((signalled, demo, server.given_up), return_when=asyncio.FIRST_COMPLETED)
     if demo.done() and (error := demo.exception()) is not None:
         say(f"The demo ended: {error}")

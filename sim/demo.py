@@ -8,6 +8,7 @@ It uses the public protocol only, and follows the server's clock at whatever spe
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 import uuid
 from collections import Counter
@@ -52,8 +53,8 @@ class DemoOptions(Struct, frozen=True, kw_only=True):
     duration_s: float | None = None
     settle_min: float = 120.0  # after the last placement; what is open then counts as undelivered
     seed: int = 1
-    prefix: str = "demo"  # of the accounts: a later run with the same one finds them again
-    password: str = "doorstep-demo"
+    # Of the accounts, whose addresses follow from it: a later run with the same one finds them again.
+    password: str = field(default_factory=secrets.token_urlsafe)
     customer_shares: CustomerShares = field(default_factory=CustomerShares)
     driver_shares: DriverShares = field(default_factory=DriverShares)
 
@@ -99,7 +100,7 @@ class _Demo:
         self._books = Books()
         self._auditor = Auditor(api, self._clock, self._books)
         self._clerk = Clerk(api, self._clock, self._books, self._run)
-        self._cast = Cast(api, options.prefix, options.password, progress)
+        self._cast = Cast(api, options.password, progress)
         self._bots: list[DriverBot] = []
         self._driving, self._ordering, self._helping = Crowd(), Crowd(), Crowd()
         self._began_s = time.monotonic()

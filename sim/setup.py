@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from typing import Any
 
 from msgspec import Struct
@@ -60,10 +61,12 @@ async def set_clock(api: Api, clock: ServerTime, *, better_than_s: float = float
 
 
 class Cast:
-    """Who plays: makes accounts by role and number, the same ones in every run with the same `prefix`."""
+    """Who plays: makes accounts by role and number, the same ones in every run with the same password, which nobody
+    else knows."""
 
-    def __init__(self, api: Api, prefix: str, password: str, progress: Progress) -> None:
-        self._api, self._prefix, self._password, self._progress = api, prefix, password, progress
+    def __init__(self, api: Api, password: str, progress: Progress) -> None:
+        self._api, self._password, self._progress = api, password, progress
+        self._prefix = f"demo-{hashlib.sha256(password.encode()).hexdigest()[:8]}"
 
     def account(self, role: str, number: int | str, name: str) -> Account:
         """An account that is not signed in yet."""

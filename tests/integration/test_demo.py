@@ -43,7 +43,6 @@ async def test_the_demo_survives_every_kill(fast_server: LiveServer) -> None:
     options = DemoOptions(
         server=fast_server.url,
         drivers=DRIVERS,
-        prefix="kill",
         orders_per_min=1.5,
         driver_shares=DriverShares(tunnel_drivers=0.0),  # every socket that breaks is the gateway's
     )

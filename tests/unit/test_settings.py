@@ -12,13 +12,13 @@ from actors.config import Limits
 from doorstep.settings import Settings, SettingsError, explain_settings, load_settings, local_secret
 
 ROOT = Path(__file__).parents[2]
-LONG = "x" * 32
+LONG = "f3a91c07be54d268" + "0b7e82d1465fa93c"
+OTHER = "1d4c8e5f7a20b396" + "ce71a9058f2b64d3"
 PRODUCTION: dict[str, str] = {
     "DOORSTEP_ENV": "production",
     "JWT_SECRET": LONG,
-    "INTERNAL_TOKEN": LONG,
-    "IDENTITY_VENDOR": "onfido",
-    "PAYMENT_VENDOR": "stripe",
+    "INTERNAL_TOKEN": OTHER,
+    "ALLOW_FAKE_VENDORS": "true",
 }
 
 
@@ -107,7 +107,7 @@ def test_database_url_is_brought_to_one_form(given: str, kept: str) -> None:
 def test_production_with_everything_set_is_accepted(clean_environment: pytest.MonkeyPatch) -> None:
     setenv(clean_environment, PRODUCTION)
     settings = load_settings()
-    assert (settings.jwt_key(), settings.internal_key()) == (LONG, LONG)
+    assert (settings.jwt_key(), settings.internal_key()) == (LONG, OTHER)
 
 
 @pytest.mark.parametrize(
@@ -117,8 +117,14 @@ def test_production_with_everything_set_is_accepted(clean_environment: pytest.Mo
         ({"JWT_SECRET": ""}, "JWT_SECRET is required in production"),
         ({"INTERNAL_TOKEN": ""}, "INTERNAL_TOKEN is required in production"),
         ({"JWT_SECRET": "x" * 31}, "JWT_SECRET: must be at least 32 bytes long"),
-        ({"IDENTITY_VENDOR": "fake"}, "IDENTITY_VENDOR must name a real vendor in production"),
-        ({"PAYMENT_VENDOR": "fake"}, "PAYMENT_VENDOR must name a real vendor in production"),
+        ({"ALLOW_FAKE_VENDORS": ""}, "IDENTITY_VENDOR must name a real vendor in production"),
+        ({"ALLOW_FAKE_VENDORS": ""}, "PAYMENT_VENDOR must name a real vendor in production"),
+        ({"INTERNAL_TOKEN": LONG}, "JWT_SECRET must not be another secret as well"),
+        ({"METRICS_TOKEN": OTHER}, "METRICS_TOKEN must not be another secret as well"),
+        ({"JWT_SECRET": "0" * 64}, "JWT_SECRET must be random in production"),
+        ({"INTERNAL_TOKEN": "change-me-" * 8}, "INTERNAL_TOKEN must be random in production"),
+        ({"METRICS_TOKEN": "0123" * 16}, "METRICS_TOKEN must be random in production"),
+        ({"JWT_SECRET": "0" * 60 + "1234"}, "JWT_SECRET must be random in production"),
         ({"OPS_OPEN": "true"}, "OPS_OPEN must be off in production"),
     ],
 )
@@ -131,8 +137,20 @@ def test_production_refuses(
     assert sentence in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["IDENTITY_VENDOR", "PAYMENT_VENDOR"])
+@pytest.mark.parametrize("vendor", ["onfido", "stripe", "FAKE", "fake "])
+def test_a_vendor_that_is_not_known_is_refused_in_one_line(
+    clean_environment: pytest.MonkeyPatch, name: str, vendor: str
+) -> None:
+    clean_environment.setenv(name, vendor)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    [line] = str(caught.value).splitlines()
+    assert line.startswith(f"{name}: must be one of: fake (given: {vendor!r})")
+
+
 def test_fake_vendors_in_production_have_to_be_asked_for(clean_environment: pytest.MonkeyPatch) -> None:
-    fakes = {"IDENTITY_VENDOR": "fake", "PAYMENT_VENDOR": "fake", "ALLOW_FAKE_VENDORS": "true"}
+    fakes = {"IDENTITY_VENDOR": "fake", "PAYMENT_VENDOR": "fake"}
     setenv(clean_environment, PRODUCTION | fakes)
     assert load_settings().identity_vendor == "fake"
 

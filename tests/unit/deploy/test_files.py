@@ -234,6 +234,16 @@ def test_compose_gives_no_secret_away_and_demands_all() -> None:
         assert secret in text.partition("name: doorstep")[0], f"nobody is told how to make {secret}"
 
 
+def test_compose_publishes_on_loopback_and_puts_no_secret_on_a_command_line() -> None:
+    for name, service in COMPOSE["services"].items():
+        for published in service.get("ports", []):
+            assert re.sub(r"\$\{\w+:-(.*)\}", r"\1", published).startswith("127.0.0.1:"), name
+        for place in ("command", "healthcheck"):
+            # What Compose puts in stands in the process's arguments; `$$` is left to a shell in the container.
+            assert not re.findall(r"(?<!\$)\$\{?\w+", str(service.get(place, ""))), (name, place)
+    assert re.match(r"\$\{DOORSTEP_ENV:\?", COMPOSE["services"]["up"]["environment"]["DOORSTEP_ENV"])
+
+
 def test_kubernetes_file_hangs_together() -> None:
     cluster, *others = KUBERAY
     assert (cluster["apiVersion"], cluster["kind"]) == ("ray.io/v1", "RayCluster")
@@ -272,7 +282,7 @@ def test_ports_are_the_servers() -> None:
     assert gateway["ports"] == [{"name": "http", "containerPort": PORT}]
     assert next(row.default for row in explain_settings() if row.name == "PORT") == str(PORT)
     [published] = COMPOSE["services"]["nginx"]["ports"]
-    assert f"listen {published.split(':')[1]} " in NGINX
+    assert f"listen {published.rpartition(':')[2]} " in NGINX
 
 
 def test_nginx_lets_sockets_through_and_nothing_internal() -> None:
