@@ -72,6 +72,13 @@ class Limits(Struct, frozen=True, kw_only=True):
     drain_s: float = 5.0
     drain_spread_s: float = 10.0
     ping_flush_s: float = 0.1
+    fix_age_s: float = 60.0
+    fix_clock_s: float = 30.0
+    fix_accuracy_m: float = 1_000.0
+    fix_speed_mps: float = 70.0
+    fix_slack_m: float = 500.0
+    fix_reach_m: float = 100_000.0
+    fix_confirmations: int = 3
     region_inbox_limit: int = 20_000
     region_shed_at: int = 2_000
     gateway_outbox_limit: int = 50_000  # pushes waiting for one gateway

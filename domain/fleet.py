@@ -31,7 +31,7 @@ class DriverState(IntEnum):
 _COLUMNS: dict[str, type] = {
     "lat": np.float64,
     "lng": np.float64,
-    "seen_ms": np.int64,  # the newest ping
+    "seen_ms": np.int64,  # when the position was taken
     "heard_ms": np.int64,  # the newest ping or granted request
     "session": np.int64,
     "seq": np.int64,
@@ -141,6 +141,10 @@ class Fleet:
         self.gateway[on_socket] = gateway
         self.rest_seq[rows[~has_socket]] = batch.seq[source[~has_socket]]
         self.seen_ms[rows] = self.heard_ms[rows] = now_ms
+        if batch.place_ms is not None:
+            # Who says where they are and is not believed is heard of all the same.
+            place_ms = batch.place_ms[source]
+            self.seen_ms[rows] = np.where(place_ms > 0, np.minimum(place_ms, now_ms), now_ms)
         return Seen(appeared.tolist(), went_off.tolist(), came_on, told)
 
     def _stale_sockets(

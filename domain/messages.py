@@ -160,6 +160,7 @@ class DriversSeen(Struct, frozen=True, kw_only=True, tag=True):
     on_duty: npt.NDArray[np.bool_]
     until_ms: npt.NDArray[np.int64] | None = None  # end of the shift, 0 where it is not known
     from_ms: npt.NDArray[np.int64] | None = None  # beginning of the shift where it lies ahead, else 0
+    place_ms: npt.NDArray[np.int64] | None = None  # when the position was taken, 0: now
 
 
 class OfferSeenBy(Struct, frozen=True, tag=True):

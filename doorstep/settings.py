@@ -304,6 +304,35 @@ class Settings(BaseSettings):
         0.1, gt=0, le=5, description="seconds the gateway collects location pings before one call; up to 5"
     )
 
+    # --- which positions are believed (docs/gateway.md)
+    fix_age_s: float = Field(
+        60.0, gt=0, le=3600, description="seconds after which a position is too old to be taken; up to 3600"
+    )
+    fix_clock_s: float = Field(
+        30.0,
+        ge=0,
+        le=3600,
+        description="seconds of positions that are all as old until it is the phone's clock that is wrong; 0 to 3600",
+    )
+    fix_accuracy_m: float = Field(
+        1_000.0, ge=1, le=1e6, description="metres by which a position may be wrong to be taken; 1 to 10^6"
+    )
+    fix_speed_mps: float = Field(
+        70.0, ge=1, le=1e7, description="metres a second that a driver is believed to drive; 1 to 10^7"
+    )
+    fix_slack_m: float = Field(
+        500.0, ge=0, le=1e6, description="metres that a position may jump at any time; 0 to 10^6"
+    )
+    fix_reach_m: float = Field(
+        100_000.0,
+        ge=0,
+        le=1e6,
+        description="metres beyond a market's radius where a driver of it may be; 0 to 10^6",
+    )
+    fix_confirmations: int = Field(
+        3, ge=1, le=100, description="positions in a row that agree to make a jump believed; 1 to 100"
+    )
+
     # --- a gateway under load (docs/gateway.md)
     http_in_flight_limit: int = Field(
         512, ge=1, le=100_000, description="HTTP requests under way in one gateway; 1 to 100000"

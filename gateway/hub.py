@@ -23,9 +23,15 @@ class Socket(Protocol):
     def close(self, code: int, reason: str) -> None: ...
 
     def sighted(
-        self, lat: float, lng: float, on_duty: bool, until: datetime | None, begins: datetime | None
+        self,
+        lat: float | None,
+        lng: float | None,
+        on_duty: bool,
+        until: datetime | None,
+        begins: datetime | None,
     ) -> None:
-        """The driver said over REST where they are, and from and until when if they are on duty."""
+        """The driver said over REST where they are, and from and until when if they are on duty. `InvalidRequest` as
+        for the same word on the socket."""
         ...
 
     def reported(self, report: Reported) -> None:

@@ -17,7 +17,8 @@ from prometheus_client.core import CounterMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from actors.metrics import SECONDS, Family, Kind, Sample, gauge, merged
+from actors.metrics import SECONDS, Family, Kind, Sample, counter, gauge, merged
+from domain.fixes import Doubt
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # A method is the client's to choose, and each label's value takes memory for ever.
@@ -28,12 +29,19 @@ Others: TypeAlias = Callable[[], Awaitable[dict[str, list[Family] | None]]]
 
 
 class Traffic:
-    """Frames of all sockets since the start, as plain numbers: these change with every single frame."""
+    """Frames of all sockets since the start, as plain numbers: these change with every single frame. `doubts`: how many
+    positions were not believed, by reason."""
 
-    __slots__ = ("frames_in", "frames_out", "pings")
+    __slots__ = ("doubts", "frames_in", "frames_out", "pings")
 
     def __init__(self) -> None:
         self.frames_in = self.frames_out = self.pings = 0
+        self.doubts = dict.fromkeys(Doubt, 0)
+
+    def doubted(self, gateway_id: str) -> Family:
+        """Positions that were not believed, for the metrics page."""
+        rows = [({"gateway": gateway_id, "reason": reason}, float(n)) for reason, n in self.doubts.items()]
+        return counter("doorstep_positions_doubted", "Positions that were not believed, by reason", *rows)
 
 
 class Metrics:
@@ -78,6 +86,7 @@ class Metrics:
         self.count("doorstep_ws_frames_in", "Frames from drivers", lambda: traffic.frames_in)
         self.count("doorstep_ws_frames_out", "Frames to drivers", lambda: traffic.frames_out)
         self.count("doorstep_pings", "Positions from drivers' sockets", lambda: traffic.pings)
+        self.add(lambda: [traffic.doubted(gateway_id)])
         self.rate_limited = Counter(
             "doorstep_rate_limited", "Requests refused for their number", ("rule",), registry=self.registry
         )

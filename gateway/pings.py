@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain.errors import InvalidRequest, Refusal
+from domain.fixes import Track
 from domain.messages import DriversSeen
 from domain.times import in_ms, instant, millis
 
@@ -38,6 +39,8 @@ class State(Struct):
     at_s: float  # seconds of the gateway's event loop
     until_ms: int = 0  # end of the shift, 0 where it is not known
     from_ms: int = 0  # beginning of the shift where it lies ahead
+    place_ms: int = 0  # when the position was taken, 0: not known
+    track: Track | None = None  # by which positions are judged
 
 
 def shift_ms(begins: datetime | None, until: datetime | None, now_ms: int) -> tuple[int, int]:
@@ -64,6 +67,7 @@ def columns(gateway_id: str, states: list[State]) -> DriversSeen:
         on_duty=np.array([state.on_duty for state in states], np.bool_),
         until_ms=np.array([state.until_ms for state in states], np.int64),
         from_ms=np.array([state.from_ms for state in states], np.int64),
+        place_ms=np.array([state.place_ms for state in states], np.int64),
     )
 
 
@@ -106,10 +110,10 @@ class Pings:
         self._parked.pop(state.driver_id, None)
         self._pending.setdefault(state.region_id, {})[state.driver_id] = state
 
-    def move(self, state: State, lat: float, lng: float) -> None:
+    def move(self, state: State, lat: float, lng: float, place_ms: int = 0) -> None:
         """A ping of the socket whose state this is; that of a socket which another one has replaced is not news."""
         if self._known.get(state.driver_id) is state:
-            state.lat, state.lng = lat, lng
+            state.lat, state.lng, state.place_ms = lat, lng, place_ms
             state.seq += 1
             self._pending[state.region_id][state.driver_id] = state
 

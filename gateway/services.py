@@ -11,8 +11,10 @@ from uuid import UUID
 from actors.config import Config
 from actors.vendors import road_router
 from domain.errors import NotFound
+from domain.fixes import Bounds, boxes
 from domain.markets import MARKETS
 from domain.ports import IdentityVendor, PaymentVendor
+from domain.times import in_ms
 from gateway.accounts import Accounts
 from gateway.admission import Admission
 from gateway.auth import Passwords, Tokens
@@ -58,8 +60,21 @@ class Services:
     open_sockets: set[DriverSocket]
     others: Others | None = None
     now_us: Callable[[], int] = wall_us
+    bounds: Bounds = field(init=False)  # of what positions are believed
     # Seeded by the system, not asked of it for each id: that call gives other threads the interpreter.
     chance: random.Random = field(default_factory=random.Random)
+
+    def __post_init__(self) -> None:
+        limits, speed = self.config.limits, self.config.clock.speed
+        self.bounds = Bounds(
+            age_ms=in_ms(limits.fix_age_s * speed),
+            clock_ms=in_ms(limits.fix_clock_s * speed),
+            accuracy_m=limits.fix_accuracy_m,
+            speed_mps=limits.fix_speed_mps,
+            slack_m=limits.fix_slack_m,
+            confirmations=limits.fix_confirmations,
+            boxes=boxes(self.config.regions, limits.fix_reach_m),
+        )
 
     def new_id(self) -> str:
         """A random UUID for something that comes into being."""

@@ -201,7 +201,7 @@ class DriverSocket:
         """Carry a message out; seconds until this socket may be read on. What is not read waits at its sender."""
         event = self._event(data)
         if type(event) is Location:
-            self._where.pinged(event.lat, event.lng)
+            self._where.pinged(event)
         elif event is None:  # there may be an error to write, or the socket to close
             self._flush()
             return self._pace.spend(BAD_FRAME_COST)
@@ -421,10 +421,15 @@ class DriverSocket:
         self._flush()
 
     def sighted(
-        self, lat: float, lng: float, on_duty: bool, until: datetime | None, begins: datetime | None
+        self,
+        lat: float | None,
+        lng: float | None,
+        on_duty: bool,
+        until: datetime | None,
+        begins: datetime | None,
     ) -> None:
         """See `gateway.hub.Socket`."""
-        self._sighted(Sighting(lat, lng, on_duty, until, begins))
+        self._where.sighted(Sighting(lat, lng, on_duty, until, begins))
         self._flush()
 
     def reported(self, report: Reported) -> None:

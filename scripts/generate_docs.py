@@ -160,6 +160,9 @@ RULES = """
 * **A `welcome` may come again** on an open socket when your region has changed or begun anew. Treat it as the first.
 * **Times** are RFC 3339 on the server's clock, which in demonstrations runs `speed` times as fast as yours: count down
   `ttl_s`, not the difference to your own clock.
+* **Where you are** is believed within reason: not what is over a minute old or older than what was said, in reach of no
+  market, or a jump that nobody drives, until some more positions agree with it. Say `at` by the server's clock as far
+  as you know it; one that is ahead counts as now. Send a queue in its order, and the newest last.
 * **A frame is one JSON object** as text. Unknown fields are ignored, in both directions. `NaN`, infinities, numbers out
   of range, a value of another type (`1` or `"on"` is no boolean, `1.0` no whole number), a key that comes twice, NUL
   characters and binary frames make a frame a bad one; a speed, heading or accuracy that cannot be is taken as not

@@ -13,6 +13,7 @@ from domain.jobs import offer_view, task_view
 from domain.messages import Accept, Action, Arrive, ConfirmReturn, Pickup, Reject
 from domain.records import Answer
 from gateway.auth import OPERATORS, Anyone, Driver
+from gateway.connection import Sighting
 from gateway.deciding import ask_about_task
 from gateway.idempotency import Call, DriverStep, Mutation
 from gateway.models import Decline, Duty
@@ -22,6 +23,7 @@ from gateway.problem import refusals
 from gateway.routes.common import Parts, Uid, json_response, keep, once, own
 from gateway.services import Services
 from gateway.strict import StrictRoute
+from gateway.whereabouts import placed, require_reach, track_of
 
 router = APIRouter(tags=["drivers"], route_class=StrictRoute)
 
@@ -57,15 +59,16 @@ async def duty(driver_id: Uid, body: Duty, driver: Driver, call: Mutation, servi
 async def _go(services: Services, call: Call, driver_id: str, body: Duty) -> Answer:
     from_ms, until_ms = shift_ms(body.begins, body.until, services.config.clock.now_ms())
     last = services.pings.last(driver_id)
-    lat, lng = body.lat, body.lng
-    if lat is None or lng is None:
-        if last is None:
-            raise InvalidRequest("Say where you are: lat and lng.")
-        lat, lng = last.lat, last.lng
+    if body.lat is None and last is None:
+        raise InvalidRequest("Say where you are: lat and lng.")
+    event = Sighting(body.lat, body.lng, body.on, body.until, body.begins)
+    require_reach(services, event)
     socket = services.hub.get(driver_id)
     if socket is not None:
         region_id = socket.region_id
     else:
+        track, home = track_of(services, last), last.region_id if last else services.config.regions[0]
+        lat, lng, place_ms = placed(services, track, last, event, home)
         region_id = await services.region_of_driver(
             driver_id, nearest_region(services.config.regions, lat, lng)
         )
@@ -73,11 +76,12 @@ async def _go(services: Services, call: Call, driver_id: str, body: Duty) -> Ans
     # First, so that of two at the same moment one speaks: what follows is in no database and cannot fail.
     await keep(services, call, answer)
     if socket is not None:
-        socket.sighted(lat, lng, body.on, body.until, body.begins)
+        socket.sighted(body.lat, body.lng, body.on, body.until, body.begins)
         return answer
     # No socket, no session: the time numbers these, and any socket's word counts for more.
     seq, at_s = services.now_us() // 1000, asyncio.get_running_loop().time()
-    services.pings.put(State(driver_id, region_id, 0, seq, lat, lng, body.on, at_s, until_ms, from_ms))
+    state = State(driver_id, region_id, 0, seq, lat, lng, body.on, at_s, until_ms, from_ms, place_ms, track)
+    services.pings.put(state)
     if last is not None and last.region_id != region_id:
         await services.pings.left(replace(last, session=0, seq=seq))
     return answer
