@@ -12,7 +12,6 @@ from doorstep.embedded import EmbeddedError
 from doorstep.settings import Settings
 from doorstep.up import Say, database
 from persistence.dead_letters import DeadLetters
-from persistence.migrate import current_revision, head_revision
 
 
 async def list_command(settings: Settings, say: Say, *, channel: str | None, limit: int) -> int:
@@ -62,10 +61,6 @@ async def _dead_letters(settings: Settings, say: Say, channel: str | None) -> As
     if channel is not None and channel not in [str(one) for one in Channel]:
         raise ValueError(f"--channel is one of {', '.join(Channel)}, and is {channel}.")
     async with database(settings, say) as url:
-        if (at := await current_revision(url)) != head_revision():
-            raise ValueError(
-                f"The schema is at {at or 'nothing'}, not {head_revision()}: run `doorstep migrate`."
-            )
         dead = DeadLetters.connect(
             url,
             statement_timeout_s=settings.db_statement_timeout_s,

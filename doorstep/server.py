@@ -24,7 +24,7 @@ from doorstep.roads import RoadsError, require_roads, road_options, travel_model
 from doorstep.session import end_orphans
 from doorstep.settings import Settings
 from doorstep.supervisor import HeadError, Supervisor
-from persistence.migrate import current_revision, head_revision, migrate
+from persistence.migrate import migrate, require_schema, require_usable
 from persistence.reads import last_event_ms
 from persistence.roles import ensure_role, fitness
 
@@ -124,16 +124,15 @@ async def _inside(
         owner_url = settings.database_owner_url or database_url
         if embedded is not None and settings.database_url is None:
             owner_url = embedded.database_owner_url
+        await require_usable(owner_url)
         await ensure_role(owner_url, database_url)
         given_up: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         async with _only_one(database_url, given_up):
             if settings.run_migrations_on_startup:
                 progress("bringing the schema up to date")
                 await migrate(owner_url, database_url)
-            elif (at := await current_revision(database_url)) != head_revision():
-                raise StartError(
-                    f"The schema is at {at or 'nothing'}, not {head_revision()}: run `doorstep migrate`."
-                )
+            else:
+                await require_schema(owner_url)
             await _require_plain_role(database_url, settings.environment, progress)
             config = await _configure(settings, database_url, redis_url, ops_open)
             dashboard_port = settings.dashboard_port

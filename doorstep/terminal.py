@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from doorstep.settings import Settings, SettingsError, load_settings
+from persistence.unfit import DatabaseUnfit
 
 PRIVATE_UMASK = 0o077
 
@@ -47,6 +48,8 @@ def run(coroutine: Coroutine[Any, Any, int]) -> None:
     ended_by: list[signal.Signals] = []
     try:
         status = asyncio.run(_until_signalled(coroutine, ended_by))
+    except DatabaseUnfit as error:
+        fail(str(error))
     except asyncio.CancelledError:
         status = 128 + ended_by[0] if ended_by else 1
     raise typer.Exit(status)

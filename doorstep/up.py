@@ -12,7 +12,7 @@ import httpx
 from doorstep.embedded import Embedded, EmbeddedError, running_services
 from doorstep.server import Server, StartError, running, until_signalled
 from doorstep.settings import Settings, local_secret
-from persistence.migrate import migrate
+from persistence.migrate import migrate, require_schema, require_usable
 from persistence.roles import ensure_role, fitness
 from sim.api import ServerRefused
 from sim.demo import DemoOptions, run_demo
@@ -119,14 +119,16 @@ async def demo_command(options: DemoOptions, out: Path | None, say: Say) -> int:
 
 @asynccontextmanager
 async def database(settings: Settings, say: Say) -> AsyncIterator[str]:
-    """The database of the settings: as given, of the server that runs here, or started for this command."""
-    async with databases(settings, say) as (url, _):
+    """The database of the settings: as given, of the server that runs here, or started for this command.
+    `DatabaseUnfit` when it does not answer or has another schema than this code's."""
+    async with databases(settings, say) as (url, owner_url):
+        await require_schema(owner_url)
         yield url
 
 
 @asynccontextmanager
 async def databases(settings: Settings, say: Say) -> AsyncIterator[tuple[str, str]]:
-    """The same as the server's role and as the owner, who may be one."""
+    """The same as the server's role and as the owner, who may be one, whatever the schema."""
     if settings.database_url is not None:
         yield settings.database_url, settings.database_owner_url or settings.database_url
         return
@@ -148,6 +150,7 @@ async def migrate_command(settings: Settings, say: Say) -> int:
     """Bring the schema up to date, and give the server's role what it needs."""
     try:
         async with databases(settings, say) as (url, owner_url):
+            await require_usable(owner_url)
             say(f"The schema is at revision {await migrate(owner_url, url)}.")
             found = await fitness(url)
             if found.too_much is not None:
