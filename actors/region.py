@@ -99,6 +99,7 @@ class RegionShell:
         self._tasks: set[asyncio.Task[None]] = set()
         self._timings, self._tally = Timings(), RegionTally()
         self._solved = 0
+        self._solves_failing = 0  # in a row
         self._closing = False
         self._drained = asyncio.Event()
 
@@ -177,6 +178,7 @@ class RegionShell:
             "solve_ms_p50": solve.quantile_ms(0.5),
             "solve_ms_p99": solve.quantile_ms(0.99),
             "lag_ms_p50": self._timings.lag.quantile_ms(0.5),
+            "solves_failing": self._solves_failing,
         }
         figures |= region.counters
         return figures | {name: getattr(health, name) for name in health.__struct_fields__}
@@ -425,12 +427,16 @@ class RegionShell:
             log.error("region.solve_hung", region_id=self.region_id, after_s=self._limits.solve_timeout_s)
             message = SolveFailed(request.request_id)
             self._tally.solves_hung += 1
+            self._solves_failing += 1
         except Exception as error:
             log.error(
                 "region.solve_failed", region_id=self.region_id, error=f"{type(error).__name__}: {error}"
             )
             message = SolveFailed(request.request_id)
             self._tally.solves_failed += 1
+            self._solves_failing += 1
+        else:
+            self._solves_failing = 0
         self._timings.solve.add(time.perf_counter() - started)
         self._solved += 1
         if pump is self._pump:

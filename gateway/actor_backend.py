@@ -132,6 +132,10 @@ class ActorBackend:
         stats: dict[str, Json] = await self._once(region_id, FRAME_TIMEOUT_S, "stats")
         return stats
 
+    async def answers(self, part: str) -> None:
+        """See `Backend`."""
+        await self._attempt(part, "started")
+
     async def _once(self, region_id: str, timeout_s: float, method: str, *args: Any) -> Any:
         try:
             async with asyncio.timeout(timeout_s):

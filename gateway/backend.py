@@ -65,6 +65,10 @@ class Backend(Protocol):
         """The region's numbers. One attempt."""
         ...
 
+    async def answers(self, part: str) -> None:
+        """Ask the part of this name whether it serves; raises when it does not say so. One attempt."""
+        ...
+
 
 class ReadSide(Protocol):
     """What the gateway reads of the database, and the small writes that are no order's business.

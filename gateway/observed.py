@@ -90,3 +90,7 @@ class Observed:
     async def stats(self, region_id: str) -> dict[str, Json]:
         """See `Backend`."""
         return await self._backend.stats(region_id)
+
+    async def answers(self, part: str) -> None:
+        """See `Backend`."""
+        await self._backend.answers(part)

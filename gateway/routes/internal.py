@@ -19,13 +19,13 @@ from gateway.idempotency import KEY_LIMIT, Call, call_of
 from gateway.metrics import CONTENT_TYPE, page, whole
 from gateway.models import Digits
 from gateway.problem import refusals
+from gateway.readiness import readiness
 from gateway.routes.common import Parts, json_response, keep, once
 from gateway.services import Services
 from gateway.strict import StrictRoute
 
 router = APIRouter(route_class=StrictRoute)
 
-READY_TIMEOUT_S = 2.0
 EXPIRE_LIMIT = 10_000
 _MACHINE = Principal("internal", Role.SYSTEM)  # whoever has the internal token
 
@@ -100,35 +100,15 @@ async def live() -> Response:
 
 @router.get("/health/ready", tags=["health"], responses={503: {"description": "Some part is not serving."}})
 async def ready(services: Parts) -> Response:
-    """The database answers and every region serves; 503 names what does not."""
-    parts = await services.kept.get("ready", lambda: _parts(services))
-    well = all(result == "ok" for result in parts.values())
-    return json_response({"status": "ok" if well else "unavailable", "parts": parts}, 200 if well else 503)
-
-
-async def _parts(services: Services) -> dict[str, Json]:
-    names = ["database", *(f"region:{region_id}" for region_id in services.config.regions)]
-    checks = [_database(services), *(_region(services, region_id) for region_id in services.config.regions)]
-    results = await asyncio.gather(*checks)
-    return dict(zip(names, results, strict=True))
-
-
-async def _database(services: Services) -> str:
-    try:
-        async with asyncio.timeout(READY_TIMEOUT_S):
-            await services.reads.regions()
-    except Exception as error:
-        return type(error).__name__
-    return "ok"
-
-
-async def _region(services: Services, region_id: str) -> str:
-    try:
-        async with asyncio.timeout(READY_TIMEOUT_S):
-            await services.backend.stats(region_id)
-    except Exception as error:
-        return type(error).__name__
-    return "ok"
+    """Every part that work needs answers; 503 names what does not, and which market misses it. Redis is a helper: the
+    server is ready without it, and says that it is degraded."""
+    found = await services.kept.get("ready", lambda: readiness(services))
+    body: dict[str, Json] = {
+        "status": "unavailable" if not found.ready else "degraded" if found.degraded else "ok",
+        "parts": found.parts,
+        "markets": {region_id: {"missing": missing} for region_id, missing in found.markets.items()},
+    }
+    return json_response(body, 200 if found.ready else 503)
 
 
 async def _scraper(

@@ -136,11 +136,13 @@ class Shell:
         *,
         restarts: Restarts | None = None,
         journal: Journal | None = None,
+        hung: Collection[int] = (),
         **limits: Any,
     ) -> None:
         self.store = store or HeldStore()
         self.clock = HandClock(hand=[NOW])
         self.sent: list[Push | Kick] = []
+        self.hung, self.solves, self.cancelled = hung, 0, 0  # solves that do not come back, by number
         self.deaths: list[str] = []
         self.shell = RegionShell(
             REGION,
@@ -156,6 +158,12 @@ class Shell:
         )
 
     async def _solve(self, request: SolveRequest) -> Plan:
+        self.solves += 1
+        if self.solves in self.hung:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.cancelled += 1
         return solve(request)
 
     async def _send(self, gateway_id: str, pushes: list[Push | Kick]) -> None:

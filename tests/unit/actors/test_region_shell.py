@@ -275,3 +275,25 @@ async def test_stopping_lets_what_is_under_way_end(shell: Shell, trouble: str) -
         assert isinstance(done, list)
         assert isinstance(done[0], Answer)
         assert done[0].code == (None if trouble == "none" else "INTERNAL_CONFLICT")
+
+
+async def test_a_solve_that_does_not_come_back_is_cancelled_and_counted_and_the_region_looks_again() -> None:
+    one = Shell(hung=(1, 2), solve_timeout_s=0.05)
+    await one.shell.start()
+    await one.shell.post([attach("ann")])
+    one.shell.seen(seen({"ann": STORE_AT}))
+    await one.shell.post([put_order(one.store.inner, 1, one.clock.now_ms())])
+    for hung in (1, 2):
+        one.clock.forward(5.0)
+        await one.shell.post([Acked("ann", 0)])  # wakes the deadline loop: the clock has moved
+        await until(lambda hung=hung: one.cancelled == hung)  # type: ignore[misc]
+        await until(lambda hung=hung: one.shell.stats()["solves_failing"] == hung)  # type: ignore[misc]
+    one.clock.forward(5.0)
+    one.shell.seen(seen({"ann": STORE_AT}))
+    await one.shell.post([Acked("ann", 0)])
+    await until(lambda: len(one.sent) == 1)
+    assert one.solves == 3
+    assert one.shell.stats()["solves_failing"] == 0
+    counted = {family.name: family.samples[0][-1] for family in one.shell.figures() if family.samples}
+    assert counted["doorstep_region_solves_hung"] == 2
+    await one.shell.stop()

@@ -468,13 +468,6 @@ async def test_regions_stats_health_and_metrics(world: World) -> None:
     assert 'route="/v1/regions/{region_id}/stats"' in metrics.text
 
 
-async def test_ready_names_the_part_that_is_not(world: World) -> None:
-    await world.backend.regions[REGION].stop()
-    response = await world.http.get("/health/ready")
-    assert response.status_code == 503
-    assert response.json()["parts"] == {"database": "ok", f"region:{REGION}": "RegionUnavailable"}
-
-
 # -- mission control --------------------------------------------------------------------------------------------------
 
 

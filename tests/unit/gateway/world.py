@@ -79,6 +79,7 @@ class InProcess:
         self.config, self.store = config, store
         self.gateways: dict[str, Services] = {}
         self.regions: dict[str, RegionShell] = {}
+        self.silent: set[str] = set()  # parts that do not answer when they are asked whether they serve
         self._asking: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -149,6 +150,10 @@ class InProcess:
 
     async def stats(self, region_id: str) -> dict[str, Json]:
         return dict(self.regions[region_id].stats())
+
+    async def answers(self, part: str) -> None:
+        if part in self.silent:
+            await asyncio.Event().wait()
 
 
 class SocketClient:
