@@ -36,6 +36,7 @@ _COLUMNS: dict[str, type] = {
     "session": np.int64,
     "seq": np.int64,
     "rest_seq": np.int64,  # of the newest report without a socket
+    "last_n": np.int64,  # the greatest number of an action that was carried out, by the driver's devices
     "gateway": np.int64,  # index into `gateways`, -1: no socket
     "on_duty": np.bool_,
     "state": np.int8,
@@ -77,7 +78,7 @@ class Fleet:
         self._room = 0
         self.lat = self.lng = np.empty(0)
         self.seen_ms = self.heard_ms = self.session = self.seq = self.gateway = np.empty(0, np.int64)
-        self.rest_seq = np.empty(0, np.int64)
+        self.rest_seq = self.last_n = np.empty(0, np.int64)
         self.rest_until_ms = self.offers = self.taken = np.empty(0, np.int64)
         self.from_ms = self.on_since_ms = self.until_ms = self.free_ms = self.done = np.empty(0, np.int64)
         self.free_lat = self.free_lng = np.empty(0)

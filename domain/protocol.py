@@ -212,11 +212,13 @@ class OfferView(Struct, frozen=True, kw_only=True):
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
-    """All that concerns the driver now; it replaces whatever the client believed."""
+    """All that concerns the driver now; it replaces whatever the client believed. `last_n`: the greatest `n` of the
+    driver's actions that were carried out, on whichever device; the next one's is above it."""
 
     offers: tuple[OfferView, ...] = ()
     tasks: tuple[TaskView, ...] = ()
     last_seq: int = 0
+    last_n: int = 0
 
 
 class Welcome(Server, frozen=True, tag="welcome"):

@@ -254,6 +254,7 @@ class Region:
                 task_view(self.jobs[task_id].task) for trip in self.trips(driver_id) for task_id in trip
             ),
             last_seq=self.mail.last_seq(driver_id),
+            last_n=int(self.fleet.last_n[self.fleet.row(driver_id)]),
         )
 
     def push(self, driver_id: str, frame: ServerFrame) -> None:

@@ -99,6 +99,9 @@ def decide(region: Region, now_ms: int, ask: Ask) -> Draft:
         device.stamped(fact, says, last_ms[fact.order_id]) if fact.actor_id == ask.principal_id else fact
         for fact in draft.orders
     )
+    if says.n is not None:
+        row = region.fleet.row(ask.principal_id)
+        region.fleet.last_n[row] = max(int(region.fleet.last_n[row]), says.n)
     for job in jobs:
         # A refusal at the door ends the task and begins the return: the device's word goes on with the order.
         current = region.jobs.get(region.by_order.get(job.order.order_id, ""), job)

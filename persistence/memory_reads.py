@@ -9,7 +9,7 @@ from msgspec.structs import asdict
 from domain.dossier import GENESIS, Entry
 from domain.errors import EmailTaken, NotFound
 from domain.hours import Hours
-from domain.lifecycle import TASK_ENDED, TASK_HELD, OfferStatus, OrderStatus
+from domain.lifecycle import TASK_ENDED, TASK_HELD, OfferStatus, OrderStatus, Role
 from domain.order import Product as OrderProduct
 from domain.order import Store as OrderStore
 from domain.records import OfferRow, StoredAnswer, TaskRow
@@ -213,7 +213,10 @@ class MemoryReads:
         ]
         offered = [self.memory.tasks[task_id] for offer in offers for task_id in offer.task_ids]
         held = [t for t in self.memory.tasks.values() if t.driver_id == driver_id and t.status in TASK_HELD]
-        return DriverWork(offers, offered, held)
+        name = f"{Role.DRIVER}:{driver_id}"
+        steps = [step for task in offered + held for step in self.memory.dossier(task.order_id)]
+        numbers = [step.payload.get("device_n", 0) for step in steps if step.actor == name]
+        return DriverWork(offers, offered, held, max((n for n in numbers if isinstance(n, int)), default=0))
 
     async def driver_region(self, driver_id: str) -> str | None:
         work = await self.driver_snapshot(driver_id)

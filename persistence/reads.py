@@ -9,10 +9,12 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import (
+    BigInteger,
     Integer,
     Select,
     Text,
     bindparam,
+    cast,
     exists,
     func,
     insert,
@@ -391,7 +393,15 @@ class Reads(OfferReads):
         query = select(TASKS).where((TASKS.c.driver_id == driver_id) & HELD | TASKS.c.task_id.in_(offered))
         tasks = [task_of(row) for row in await self._all(query.order_by(TASKS.c.opened_ms, TASKS.c.task_id))]
         held = [task for task in tasks if task.driver_id == driver_id]
-        return DriverWork(offers, [task for task in tasks if task.task_id in offered], held)
+        offered_tasks = [task for task in tasks if task.task_id in offered]
+        return DriverWork(offers, offered_tasks, held, await self._last_n(driver_id, tasks) if tasks else 0)
+
+    async def _last_n(self, driver_id: str, tasks: list[TaskRow]) -> int:
+        number = cast(EVENTS.c.payload["device_n"].astext, BigInteger)
+        theirs = EVENTS.c.order_id.in_({task.order_id for task in tasks})
+        own = EVENTS.c.actor == f"{Role.DRIVER}:{driver_id}"
+        [row] = await self._all(select(func.max(number).label("n")).where(theirs, own))
+        return row["n"] or 0
 
     async def driver_region(self, driver_id: str) -> str | None:
         """The region in which the driver holds a task or has an open offer."""

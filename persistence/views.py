@@ -112,11 +112,13 @@ class OfferPage(Struct, frozen=True):
 
 
 class DriverWork(Struct, frozen=True):
-    """A driver's open offers with the tasks that they offer, and the tasks that the driver holds."""
+    """A driver's open offers with the tasks that they offer, and the tasks that the driver holds. `last_n`: the
+    greatest number that the driver's devices gave a step of their orders, 0 for none."""
 
     offers: list[OfferRow]
     offered_tasks: list[TaskRow]
     tasks: list[TaskRow]
+    last_n: int = 0
 
 
 class Waiting(Struct, frozen=True):

@@ -142,11 +142,12 @@ RULES = """
 * **Without a network** (F12) go on with the work, keep what is done, and send it when there is a socket again, in the
   order in which it was done, each with the `id` that it got then, the next when the one before is answered. Say `at`,
   when it was done by the server's clock as far as you know it, and `n`, a number that rises with every action of the
-  driver on any device: the time in ms, or one more than the last. REST takes them as `Device-At` and `Device-N` with
-  the steps of tasks and of the door. What has been overtaken is refused: an offer that has ended with `OFFER_EXPIRED`,
-  a task that went to somebody else with `NOT_FOUND`, an action whose `n` is not above that of the last one
-  carried out for the same driver and order with `OUT_OF_ORDER`. Then drop what you did after it, and take how things
-  stand from a snapshot. An order may not be handed over before the answer to its ID check, so a driver without a
+  driver on any device: the time in ms, or one more than the last; a new device goes on above the `last_n` of its
+  snapshot (over REST, of `GET /v1/drivers/{driver_id}/task`), whatever its clock says. REST takes them as `Device-At`
+  and `Device-N` with the steps of tasks and of the door. What has been overtaken is refused: an offer that has ended
+  with `OFFER_EXPIRED`, a task that went to somebody else with `NOT_FOUND`, an action whose `n` is not above that of the
+  last one carried out for the same driver and order with `OUT_OF_ORDER`. Then drop what you did after it, and take how
+  things stand from a snapshot. An order may not be handed over before the answer to its ID check, so a driver without a
   network waits at the door.
 * **The server's clock decides.** Your `at` goes into the order's dossier beside the time at which the server heard of
   it: `device_at_ms`, with how late that was (`late_ms`) and your `n` (`device_n`). What cannot be (ahead of now, or

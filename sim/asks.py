@@ -50,6 +50,10 @@ class Asks:
         self._n = max(self._n + 1, round(now_s * 1000))
         return self._n
 
+    def count_from(self, n: int) -> None:
+        """Another phone of the driver's has come so far."""
+        self._n = max(self._n, n)
+
     def add(self, asked: Asked) -> None:
         """A new request."""
         assert len(self._asked) < LIMIT, "a driver who asks without end"

@@ -172,6 +172,7 @@ class Brain:
             self._last_seq = snapshot.last_seq
             self._out.append(Send(wire.Ack(seq=snapshot.last_seq)))
         self._trust_snapshot = False
+        self._asks.count_from(snapshot.last_n)
         self._errands.replace(now_s, snapshot.tasks)
         open_offers = {offer.offer_id for offer in snapshot.offers}
         for offer_id in [offer_id for offer_id in self._offers.open if offer_id not in open_offers]:

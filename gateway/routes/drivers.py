@@ -33,7 +33,8 @@ _STEP = ("FORBIDDEN", "NOT_FOUND", "WRONG_STATE", "OUT_OF_ORDER")
 
 @router.get("/v1/drivers/{driver_id}/task", responses=refusals("NOT_FOUND"))
 async def current(driver_id: Uid, principal: Anyone, services: Parts) -> Response:
-    """The driver's open offers and tasks under way, for clients that poll."""
+    """The driver's open offers and tasks under way, for clients that poll. The next step's `Device-N` is above
+    `last_n`."""
     if str(driver_id) != principal.id and principal.role not in OPERATORS:
         raise NotFound("There is no such driver.")
     work = await services.reads.driver_snapshot(str(driver_id))
@@ -45,7 +46,8 @@ async def current(driver_id: Uid, principal: Anyone, services: Parts) -> Respons
         for offer in work.offers
         if offer.expires_ms > now_ms
     )
-    return json_response({"offers": offers, "tasks": [task_view(task) for task in work.tasks]})
+    tasks = [task_view(task) for task in work.tasks]
+    return json_response({"offers": offers, "tasks": tasks, "last_n": work.last_n})
 
 
 @router.post("/v1/drivers/{driver_id}/duty", responses=refusals("FORBIDDEN", "NOT_FOUND", mutation=True))

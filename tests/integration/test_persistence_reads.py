@@ -147,8 +147,10 @@ async def test_what_a_driver_has_to_do(reads: Reads, world: World) -> None:
     assert await reads.holder_of(one.order_id) is None
     assert (await reads.orders(driver_id=driver_id)).orders == []
     taken, held, accepted = world.taken(offered, offer)
+    said = tuple(replace(fact, payload={**fact.payload, "device_n": 2**53}) for fact in taken.orders)
+    taken = replace(taken, orders=said)
     await world.append(world.records(taken))
-    assert await reads.driver_snapshot(driver_id) == DriverWork([], [], [held])
+    assert await reads.driver_snapshot(driver_id) == DriverWork([], [], [held], last_n=2**53)
     assert await reads.driver_region(driver_id) == REGION
     assert await reads.offer(offer.offer_id) == accepted
     assert await reads.task(one.task_id) == held

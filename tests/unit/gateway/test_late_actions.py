@@ -92,3 +92,49 @@ async def test_a_frame_that_makes_no_sense(world: World, said: dict[str, Any]) -
     _, client = await world.driver()
     answer = await ask(client, "task.arrive", "a1", task_id="t1", **said)
     assert answer["code"] == "BAD_FRAME"
+
+
+@pytest.mark.parametrize("by_rest", [False, True])
+async def test_a_new_phone_whose_clock_is_behind_goes_on_where_the_old_one_was(
+    world: World, by_rest: bool
+) -> None:
+    driver_id, old = await world.driver()
+    order = await world.order("CONFIRMED")
+    offer = await old.receive("offer")
+    headers = world.auth(driver_id, Role.DRIVER)
+    far = ago(world, -3600)  # its clock was an hour ahead
+    accepted = await ask(old, "offer.accept", "a1", offer_id=offer["offer_id"], n=far)
+    task_id = accepted["tasks"][0]["task_id"]
+    await ask(old, "task.arrive", "a2", task_id=task_id, n=far + 1)
+    await old.close()
+    # The new one counts from its own clock, which is refused ...
+    new = await world.connect(headers)
+    refused = await ask(new, "task.pickup", "b1", task_id=task_id, n=ago(world, 0))
+    assert refused["code"] == "OUT_OF_ORDER"
+    # ... and from what it is told, to the end.
+    if by_rest:
+        view = (await world.http.get(f"/v1/drivers/{driver_id}/task", headers=headers)).json()
+        last_n = view["last_n"]
+    else:
+        last_n = new.welcome["snapshot"]["last_n"]  # type: ignore[attr-defined]
+    assert last_n == far + 1
+
+    async def post(path: str, number: int, body: Any = None) -> int:
+        given = headers | {"Device-N": str(last_n + number), "Idempotency-Key": f"n{number}"}
+        return (await world.http.post(path, json=body, headers=given)).status_code
+
+    assert await post(f"/v1/tasks/{task_id}/pickup", 1) == 200
+    arrived = await ask(new, "task.arrive", "b2", task_id=task_id, n=last_n + 2)
+    assert arrived["task"]["status"] == "AT_DROPOFF"
+    check = {"method": "scan", "vendor_token": "fake:pass", "sober": True}
+    assert await post(f"/v1/orders/{order.id}/doorstep_id_check/submit", 3, check) == 200
+    assert await post(f"/v1/orders/{order.id}/deliver/confirm", 4) == 200
+    again = await world.connect(headers)
+    assert again.welcome["snapshot"]["last_n"] == last_n + 4  # type: ignore[attr-defined]
+
+
+async def test_who_has_done_nothing_counts_from_the_beginning(world: World) -> None:
+    driver_id, client = await world.driver()
+    headers = world.auth(driver_id, Role.DRIVER)
+    assert client.welcome["snapshot"]["last_n"] == 0  # type: ignore[attr-defined]
+    assert (await world.http.get(f"/v1/drivers/{driver_id}/task", headers=headers)).json()["last_n"] == 0

@@ -186,6 +186,14 @@ def test_numbers_rise_though_the_clock_is_set_back() -> None:
     assert second.at < first.at
 
 
+def test_a_new_phone_counts_from_where_the_old_one_was() -> None:
+    play = Tunnel(brain())
+    last_n = round(play.now_s * 1000) + 3_600_000  # whose clock was an hour ahead
+    play.frame(welcome(tasks=(task("ASSIGNED"),), last_n=last_n))
+    step: Any = play.until(wire.TaskArrive)
+    assert step.n == last_n + 1
+
+
 def test_only_actions_are_sent_not_where_the_driver_was() -> None:
     play = Tunnel(brain())
     play.accept()
