@@ -11,6 +11,7 @@ import structlog
 
 from actors.clock import ServerClock
 from actors.config import Limits
+from actors.holds import Holds
 from actors.lines import committed
 from actors.meters import PersistenceTally, outcome_name, persistence_figures
 from actors.metrics import Family
@@ -55,16 +56,19 @@ class PersistenceShell:
         self._store, self._relay, self._clock, self._limits = store, relay, clock, limits
         self._holder = holder or name
         self._name, self._backlog, self._tally = name, backlog, PersistenceTally()
+        self._holds = Holds(store, self.append, clock, limits, name)
         self._sweeping: asyncio.Task[None] | None = None
+        self._holding: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._waiting: deque[_Waiting] = deque()
         self._committers: set[asyncio.Task[None]] = set()
         self._committing = 0  # committers that will still look at what is waiting
 
     def start(self) -> None:
-        """Begin to hand on what was committed, and to sweep what has had its time."""
+        """Begin to hand on what was committed, to end what nobody ends, and to sweep what has had its time."""
         self._relay.start()
         self._sweeping = asyncio.ensure_future(self._sweep())
+        self._holding = asyncio.ensure_future(self._holds.run())
         if self._backlog is not None:
             self._watching = asyncio.ensure_future(self._watch(self._backlog))
 
@@ -188,7 +192,7 @@ class PersistenceShell:
 
     async def stop(self) -> None:
         """Wait for what is under way."""
-        for task in (self._sweeping, self._watching):
+        for task in (self._sweeping, self._holding, self._watching):
             if task is not None:
                 task.cancel()
         await asyncio.gather(*self._committers, return_exceptions=True)

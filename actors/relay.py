@@ -19,6 +19,7 @@ from actors.lanes import Lanes
 from domain.lifecycle import OrderStatus, Role
 from domain.messages import Attached, TaskOpened
 from domain.order import CloseOrder, OrderCommand
+from domain.payment import Undo
 from domain.ports import (
     IN_ORDER,
     Channel,
@@ -336,8 +337,20 @@ class Relay:
             return {event.event_id: Refused(type(error).__name__, silent=True)}
         return {}
 
+    async def _undo(self, event: OutboxEvent) -> None:
+        """Let go what the vendor granted and the order has no use for."""
+        undo = _read(event, Undo)
+        if undo.vendor_ref is None:
+            call = self._payment.release(request_id=undo.request_id)
+        else:
+            call = self._payment.void(request_id=f"void:{undo.request_id}", vendor_ref=undo.vendor_ref)
+        _granted(await self._in_time(call), "void")
+
     async def _settle(self, event: OutboxEvent) -> None:
         """Take the money when the goods were handed over, let it go when the order ended otherwise."""
+        if event.topic == "payment.undo":
+            await self._undo(event)
+            return
         order = _read(event, Settlement)
         if order.payment_ref is not None and order.status is not OrderStatus.DELIVERED:
             result = await self._in_time(

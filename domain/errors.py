@@ -202,6 +202,12 @@ class PaymentDeclined(Refusal):
     code, status = "PAYMENT_DECLINED", 402
 
 
+class PaymentUnderWay(Refusal):
+    """Another payment of this order is under way."""
+
+    code, status, hint = "PAYMENT_UNDER_WAY", 409, "Wait for its outcome, or try again in a moment."
+
+
 class IdCheckInconclusive(Refusal):
     """The ID check gave no clear result, so the gate stays shut."""
 

@@ -20,6 +20,7 @@ from domain.errors import (
     NotFound,
     OutsideServiceArea,
     PaymentDeclined,
+    PaymentUnderWay,
     Refusal,
     VersionMismatch,
 )
@@ -34,6 +35,16 @@ from domain.lifecycle import (
     advance_order,
 )
 from domain.markets import MARKETS, serves
+from domain.payment import (
+    ATTEMPTS_LIMIT,
+    Attempt,
+    AttemptStatus,
+    Undo,
+    ended,
+    numbered,
+    open_attempt,
+    request_id,
+)
 from domain.policy import RegionPolicy
 from domain.records import Answer, OrderBrief, OrderFact, TaskRow
 
@@ -65,11 +76,27 @@ class RecordAgeCheck(Struct, frozen=True, tag=True):
     vendor_ref: str
 
 
+class BeginPayment(Struct, frozen=True, tag=True):
+    """An authorization is about to be asked for. `token`: a digest of the vendor token; `patience_ms`: for so long one
+    with another token is waited for, before it is let go. Answered with the request's name, number and amount."""
+
+    token: str
+    patience_ms: int
+
+
 class RecordPayment(Struct, frozen=True, tag=True):
-    """A conclusive answer to an authorization."""
+    """A conclusive answer to the authorization of this number (None: the one under way)."""
 
     authorized: bool
     vendor_ref: str
+    number: int | None = None
+
+
+class AbandonPayment(Struct, frozen=True, tag=True):
+    """Nobody has said what became of this authorization, which was last asked for before `before_ms`."""
+
+    number: int
+    before_ms: int
 
 
 class MerchantAccept(Struct, frozen=True, tag=True):
@@ -95,8 +122,20 @@ class CloseOrder(Struct, frozen=True, tag=True):
 
 
 OrderAction: TypeAlias = (
-    CreateOrder | RecordAgeCheck | RecordPayment | MerchantAccept | MerchantReject | CancelOrder | CloseOrder
+    CreateOrder
+    | RecordAgeCheck
+    | BeginPayment
+    | RecordPayment
+    | AbandonPayment
+    | MerchantAccept
+    | MerchantReject
+    | CancelOrder
+    | CloseOrder
 )
+UNKEPT = (
+    BeginPayment,
+    AbandonPayment,
+)  # not what a client asked for: their answers are not the first to its key
 
 
 class OrderCommand(Struct, frozen=True, kw_only=True, tag=True):
@@ -157,15 +196,24 @@ class OrderState(Struct, frozen=True, kw_only=True):
     payment_ref: str | None = None
     ready_ms: int | None = None
     due_ms: int | None = None
+    payments: tuple[Attempt, ...] = ()
+
+    @property
+    def payment_open_ms(self) -> int | None:
+        """Since when nobody knows what became of an authorization; None where there is no such."""
+        attempt = open_attempt(self.payments)
+        return None if attempt is None else attempt.begun_ms
 
 
 class Decision(Struct, frozen=True, kw_only=True):
-    """What to write: the row as it will be (None: nothing), the facts, a task to open, and the answer."""
+    """What to write: the row as it will be (None: nothing), the facts, a task to open, what a vendor is to let go, and
+    the answer. Without facts the row keeps its version: only what is nobody's but ours has changed."""
 
     answer: Answer
     order: OrderState | None = None
     facts: tuple[OrderFact, ...] = ()
     opened: tuple[TaskRow, OrderBrief] | None = None
+    undo: tuple[Undo, ...] = ()
 
 
 # The order has a task: its region decides now. Never leaves the server; the gateway asks the region instead.
@@ -271,6 +319,8 @@ def decide(
             return _merchant_accept(command, command.action, order, store, policy_of(order.region_id))
         return _HANDLERS[type(command.action)](command, order)
     except Refusal as error:
+        if isinstance(command.action, RecordPayment) and order is not None:
+            return _not_wanted(command, command.action, order, error)
         return Decision(answer=refused(error))
 
 
@@ -289,10 +339,77 @@ def _age_check(command: OrderCommand, order: OrderState) -> Decision:
 def _payment(command: OrderCommand, order: OrderState) -> Decision:
     action = command.action
     assert isinstance(action, RecordPayment)
-    payload = {"vendor_ref": action.vendor_ref, "amount_cents": order.total_cents}
+    ref = action.vendor_ref
+    attempt = numbered(order.payments, action.number, ref, command.at_ms)
+    if attempt.status is AttemptStatus.DECLINED:
+        raise PaymentDeclined()
+    event = OrderEvent.PAYMENT_AUTHORIZED if action.authorized else OrderEvent.PAYMENT_DECLINED
+    advance_order(order.status, event, command.role)
+    if attempt.status is not AttemptStatus.OPEN:
+        raise PaymentUnderWay("This payment took too long and was let go: try again.")
+    payload = {"vendor_ref": ref, "amount_cents": order.total_cents}
     if action.authorized:
-        return _advance(command, order, OrderEvent.PAYMENT_AUTHORIZED, payload, payment_ref=action.vendor_ref)
-    return _but(_advance(command, order, OrderEvent.PAYMENT_DECLINED, payload), PaymentDeclined())
+        payments = ended(order.payments, attempt, AttemptStatus.HELD, ref)
+        return _advance(command, order, event, payload, payment_ref=ref, payments=payments)
+    payments = ended(order.payments, attempt, AttemptStatus.DECLINED, ref)
+    return _but(_advance(command, order, event, payload, payments=payments), PaymentDeclined())
+
+
+def _begin_payment(command: OrderCommand, order: OrderState) -> Decision:
+    action, payments = command.action, order.payments
+    assert isinstance(action, BeginPayment)
+    undo: tuple[Undo, ...] = ()
+    advance_order(order.status, OrderEvent.PAYMENT_AUTHORIZED, command.role)
+    attempt = open_attempt(payments)
+    if attempt is not None and attempt.token == action.token:
+        # Nobody knows what became of it: asked again under its name, the vendor says.
+        payments = (*payments[:-1], replace(attempt, begun_ms=command.at_ms))
+    else:
+        if attempt is not None:
+            if command.at_ms < attempt.begun_ms + action.patience_ms:
+                raise PaymentUnderWay(retry_after_s=1)
+            payments = ended(payments, attempt, AttemptStatus.LET_GO, None)
+            undo = (Undo(request_id(order.order_id, attempt.number), None),)
+        if len(payments) >= ATTEMPTS_LIMIT:
+            raise PaymentDeclined(f"{ATTEMPTS_LIMIT} payments of this order were tried.")
+        new = Attempt(
+            number=len(payments), token=action.token, status=AttemptStatus.OPEN, begun_ms=command.at_ms
+        )
+        payments = (*payments, new)
+    number = payments[-1].number
+    body = {
+        "request_id": request_id(order.order_id, number),
+        "number": number,
+        "amount_cents": order.total_cents,
+    }
+    return Decision(answer=Answer(body=body), order=replace(order, payments=payments), undo=undo)
+
+
+def _not_wanted(command: OrderCommand, action: RecordPayment, order: OrderState, error: Refusal) -> Decision:
+    """The vendor has answered an authorization that the order has no use for: what it granted is let go, once, and the
+    order's own never."""
+    attempt = numbered(order.payments, action.number, action.vendor_ref, command.at_ms)
+    ref, status = action.vendor_ref, attempt.status
+    if ref in (attempt.vendor_ref, order.payment_ref):
+        return Decision(answer=refused(error))
+    over, after = AttemptStatus.LET_GO if action.authorized else AttemptStatus.DECLINED, None
+    if attempt in order.payments and (status is AttemptStatus.OPEN or status is over):
+        after = replace(order, payments=ended(order.payments, attempt, over, ref))
+    undo = (Undo(request_id(order.order_id, attempt.number), ref),) if action.authorized else ()
+    return Decision(answer=refused(error), order=after, undo=undo)
+
+
+def _abandon_payment(command: OrderCommand, order: OrderState) -> Decision:
+    action = command.action
+    assert isinstance(action, AbandonPayment)
+    if command.role is not Role.SYSTEM:
+        raise Forbidden("This step belongs to: system.")
+    attempt = open_attempt(order.payments)
+    if attempt is None or attempt.number != action.number or attempt.begun_ms >= action.before_ms:
+        return Decision(answer=Answer())
+    payments = ended(order.payments, attempt, AttemptStatus.LET_GO, None)
+    undo = (Undo(request_id(order.order_id, attempt.number), None),)
+    return Decision(answer=Answer(), order=replace(order, payments=payments), undo=undo)
 
 
 def _merchant_accept(
@@ -373,7 +490,9 @@ def _close(command: OrderCommand, order: OrderState) -> Decision:
 
 _HANDLERS: dict[type[OrderAction], Callable[[OrderCommand, OrderState], Decision]] = {
     RecordAgeCheck: _age_check,
+    BeginPayment: _begin_payment,
     RecordPayment: _payment,
+    AbandonPayment: _abandon_payment,
     MerchantReject: _merchant_reject,
     CancelOrder: _cancel,
     CloseOrder: _close,

@@ -65,6 +65,10 @@ class Store(RegionStore, Protocol):
         """Count a try of each, and note when the next one is due or that there is none."""
         ...
 
+    async def open_payments(self, before_ms: int, limit: int) -> list[tuple[str, int]]:
+        """Order and number of authorizations that are open since before `before_ms`, at most `limit`, oldest first."""
+        ...
+
     async def sweep(self, before_ms: int, explained_before_ms: int, limit: int) -> int:
         """Forget at most `limit` answers older than `before_ms`, as many explanations of offers made before
         `explained_before_ms`, and as many events done long ago; returns how many."""
@@ -133,11 +137,24 @@ class PaymentResult(Struct, frozen=True):
 
 
 class PaymentVendor(Protocol):
-    async def authorize(self, *, request_id: str, amount_cents: int, vendor_token: str) -> PaymentResult: ...
+    """Every request is named by what it is for: the same name with the same content has the same outcome and moves
+    money once; with other content it is a `VendorError`."""
 
-    async def capture(self, *, request_id: str, vendor_ref: str, amount_cents: int) -> PaymentResult: ...
+    async def authorize(self, *, request_id: str, amount_cents: int, vendor_token: str) -> PaymentResult:
+        """Put a hold on the money."""
+        ...
 
-    async def void(self, *, request_id: str, vendor_ref: str) -> PaymentResult: ...
+    async def capture(self, *, request_id: str, vendor_ref: str, amount_cents: int) -> PaymentResult:
+        """Take what is held, or less."""
+        ...
+
+    async def void(self, *, request_id: str, vendor_ref: str) -> PaymentResult:
+        """Let a hold go."""
+        ...
+
+    async def release(self, *, request_id: str) -> PaymentResult:
+        """Let go whatever was granted to the authorization of this name. One that comes later is a `VendorError`."""
+        ...
 
 
 class EventsRefused(Exception):

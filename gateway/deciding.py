@@ -108,8 +108,17 @@ def about(order: OrderRow, purpose: str, vendor_token: str) -> str:
     """The id of a vendor's check: of the order, of what it is for and of the evidence that the token names, never of
     the try. Tries side by side are one request; once an outcome is on record the order has another version, and the
     next try is another one."""
-    digest = hashlib.sha256(vendor_token.encode()).hexdigest()[:32]
-    return f"{purpose}:{order.order_id}:{order.version}:{digest}"
+    return f"{purpose}:{order.order_id}:{order.version}:{digest(order.order_id, vendor_token)}"
+
+
+def digest(order_id: str, vendor_token: str) -> str:
+    """What tells one vendor token from another on one order."""
+    return hashlib.sha256(f"{order_id}|{vendor_token}".encode()).hexdigest()[:32]
+
+
+def payment_patience_ms(services: Services) -> int:
+    """For so long, in server time, one card is waited for before the next is tried."""
+    return round(2 * services.config.limits.vendor_timeout_s * services.config.clock.speed * 1000)
 
 
 async def ask_vendor(services: Services, port: str, question: Awaitable[T]) -> T:

@@ -33,7 +33,7 @@ GRANTS: dict[str, Grant] = {
         insert=True,
         update=(
             *("status", "version", "age_attempts", "payment_ref", "ready_ms", "due_ms", "updated_ms"),
-            *("dossier_seq", "dossier_hash"),
+            *("dossier_seq", "dossier_hash", "payments", "payment_open_ms"),
         ),
     ),
     "order_items": ADD,

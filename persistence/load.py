@@ -16,6 +16,7 @@ import msgspec
 from domain.hours import Hours
 from domain.lifecycle import OfferStatus, OrderStatus, TaskKind, TaskStatus
 from domain.order import OrderItem, OrderState, Product, Store
+from domain.payment import Attempt
 from domain.records import Answer, Json, OfferRow, StoredAnswer, TaskRow
 from domain.solve import Explanation
 from persistence.engine import Connection
@@ -125,6 +126,7 @@ def head_of(row: Row) -> Head:
         payment_ref=row["payment_ref"],
         ready_ms=row["ready_ms"],
         due_ms=row["due_ms"],
+        payments=payments_of(row["payments"]),
     )
     return Head(order, row["dossier_seq"], row["dossier_hash"])
 
@@ -188,6 +190,11 @@ def stored_answer_of(row: Row) -> StoredAnswer:
         answer=Answer(row["code"], row["detail"], json_of(row["body"])),
         at_ms=row["at_ms"],
     )
+
+
+def payments_of(value: Json) -> tuple[Attempt, ...]:
+    """An order's authorizations from their column."""
+    return msgspec.convert(json_of(value), tuple[Attempt, ...]) if value not in ("[]", []) else ()
 
 
 def hours_of(value: Json) -> Hours:

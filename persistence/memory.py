@@ -92,6 +92,7 @@ class Transaction(Struct, frozen=True):
 
     commands: Sequence[Command]
     planned: Plan | None
+    orders: dict[str, Head] = field(default_factory=dict)  # as they were read
 
 
 class MemoryStore:
@@ -220,6 +221,15 @@ class MemoryStore:
         """Events that are tried no more: why each was not taken."""
         return {event_id: one.reason for event_id, one in self._not_taken.items() if one.next_s == math.inf}
 
+    async def open_payments(self, before_ms: int, limit: int) -> list[tuple[str, int]]:
+        """See `domain.ports.Store.open_payments`."""
+        opened = [
+            (order.payment_open_ms, order.order_id, order.payments[-1].number)
+            for order in self.orders.values()
+            if order.payment_open_ms is not None and order.payment_open_ms < before_ms
+        ]
+        return [(order_id, number) for _, order_id, number in sorted(opened)[:limit]]
+
     async def sweep(self, before_ms: int, explained_before_ms: int, limit: int) -> int:
         """See `domain.ports.Store.sweep`. Events are forgotten when they are done with."""
         old = sorted(
@@ -251,8 +261,10 @@ class MemoryStore:
 
     def begin(self, commands: Sequence[Command]) -> Transaction:
         """Decide the commands on the rows of now."""
+        rows = self._rows(commands)
+        seen = dict(rows.orders)
         try:
-            return Transaction(commands, plan(commands, self._rows(commands), self._policy_of))
+            return Transaction(commands, plan(commands, rows, self._policy_of), seen)
         except ConstraintBroken:
             return Transaction(commands, None)
 
@@ -268,9 +280,13 @@ class MemoryStore:
         return self.append_now(transaction.commands)
 
     def _is_current(self, transaction: Transaction) -> bool:
-        """Whether no region has begun a new life and nobody has taken a key since the transaction began."""
+        """Whether no region has begun a new life, nobody has taken a key and no order has changed since the transaction
+        began."""
         planned = transaction.planned
         assert planned is not None
+        orders = self._tables.orders
+        if any(orders.get(order_id) is not head for order_id, head in transaction.orders.items()):
+            return False
         return not any(key in self.answers for key in planned.own_keys) and all(
             isinstance(outcome, Fenced) or not is_fenced(command, self.epochs)
             for command, outcome in zip(transaction.commands, planned.outcomes, strict=True)

@@ -18,6 +18,7 @@ from domain.errors import IdempotencyKeyReused, InternalConflict, InternalError
 from domain.lifecycle import REGION_DECIDES, OrderStatus
 from domain.order import (
     DECIDER_MOVED,
+    UNKEPT,
     CreateOrder,
     Decision,
     MerchantAccept,
@@ -241,6 +242,8 @@ def _order(command: OrderCommand, rows: Rows, result: Plan, policy_of: PolicyOf)
     if decision.answer == DECIDER_MOVED:
         return Done(decision.answer)
     _write_decision(command, decision, head, rows, result)
+    if isinstance(command.action, UNKEPT):
+        return Done(decision.answer)
     stored = StoredAnswer(
         scope=command.scope,
         key=command.key,
@@ -257,9 +260,19 @@ def _order(command: OrderCommand, rows: Rows, result: Plan, policy_of: PolicyOf)
 def _write_decision(
     command: OrderCommand, decision: Decision, head: Head | None, rows: Rows, result: Plan
 ) -> None:
+    for undo in decision.undo:
+        assert head is not None
+        region_id, payload = head.order.region_id, msgspec.to_builtins(undo)
+        result.outbox.append(
+            OutboxRow(Channel.PAYMENTS, "payment.undo", region_id, command.order_id, command.at_ms, payload)
+        )
     if decision.order is None:
         return
     unit = Unit()
+    if not decision.facts:
+        assert head is not None
+        head = rows.orders[command.order_id] = Head(decision.order, head.seq, head.hash)
+        unit.orders.append(OrderWrite(head, command.at_ms, new=False))
     for fact in decision.facts:
         # Each fact is a row change of its own, so that each edge meets the database's look-up.
         after = replace(decision.order, status=fact.status)

@@ -132,6 +132,12 @@ class PostgresStore:
         async with driver_connection(self.engine) as connection:
             await connection.execute(_NOT_TAKEN, *columns)
 
+    async def open_payments(self, before_ms: int, limit: int) -> list[tuple[str, int]]:
+        """Order and number of authorizations that are open since before then, the oldest first."""
+        async with driver_connection(self.engine) as connection:
+            rows = await connection.fetch(_OPEN_PAYMENTS, before_ms, limit)
+        return [(str(row["order_id"]), row["number"]) for row in rows]
+
     # -- sweeping -----------------------------------------------------------------------------------------------------
 
     async def sweep(self, before_ms: int, explained_before_ms: int, limit: int) -> int:
@@ -286,6 +292,10 @@ FROM unnest($1::bigint[], $2::text[], $3::float8[]) AS n(event_id, reason, again
 WHERE o.event_id = n.event_id AND o.done_at IS NULL
 """
 _DONE = "UPDATE outbox SET done_at = now() WHERE event_id = ANY($1::bigint[]) AND done_at IS NULL"
+_OPEN_PAYMENTS = """
+SELECT order_id, (payments -> -1 ->> 'number')::int AS number FROM orders
+WHERE payment_open_ms < $1 ORDER BY payment_open_ms LIMIT $2
+"""
 _SWEEP_ANSWERS = """
 DELETE FROM idempotency WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM idempotency WHERE at_ms < $1 ORDER BY at_ms LIMIT $2 FOR UPDATE SKIP LOCKED))

@@ -148,6 +148,8 @@ class Order(Base):
     payment_ref: Mapped[str | None]
     ready_ms: Mapped[int | None]
     due_ms: Mapped[int | None]
+    payment_open_ms: Mapped[int | None]
+    payments: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default=text("'[]'"))
     dossier_seq: Mapped[int] = mapped_column(Integer)
     dossier_hash: Mapped[bytes] = mapped_column(LargeBinary)
     # The status is in no index on purpose, and pages are half full: nearly all updates then stay on their page (HOT).
@@ -160,6 +162,11 @@ class Order(Base):
         Index("ix_orders_merchant", "merchant_id", "created_ms", "order_id"),
         Index("ix_orders_created", "created_ms", "order_id"),
         Index("ix_orders_region", "region_id"),
+        Index(
+            "ix_orders_payment_open",
+            "payment_open_ms",
+            postgresql_where=text("payment_open_ms IS NOT NULL"),
+        ),
         {"postgresql_with": {"fillfactor": "50"}},
     )
 

@@ -42,7 +42,9 @@ async def _layer(connection: Connection, layer: Layer) -> None:
     if new := [write for write in layer.orders if write.new]:
         await connection.execute(_NEW_ORDERS, *_order_columns(new, _ORDER_FIELDS))
     if moved := [write for write in layer.orders if not write.new]:
-        await connection.execute(_MOVE_ORDERS, *_order_columns(moved, _ORDER_CHANGES))
+        *changes, seqs, hashes, at_ms = _order_columns(moved, _ORDER_CHANGES)
+        payments = [_json(write.head.order.payments) for write in moved]
+        await connection.execute(_MOVE_ORDERS, *changes, payments, seqs, hashes, at_ms)
 
 
 # -- offers -----------------------------------------------------------------------------------------------------------
@@ -163,14 +165,18 @@ SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::uuid[],
 
 _MOVE_ORDERS = """
 UPDATE orders o SET status = r.status, version = r.version, age_attempts = r.age_attempts, payment_ref = r.payment_ref,
-                    ready_ms = r.ready_ms, due_ms = r.due_ms, dossier_seq = r.dossier_seq,
-                    dossier_hash = r.dossier_hash, updated_ms = r.updated_ms
-FROM unnest($1::uuid[], $2::text[], $3::int[], $4::int[], $5::text[], $6::bigint[], $7::bigint[], $8::int[],
-            $9::bytea[], $10::bigint[])
-     AS r(order_id, status, version, age_attempts, payment_ref, ready_ms, due_ms, dossier_seq, dossier_hash, updated_ms)
+                    ready_ms = r.ready_ms, due_ms = r.due_ms, payment_open_ms = r.payment_open_ms,
+                    payments = r.payments::jsonb, dossier_seq = r.dossier_seq, dossier_hash = r.dossier_hash,
+                    updated_ms = r.updated_ms
+FROM unnest($1::uuid[], $2::text[], $3::int[], $4::int[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[],
+            $9::text[], $10::int[], $11::bytea[], $12::bigint[])
+     AS r(order_id, status, version, age_attempts, payment_ref, ready_ms, due_ms, payment_open_ms, payments,
+          dossier_seq, dossier_hash, updated_ms)
 WHERE o.order_id = r.order_id
 """
-_ORDER_CHANGES = ("order_id", "status", "version", "age_attempts", "payment_ref", "ready_ms", "due_ms")
+_ORDER_CHANGES = (
+    "order_id", "status", "version", "age_attempts", "payment_ref", "ready_ms", "due_ms", "payment_open_ms",
+)  # fmt: skip
 
 
 def _order_columns(writes: list[OrderWrite], fields: tuple[str, ...]) -> list[list[Any]]:

@@ -221,8 +221,14 @@ class Vendors:
 
     async def void(self, *, request_id: str, vendor_ref: str) -> PaymentResult:
         await self._answers()
-        self._world.checker.settled(request_id.partition(":")[2], "void")
+        purpose, _, what = request_id.partition(":")
+        if not what.startswith("authorize:"):  # the order's own hold, not one that it had no use for
+            self._world.checker.settled(what, purpose)
         return await self._payment.void(request_id=request_id, vendor_ref=vendor_ref)
+
+    async def release(self, *, request_id: str) -> PaymentResult:
+        await self._answers()
+        return await self._payment.release(request_id=request_id)
 
     async def publish(self, events: Sequence[OutboxEvent]) -> None:
         await self._answers()

@@ -83,6 +83,11 @@ class SimStore:
         await self._connect()
         return await self._memory.sweep(before_ms, explained_before_ms, limit)
 
+    async def open_payments(self, before_ms: int, limit: int) -> list[tuple[str, int]]:
+        """See `domain.ports.Store.open_payments`."""
+        await self._connect()
+        return await self._memory.open_payments(before_ms, limit)
+
     async def retire(self, over_before_ms: int, offers_before_ms: int | None, limit: int) -> int:
         """See `domain.ports.Store.retire`."""
         return await self._memory.retire(over_before_ms, offers_before_ms, limit)

@@ -17,12 +17,21 @@ from domain.markets import MARKETS
 from domain.messages import Cancel as CancelTask
 from domain.messages import Deliver, SubmitIdCheck
 from domain.messages import Refuse as RefuseAtDoor
-from domain.order import CancelOrder, CreateOrder, OrderItem, RecordAgeCheck, RecordPayment
+from domain.order import BeginPayment, CancelOrder, CreateOrder, OrderItem, RecordAgeCheck, RecordPayment
 from domain.ports import Verdict
 from domain.records import Answer
 from domain.times import instant
 from gateway.auth import Anyone, Customer, Driver
-from gateway.deciding import about, ask_vendor, check_version, decide, order_for, wrong_state
+from gateway.deciding import (
+    about,
+    ask_vendor,
+    check_version,
+    decide,
+    digest,
+    order_for,
+    payment_patience_ms,
+    wrong_state,
+)
 from gateway.idempotency import DriverStep, Mutation
 from gateway.models import Cancel, DoorCheck, NewOrder, OrderPage, OrderRef, OrderView, Refuse, VendorCheck
 from gateway.problem import refusals
@@ -114,7 +123,7 @@ async def verify_age(
 @router.post(
     "/v1/orders/{order_id}/payment/authorize",
     response_model=OrderRef,
-    responses=refusals(*_STEP, "PAYMENT_DECLINED", "VENDOR_UNAVAILABLE", mutation=True),
+    responses=refusals(*_STEP, "PAYMENT_DECLINED", "PAYMENT_UNDER_WAY", "VENDOR_UNAVAILABLE", mutation=True),
 )
 async def authorize(
     order_id: Uid, body: VendorCheck, customer: Customer, call: Mutation, services: Parts
@@ -127,16 +136,23 @@ async def authorize(
         check_version(call, order)
         if order.status != OrderStatus.AGE_VERIFIED:
             raise wrong_state(order)
+        # On the order's row before the vendor is asked: whatever becomes of this process, somebody sees to the hold.
+        begin = BeginPayment(digest(order.order_id, body.vendor_token), payment_patience_ms(services))
+        begun = await services.backend.decide(
+            call.command(order.order_id, services.config.clock.now_ms(), begin)
+        )
+        if "request_id" not in begun.body:
+            return begun  # refused, or the first answer to this key
         result = await ask_vendor(
             services,
             "payment",
             services.payment.authorize(
-                request_id=f"authorize:{order.order_id}:{order.version}",
-                amount_cents=order.total_cents,
+                request_id=begun.body["request_id"],
+                amount_cents=begun.body["amount_cents"],
                 vendor_token=body.vendor_token,
             ),
         )
-        action = RecordPayment(authorized=result.ok, vendor_ref=result.vendor_ref)
+        action = RecordPayment(result.ok, result.vendor_ref, begun.body["number"])
         return await services.backend.decide(
             call.command(order.order_id, services.config.clock.now_ms(), action)
         )

@@ -2,29 +2,95 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from typing import TypeVar
+
+from msgspec import Struct
+
 from domain.ports import PaymentResult, VendorError
 from integrations.fake import reference, script
 
+T = TypeVar("T")
+
 AUTHORIZED: dict[str, bool] = {"ok": True, "declined": False}
+REMEMBERED = 100_000  # requests, and holds
+
+
+class Hold(Struct):
+    """Money that was put aside: how much, and how much of it was taken. `gone`: it was let go."""
+
+    amount_cents: int
+    taken_cents: int = 0
+    gone: bool = False
 
 
 class FakePayment:
-    """`domain.ports.PaymentVendor` for trials and tests. It keeps nothing: a repeat gets the same reference."""
+    """`domain.ports.PaymentVendor` for trials and tests.
+
+    Like a real one it answers a request that it knows as it did before, and refuses its name for anything else. It
+    remembers within its process only: what another process was granted it takes for as good as held.
+    """
+
+    def __init__(self) -> None:
+        self.holds: OrderedDict[str, Hold] = OrderedDict()  # by reference
+        self._requests: OrderedDict[str, tuple[object, PaymentResult]] = OrderedDict()
+        self._released: OrderedDict[str, None] = OrderedDict()
+
+    @property
+    def left(self) -> list[str]:
+        """Holds that were neither taken nor let go."""
+        return [ref for ref, hold in self.holds.items() if not hold.gone and not hold.taken_cents]
 
     async def authorize(self, *, request_id: str, amount_cents: int, vendor_token: str) -> PaymentResult:
         """`VendorError` for `fake:error` and for a token without a script."""
         name = await script(vendor_token)
         if name not in AUTHORIZED:
             raise VendorError("the fake payment vendor has no such script")
-        return PaymentResult(AUTHORIZED[name], reference("pay", request_id))
+        if request_id in self._released:
+            raise VendorError("the request was let go")
+        result = PaymentResult(AUTHORIZED[name], reference("pay", request_id))
+        first = self._first(request_id, ("authorize", amount_cents, vendor_token), result)
+        if first.ok and first.vendor_ref not in self.holds:
+            _put(self.holds, first.vendor_ref, Hold(amount_cents))
+        return first
 
     async def capture(self, *, request_id: str, vendor_ref: str, amount_cents: int) -> PaymentResult:
-        """Always carried out: only what was authorized has a reference of this vendor."""
-        return PaymentResult(_own(vendor_ref), vendor_ref)
+        """Carried out unless it is more than is held."""
+        hold = self.holds.get(vendor_ref)
+        ok = _own(vendor_ref) and (
+            hold is None or (not hold.gone and hold.taken_cents + amount_cents <= hold.amount_cents)
+        )
+        known = request_id in self._requests
+        result = self._first(request_id, ("capture", vendor_ref, amount_cents), PaymentResult(ok, vendor_ref))
+        if hold is not None and result.ok and not known:
+            hold.taken_cents += amount_cents
+        return result
 
     async def void(self, *, request_id: str, vendor_ref: str) -> PaymentResult:
-        """Always carried out, as `capture`."""
-        return PaymentResult(_own(vendor_ref), vendor_ref)
+        """Always carried out; what was taken is given back."""
+        hold = self.holds.get(vendor_ref)
+        result = self._first(request_id, ("void", vendor_ref), PaymentResult(_own(vendor_ref), vendor_ref))
+        if hold is not None and result.ok:
+            hold.gone = True
+        return result
+
+    async def release(self, *, request_id: str) -> PaymentResult:
+        """As `void`, of what the request was granted; nothing will be from then on."""
+        _put(self._released, request_id, None)
+        return await self.void(request_id=f"release:{request_id}", vendor_ref=reference("pay", request_id))
+
+    def _first(self, request_id: str, asked: object, result: PaymentResult) -> PaymentResult:
+        before, first = self._requests.get(request_id, (asked, result))
+        if before != asked:
+            raise VendorError("the name of the request was used for something else")
+        _put(self._requests, request_id, (asked, first))
+        return first
+
+
+def _put(table: OrderedDict[str, T], key: str, value: T) -> None:
+    table[key] = value
+    if len(table) > REMEMBERED:
+        table.popitem(last=False)
 
 
 def _own(vendor_ref: str) -> bool:

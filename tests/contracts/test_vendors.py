@@ -137,3 +137,27 @@ async def test_a_silent_payment_vendor_can_be_given_up(payment: Payment) -> None
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await vendor.authorize(request_id="r", amount_cents=100, vendor_token=tokens["silence"])
+
+
+async def test_a_payments_request_is_one_thing_and_done_once(payment: Payment) -> None:
+    vendor, tokens = payment
+    first = await vendor.authorize(request_id="r", amount_cents=100, vendor_token=tokens["ok"])
+    for cents, token in ((99_000_000, tokens["ok"]), (100, tokens["declined"])):
+        with pytest.raises(VendorError):
+            await vendor.authorize(request_id="r", amount_cents=cents, vendor_token=token)
+    # More than is held is not to be had, and the same twice is once.
+    assert not (await vendor.capture(request_id="a", vendor_ref=first.vendor_ref, amount_cents=101)).ok
+    for _ in range(2):
+        assert (await vendor.capture(request_id="c", vendor_ref=first.vendor_ref, amount_cents=100)).ok
+    assert not (await vendor.capture(request_id="d", vendor_ref=first.vendor_ref, amount_cents=100)).ok
+
+
+async def test_what_was_released_by_its_name_is_gone_and_does_not_come(payment: Payment) -> None:
+    vendor, tokens = payment
+    held = await vendor.authorize(request_id="r", amount_cents=100, vendor_token=tokens["ok"])
+    for name in ("r", "r", "never asked for"):
+        assert (await vendor.release(request_id=name)).ok
+    assert not (await vendor.capture(request_id="c", vendor_ref=held.vendor_ref, amount_cents=100)).ok
+    for name in ("r", "never asked for"):
+        with pytest.raises(VendorError):
+            await vendor.authorize(request_id=name, amount_cents=100, vendor_token=tokens["ok"])

@@ -76,6 +76,9 @@ class HeldStore:
     async def outbox_not_taken(self, events: Sequence[NotTaken]) -> None:
         await self.inner.outbox_not_taken(events)
 
+    async def open_payments(self, before_ms: int, limit: int) -> list[tuple[str, int]]:
+        return await self.inner.open_payments(before_ms, limit)
+
     async def retire(self, over_before_ms: int, offers_before_ms: int | None, limit: int) -> int:
         return await self.inner.retire(over_before_ms, offers_before_ms, limit)
 
@@ -199,6 +202,10 @@ class Payments:
     async def void(self, *, request_id: str, vendor_ref: str) -> PaymentResult:
         self.asked.append(("void", vendor_ref))
         return PaymentResult(True, vendor_ref)
+
+    async def release(self, *, request_id: str) -> PaymentResult:
+        self.asked.append(("release", request_id))
+        return PaymentResult(True, "")
 
 
 async def until(condition: Callable[[], bool]) -> None:
