@@ -27,6 +27,8 @@ class RegionTally:
 
     def __init__(self) -> None:
         self.lives = self.appends_failed = self.solves_failed = self.solves_hung = 0
+        self.restores_failed = 0
+        self.aside = 0  # rows that the present life goes without
         self.shed = 0  # batches of pings that were put off
         self.records = Histogram(SIZES)  # of one append
         self.offer_wait = Histogram()
@@ -59,6 +61,8 @@ def region_figures(
         gauge("doorstep_region_serving", "1 while the region has a life", (own, float(region is not None))),
         counter("doorstep_region_lives", "Lives that this process has begun", (own, tally.lives)),
         counter("doorstep_region_records_refused", "Records that the database refused: bugs", (own, timings.refused)),
+        counter("doorstep_region_restores_failed", "Times that a life could not begin", (own, tally.restores_failed)),
+        gauge("doorstep_region_rows_aside", "Rows that could not be restored: for a person", (own, tally.aside)),
         counter("doorstep_region_appends_failed", "Appends that ended a life", (own, tally.appends_failed)),
         counter("doorstep_region_solves_failed", "Solves that failed", (own, tally.solves_failed)),
         counter("doorstep_region_solves_hung", "Solves cancelled because they took too long",

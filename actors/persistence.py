@@ -149,6 +149,10 @@ class PersistenceShell:
         """See `domain.ports.Store.open_region`."""
         return await self._store.open_region(region_id, now_ms)
 
+    async def look_at_region(self, region_id: str, now_ms: int) -> RegionImage:
+        """See `domain.ports.Store.look_at_region`."""
+        return await self._store.look_at_region(region_id, now_ms)
+
     async def _commit(self) -> None:
         try:
             while self._waiting:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import structlog
@@ -37,8 +39,8 @@ from domain.ops import Health, OpsFrame
 from domain.order import refused
 from domain.policy import RegionPolicy
 from domain.ports import RegionStore
-from domain.records import Answer, Done, Fenced, RecordRefused, RegionRecords
-from domain.region import Region
+from domain.records import Answer, Aside, Done, Fenced, RecordRefused, RegionRecords
+from domain.restoring import is_mended, restored
 from domain.solve import Plan, SolveRequest
 from domain.views import region_view
 
@@ -46,6 +48,9 @@ log = structlog.get_logger()
 
 RESTORE_FIRST_WAIT_S = 0.05  # wall time before the store is asked again for the region; doubles ...
 RESTORE_LONGEST_WAIT_S = 0.4  # ... up to this, for which a region may be away longer than its store
+IMAGE_LONGEST_WAIT_S = 5.0  # ... or to this, when what it gave is no good
+RESTORE_ALARM_TRIES = 8  # after which a failure is an error and no warning
+ASIDE_LINES = 20  # rows that are told of one by one
 
 Reply = Answer | Attached | None
 Solve = Callable[[SolveRequest], Awaitable[Plan]]
@@ -101,12 +106,13 @@ class RegionShell:
         self._solved = 0
         self._solves_failing = 0  # in a row
         self._closing = False
+        self._mended = False  # a row that was set aside is another one now: time for a new life
         self._drained = asyncio.Event()
 
     async def start(self) -> None:
         """Take an epoch, restore, and serve until `stop`. Tries again while the store is out of reach."""
         await self._restore()
-        for loop in (self._append_loop(), self._deadline_loop()):
+        for loop in (self._append_loop(), self._deadline_loop(), self._mend_loop()):
             self._spawn(loop)
 
     async def stop(self) -> None:
@@ -260,6 +266,10 @@ class RegionShell:
             while True:
                 if self._broken is not None:
                     serves = await self._start_over([], self._broken.pump.abandoned()[1])
+                elif self._mended and self._pump is not None:
+                    self._mended = False
+                    self._restarts.appended()  # this life was not in vain
+                    serves = await self._start_over([], self._pump.abandoned()[1])
                 elif self._pump is not None and (batch := self._pump.next_batch()) is not None:
                     serves = await self._make_durable(self._pump, batch)
                 else:
@@ -365,21 +375,67 @@ class RegionShell:
         return True
 
     async def _restore(self) -> None:
-        delay_s = RESTORE_FIRST_WAIT_S
+        delay_s, tries = RESTORE_FIRST_WAIT_S, 0
         while True:
+            longest_s, what = RESTORE_LONGEST_WAIT_S, "the store does not answer"
             try:
                 now_ms = self._clock.now_ms()
                 image = await self._store.open_region(self.region_id, now_ms)
+                longest_s, what = IMAGE_LONGEST_WAIT_S, "the image is no good"
+                region = restored(image, self._policy, now_ms)
                 break
             except Exception as error:
-                log.warning("region.restore_failed", region_id=self.region_id, error=type(error).__name__)
+                tries += 1
+                self._tally.restores_failed += 1
+                if tries & (tries - 1) == 0:  # the 1st, 2nd, 4th, 8th, ...: enough to see it
+                    tell = log.error if tries >= RESTORE_ALARM_TRIES else log.warning
+                    tell(
+                        "region.restore_failed",
+                        region_id=self.region_id,
+                        what=what,
+                        error=type(error).__name__,
+                        where=_place(error),
+                        tries=tries,
+                    )
                 await asyncio.sleep(delay_s)
-                delay_s = min(delay_s * 2, RESTORE_LONGEST_WAIT_S)
-        self._pump = Pump(Region(image, self._policy, now_ms), now_ms, self._journal)
+                delay_s = min(delay_s * 2, longest_s)
+        self._tell_of_aside(region.aside)
+        self._pump = Pump(region, now_ms, self._journal)
         self._restarts.began(self._now_s())
         self._tally.lives += 1
         self._alarm.set()
-        log.info("region.restored", region_id=self.region_id, epoch=image.epoch, tasks=len(image.tasks))
+        log.info("region.restored", region_id=self.region_id, epoch=image.epoch, tasks=len(region.jobs))
+
+    def _tell_of_aside(self, aside: Sequence[Aside]) -> None:
+        self._tally.aside = len(aside)
+        for bad in aside[:ASIDE_LINES]:
+            log.error(
+                "region.row_set_aside",
+                region_id=self.region_id,
+                table=bad.table,
+                row_id=bad.row_id,
+                order_id=bad.order_id,
+                error=bad.reason,
+            )
+        if len(aside) > ASIDE_LINES:
+            log.error("region.rows_set_aside", region_id=self.region_id, rows=len(aside))
+
+    async def _mend_loop(self) -> None:
+        """Look whether rows that were set aside are mended, and have a new life begin then."""
+        while True:
+            await asyncio.sleep(self._limits.region_mend_s)
+            pump = self._pump
+            if pump is None or not pump.region.aside:
+                continue
+            try:
+                image = await self._store.look_at_region(self.region_id, self._clock.now_ms())
+            except Exception as error:
+                log.warning("region.look_failed", region_id=self.region_id, error=type(error).__name__)
+                continue
+            if pump is self._pump and any(is_mended(bad, image) for bad in pump.region.aside):
+                log.info("region.mended", region_id=self.region_id)
+                self._mended = True
+                self._work.set()
 
     @staticmethod
     def _now_s() -> float:
@@ -456,6 +512,12 @@ class RegionShell:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("region.crashed", region_id=self.region_id, error=repr(error), exc_info=error)
             self._die(f"{type(error).__name__} in the shell")
+
+
+def _place(error: BaseException) -> str:
+    """Where it was raised, without what stood there."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
 
 
 def _origins(some: Iterable[Taken[Ticket]]) -> Origins:

@@ -227,6 +227,11 @@ class RemoteStore:
             image: RegionImage = await self._handles.call(self._name, "open_region", region_id, now_ms)
         return image
 
+    async def look_at_region(self, region_id: str, now_ms: int) -> RegionImage:
+        async with asyncio.timeout(self._deadline_s):
+            image: RegionImage = await self._handles.call(self._name, "look_at_region", region_id, now_ms)
+        return image
+
 
 # -- solving ----------------------------------------------------------------------------------------------------------
 
@@ -482,6 +487,9 @@ class PersistenceActor(Heart):
 
     async def open_region(self, region_id: str, now_ms: int) -> RegionImage:
         return await self._shell.open_region(region_id, now_ms)
+
+    async def look_at_region(self, region_id: str, now_ms: int) -> RegionImage:
+        return await self._shell.look_at_region(region_id, now_ms)
 
     def figures(self) -> list[Family]:
         return self._shell.figures() + self._process.figures()

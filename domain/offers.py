@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from domain.geo import distance_m
 from domain.jobs import offer_view, short
-from domain.lifecycle import OfferStatus, TaskEvent
+from domain.lifecycle import OfferStatus, TaskEvent, TaskStatus
 from domain.messages import OfferSeenBy
 from domain.policy import Escalation
 from domain.protocol import Offer, OfferExpired, OfferRevoked
@@ -112,6 +112,42 @@ def add(region: Region, offer: OfferRow) -> None:
     region.offered[offer.driver_id] = offer.offer_id
     region.asked.setdefault(offer.task_ids, []).append(offer.offer_id)
     region.set_state(offer.driver_id)
+
+
+def stands(region: Region, offer: OfferRow) -> bool:
+    """Put an offer of the region's image on the table, if it can stand: its tasks are offered, its driver has no other,
+    and no other bundle has one of them."""
+    jobs = [region.jobs.get(task_id) for task_id in offer.task_ids]
+    if any(job is None or job.task.status is not TaskStatus.OFFERED for job in jobs):
+        return False
+    others = {task_id for task_ids in region.asked if task_ids != offer.task_ids for task_id in task_ids}
+    if offer.driver_id in region.offered or not others.isdisjoint(offer.task_ids):
+        return False
+    add(region, offer)
+    return True
+
+
+def put_right(region: Region, now_ms: int) -> None:
+    """Revoke the offers that stand for nothing, and open the tasks that are offered to nobody: nobody's answer would
+    ever end either. Each is a record of its own. What has to do with a row that was set aside waits for it."""
+    strays, stranded, region.strays, region.stranded = region.strays, region.stranded, (), ()
+    aside = {bad.row_id for bad in region.aside}
+    for offer in strays:
+        if not aside.isdisjoint(offer.task_ids):
+            continue
+        row = replace(offer, status=OfferStatus.REVOKED, closed_ms=now_ms, reason="SERVER_RESTARTED")
+        region.closed[row.offer_id] = row.status
+        region.counters[_CLOSED_COUNTER[row.status]] += 1
+        region.record(Record(record_id=region.new_id(), offers=(row,)))
+        push_closed(region, row)
+    for task_id in stranded:
+        job = region.jobs.get(task_id)
+        if job is None or job.task.status is not TaskStatus.OFFERED:
+            continue
+        job.move_task(TaskEvent.WITHDRAW, offer_id=None)
+        region.put_open(task_id, now_ms)
+        region.record(Record(record_id=region.new_id(), tasks=(job.task,)))
+        region.say(now_ms, f"Task {short(task_id)} was offered to nobody: it is open again")
 
 
 def end(region: Region, now_ms: int, offer: OfferRow, status: OfferStatus, reason: str | None) -> OfferRow:

@@ -40,6 +40,10 @@ class RegionStore(Protocol):
         """Take the region's next epoch (fencing every earlier one) and load its hard state."""
         ...
 
+    async def look_at_region(self, region_id: str, now_ms: int) -> RegionImage:
+        """Its hard state as it stands, for a look: no epoch is taken, and the image's is 0."""
+        ...
+
 
 class Store(RegionStore, Protocol):
     """Hard state, and the events that were committed with it."""

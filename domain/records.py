@@ -127,6 +127,19 @@ class OrderBrief(Struct, frozen=True, kw_only=True):
     merchant_id: str
 
 
+class Aside(Struct, frozen=True, kw_only=True):
+    """A row of a region that is left out of its memory because it cannot be read or lived with. `table`: the field of
+    the image; `row`: as it was, where it could be read; `reason`: the name of an error, for what stands in the row is
+    not told."""
+
+    table: str
+    row_id: str
+    order_id: str | None
+    driver_id: str | None
+    reason: str
+    row: Json = None
+
+
 class RegionImage(Struct, frozen=True, kw_only=True):
     """A region's hard state as the store has it, together with the epoch that was just taken."""
 
@@ -139,6 +152,7 @@ class RegionImage(Struct, frozen=True, kw_only=True):
     recent_tasks: tuple[TaskRow, ...] = ()  # ended lately or still to be told of, newest last, bounded
     answers: tuple[StoredAnswer, ...] = ()  # given lately by this region, newest last, bounded
     counters: dict[str, int] = field(default_factory=dict)  # see domain.ops.COUNTERS
+    aside: tuple[Aside, ...] = ()  # rows that could not be read
 
 
 # -- commands to the store --------------------------------------------------------------------------------------------

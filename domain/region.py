@@ -66,6 +66,7 @@ from domain.records import Answer, OfferRow, Record, RegionImage, StoredAnswer, 
 from domain.solving import View, zones_of
 from domain.times import in_ms
 
+_FOR_EVER_MS = 2**62
 _STATE_OF_TASK = {
     TaskStatus.ASSIGNED: DriverState.TO_PICKUP,
     TaskStatus.AT_PICKUP: DriverState.TO_PICKUP,
@@ -109,6 +110,11 @@ class Region:
         self._watch = Watch()  # drivers who may lose a task by silence
         self._ids = 0
         self.loop = FastLoop(policy, now_ms)
+        self.aside = image.aside
+        # What did not fit together in the image, to be put right by the first tick: offers that stand for nothing, and
+        # tasks that are offered to nobody.
+        self.strays: tuple[OfferRow, ...] = ()
+        self.stranded: tuple[str, ...] = ()
         self._ready = Ready()
         self._restore(image, now_ms)
 
@@ -136,10 +142,20 @@ class Region:
         for offer in image.recent_offers:
             if offer.status is OfferStatus.ACCEPTED and offer.driver_id in self.held:
                 self.sequence[offer.driver_id] = (*self.sequence.get(offer.driver_id, ()), offer.task_ids)
-        for offer in image.offers:
-            offers.add(self, offer)
+        self.strays = tuple(offer for offer in image.offers if not offers.stands(self, offer))
+        for offer in self.offers.values():
             if offer.expires_ms > now_ms:
                 offers.push_made(self, now_ms, offer)
+        asked = {task_id for task_ids in self.asked for task_id in task_ids}
+        self.stranded = tuple(
+            task.task_id
+            for task in image.tasks
+            if task.status is TaskStatus.OFFERED and task.task_id not in asked
+        )
+        for bad in self.aside:
+            if bad.table == "tasks" and bad.driver_id is not None:  # may have goods in the vehicle
+                row = self.fleet.row(bad.driver_id)  # may make room, so it comes before the column is named
+                self.fleet.rest_until_ms[row] = _FOR_EVER_MS
         for driver_id in self.held:
             self.foresee(driver_id, now_ms)
         for task in image.tasks:
@@ -159,6 +175,8 @@ class Region:
     def next_deadline(self) -> int | None:
         """When to call `step(now, Tick())` at the latest, in server ms; None: nothing is waiting."""
         due = [self.expiries[0][0]] if self.expiries else []
+        if self.strays or self.stranded:
+            due.append(self.began_ms)
         if (lost_ms := self._watch.next_ms()) is not None:
             due.append(lost_ms)
         if self.open or self.loop.solving:
@@ -288,6 +306,8 @@ class Region:
         task_id = opened.task.task_id
         # Told at least once: a late repeat must not bring back a task that has ended meanwhile.
         if task_id in self.jobs or self.ended.get(task_id) or opened.task.status is not TaskStatus.OPEN:
+            return
+        if any(bad.row_id == task_id for bad in self.aside):  # it comes back with its row
             return
         self.add_job(Job(opened.task, opened.order), now_ms)
         self.counters["orders"] += 1
@@ -442,6 +462,8 @@ class Region:
         self.loop.failed(message.request_id)
 
     def _tick(self, now_ms: int, message: Tick) -> None:
+        if self.strays or self.stranded:
+            offers.put_right(self, now_ms)
         offers.expire(self, now_ms)
         self._listen(now_ms)
         for driver_id in self._watch.lost(now_ms, self.lost_ms):

@@ -415,6 +415,12 @@ class Settings(BaseSettings):
     region_call_deadline_s: float = Field(
         20.0, gt=0, le=120, description="seconds a caller waits for a region's answer; up to 120"
     )
+    region_mend_s: float = Field(
+        30.0,
+        gt=0,
+        le=3600,
+        description="seconds between two looks at rows that a region could not restore; up to 3600",
+    )
     push_deadline_s: float = Field(
         5.0, gt=0, le=120, description="seconds a gateway gets to take a region's pushes; up to 120"
     )

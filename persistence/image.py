@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import msgspec
 
 from domain.lifecycle import OrderStatus, TaskKind, TaskStatus
 from domain.ops import COUNTERS
-from domain.records import OrderBrief, RegionImage
+from domain.records import Aside, OrderBrief, RegionImage
 from persistence.engine import Connection
 from persistence.load import Row, json_of, offer_of, stored_answer_of, task_of
+
+T = TypeVar("T")
 
 RECENT_MS = 600_000
 RECENT_LIMIT = 5_000
@@ -75,37 +78,70 @@ _LOCK_TOTALS = f"{_TOTALS} FOR UPDATE"
 _SET_TOTALS = "UPDATE region_totals SET before_ms = $2, tasks = $3, offers = $4 WHERE region_id = $1"
 
 
-async def load_image(connection: Connection, region_id: str, now_ms: int) -> RegionImage:
-    """Take the next epoch and load the image, in the caller's transaction.
+async def take_epoch(connection: Connection, region_id: str) -> int:
+    """Take the next epoch, in the caller's transaction: this waits for the region's appends under way and shuts out
+    later ones, so the image that is loaded then is complete."""
+    epoch: int = await connection.fetchval(_NEXT_EPOCH, region_id)
+    return epoch
 
-    Taking the epoch waits for the region's appends under way and shuts out later ones, so the image is complete.
-    """
-    epoch = await connection.fetchval(_NEXT_EPOCH, region_id)
+
+async def load_image(connection: Connection, region_id: str, now_ms: int, epoch: int) -> RegionImage:
+    """Load the image, in the caller's transaction. Rows that cannot be read are in its `aside`."""
     tasks = await connection.fetch(_TASKS, region_id)
     offers = await connection.fetch(_OFFERS, region_id)
     recent_offers = await connection.fetch(_RECENT_OFFERS, region_id, now_ms - RECENT_MS, RECENT_LIMIT)
     recent_tasks = await connection.fetch(_RECENT_TASKS, region_id, now_ms - RECENT_MS, RECENT_LIMIT)
     answers = await connection.fetch(_ANSWERS, region_id, ANSWERS_LIMIT)
     by_task, by_offer = await _counts(connection, region_id)
+    aside: list[Aside] = []
+    live = _read(tasks, lambda row: (task_of(row), _brief_of(row)), "tasks", "task_id", aside)
     return RegionImage(
         region_id=region_id,
         epoch=epoch,
-        tasks=tuple(map(task_of, tasks)),
-        orders=tuple(
-            OrderBrief(
-                order_id=str(row["order_id"]),
-                status=OrderStatus(row["order_status"]),
-                customer_id=str(row["customer_id"]),
-                merchant_id=str(row["merchant_id"]),
-            )
-            for row in tasks
-        ),
-        offers=tuple(map(offer_of, offers)),
-        recent_offers=tuple(map(offer_of, reversed(recent_offers))),
-        recent_tasks=tuple(map(task_of, reversed(recent_tasks))),
-        answers=tuple(map(stored_answer_of, reversed(answers))),
+        tasks=tuple(task for task, _ in live),
+        orders=tuple(brief for _, brief in live),
+        offers=_read(offers, offer_of, "offers", "offer_id", aside),
+        recent_offers=_read(reversed(recent_offers), offer_of, "recent_offers", "offer_id", aside),
+        recent_tasks=_read(reversed(recent_tasks), task_of, "recent_tasks", "task_id", aside),
+        answers=_read(reversed(answers), stored_answer_of, "answers", "key", aside),
         counters=counters(by_task, by_offer),
+        aside=tuple(aside),
     )
+
+
+def _brief_of(row: Row) -> OrderBrief:
+    return OrderBrief(
+        order_id=str(row["order_id"]),
+        status=OrderStatus(row["order_status"]),
+        customer_id=str(row["customer_id"]),
+        merchant_id=str(row["merchant_id"]),
+    )
+
+
+def _read(
+    rows: Iterable[Row], read: Callable[[Row], T], table: str, key: str, aside: list[Aside]
+) -> tuple[T, ...]:
+    """What the rows say; those that cannot be read are added to `aside`."""
+    found = []
+    for row in rows:
+        try:
+            found.append(read(row))
+        except Exception as error:  # whatever stands there: it is one row's matter
+            order_id, driver_id = (_maybe(row.get(name)) for name in ("order_id", "driver_id"))
+            aside.append(
+                Aside(
+                    table=table,
+                    row_id=str(row[key]),
+                    order_id=order_id,
+                    driver_id=driver_id,
+                    reason=type(error).__name__,
+                )
+            )
+    return tuple(found)
+
+
+def _maybe(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 async def _counts(

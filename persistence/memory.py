@@ -171,6 +171,10 @@ class MemoryStore:
         """See `domain.ports.Store.open_region`."""
         return self.open_region_now(region_id, now_ms)
 
+    async def look_at_region(self, region_id: str, now_ms: int) -> RegionImage:
+        """See `domain.ports.RegionStore.look_at_region`."""
+        return self._image(region_id, now_ms, 0)
+
     async def outbox_batch(
         self,
         channel: Channel,
@@ -425,6 +429,9 @@ class MemoryStore:
     def open_region_now(self, region_id: str, now_ms: int) -> RegionImage:
         """Take the region's next epoch (fencing every earlier one) and load its hard state."""
         epoch = self.epochs[region_id] = self.epochs.get(region_id, 0) + 1
+        return self._image(region_id, now_ms, epoch)
+
+    def _image(self, region_id: str, now_ms: int, epoch: int) -> RegionImage:
         all_tasks = [task for task in self.tasks.values() if task.region_id == region_id]
         all_offers = [offer for offer in self.offers.values() if offer.region_id == region_id]
         live = sorted(

@@ -25,7 +25,7 @@ from domain.records import (
     RegionRecords,
 )
 from persistence.engine import Connection, create_engine, driver_connection
-from persistence.image import load_image, settle
+from persistence.image import load_image, settle, take_epoch
 from persistence.load import Row, load
 from persistence.plan import ConstraintBroken, Needs, needs, plan
 from persistence.write import KeyTaken, write
@@ -104,7 +104,12 @@ class PostgresStore:
     async def open_region(self, region_id: str, now_ms: int) -> RegionImage:
         """Take the region's next epoch (fencing every earlier one) and load its hard state, in one transaction."""
         async with self._transaction() as connection:
-            return await load_image(connection, region_id, now_ms)
+            return await load_image(connection, region_id, now_ms, await take_epoch(connection, region_id))
+
+    async def look_at_region(self, region_id: str, now_ms: int) -> RegionImage:
+        """See `domain.ports.RegionStore.look_at_region`."""
+        async with self._transaction() as connection:
+            return await load_image(connection, region_id, now_ms, 0)
 
     # -- the outbox ---------------------------------------------------------------------------------------------------
 

@@ -73,6 +73,9 @@ class PersistenceProcess:
     async def open_region(self, region_id: str, now_ms: int) -> RegionImage:
         return await self._shell.open_region(region_id, now_ms)
 
+    async def look_at_region(self, region_id: str, now_ms: int) -> RegionImage:
+        return await self._shell.look_at_region(region_id, now_ms)
+
 
 class RegionProcess:
     """`region:<id>`. `region` is its present life, `lives` the epochs of all. It is its own journal."""
@@ -176,6 +179,10 @@ class _RemoteStore:
 
     async def open_region(self, region_id: str, now_ms: int) -> RegionImage:
         image: RegionImage = await self._net.call(PERSISTENCE, "open_region", region_id, now_ms)
+        return image
+
+    async def look_at_region(self, region_id: str, now_ms: int) -> RegionImage:
+        image: RegionImage = await self._net.call(PERSISTENCE, "look_at_region", region_id, now_ms)
         return image
 
 

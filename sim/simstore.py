@@ -57,6 +57,11 @@ class SimStore:
         await self._connect()
         return await self._later(lambda: self._memory.open_region_now(region_id, now_ms))
 
+    async def look_at_region(self, region_id: str, now_ms: int) -> RegionImage:
+        """See `domain.ports.RegionStore.look_at_region`."""
+        await self._connect()
+        return await self._memory.look_at_region(region_id, now_ms)
+
     async def outbox_batch(
         self,
         channel: Channel,

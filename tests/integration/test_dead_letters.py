@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from actors.config import Limits
@@ -97,17 +98,21 @@ async def test_the_command(
     assert said[-1] == "1 events are tried again"
 
 
-async def test_what_cannot_be_read_in_the_database_takes_no_neighbour_along(world: World) -> None:
+async def test_what_cannot_be_read_in_the_database_takes_no_neighbour_along(
+    world: World, fresh_database_url: str
+) -> None:
     """Text that is JSON to Postgres and none to us: half a character."""
     for _ in range(3):
         await world.confirmed()
-    async with driver_connection(store_of(world).engine) as sql:
-        await sql.execute(
-            """UPDATE outbox SET payload = '{"a": "\\ud800"}' WHERE event_id = (SELECT min(event_id) FROM outbox"""
-            " WHERE channel = 'bus')"
-        )
+    owner = await asyncpg.connect(fresh_database_url)
+    await owner.execute(
+        "INSERT INTO outbox (channel, topic, region_id, order_id, at_ms, payload)"
+        """ VALUES ('bus', 'order.created', 'tx-dfw', gen_random_uuid(), 1, '{"a": "\\ud800"}')"""
+    )
+    await owner.close()
+    await world.confirmed()
     events = await world.waiting(Channel.BUS)
-    assert [event.fault for event in events] == ["unreadable: DecodeError", *[None] * (len(events) - 1)]
+    assert [event.fault for event in events] == [*[None] * 12, "unreadable: DecodeError", *[None] * 4]
 
 
 async def test_refused_settlements_do_not_stop_the_next_and_heal_by_hand(

@@ -61,6 +61,9 @@ class HeldStore:
     async def open_region(self, region_id: str, now_ms: int) -> RegionImage:
         return self.inner.open_region_now(region_id, now_ms)
 
+    async def look_at_region(self, region_id: str, now_ms: int) -> RegionImage:
+        return await self.inner.look_at_region(region_id, now_ms)
+
     async def sweep(self, before_ms: int, explained_before_ms: int, limit: int) -> int:
         return await self.inner.sweep(before_ms, explained_before_ms, limit)
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from actors.region import Reply
 from domain.errors import Overloaded, RegionUnavailable
 from domain.lifecycle import OfferStatus, Role, TaskStatus
 from domain.messages import Accept, Acked, Cancel, Message, Push, Reject
-from domain.records import Answer, RegionRecords
+from domain.records import Answer, RegionImage, RegionRecords, TaskRow
 from tests.support.build import REGION, STORE_AT, ask, attach, seen
 from tests.support.shells import DEADLINE_S, Broken, HeldStore, Shell, until
 from tests.support.story import put_order
@@ -297,3 +300,111 @@ async def test_a_solve_that_does_not_come_back_is_cancelled_and_counted_and_the_
     counted = {family.name: family.samples[0][-1] for family in one.shell.figures() if family.samples}
     assert counted["doorstep_region_solves_hung"] == 2
     await one.shell.stop()
+
+
+# -- rows that cannot be restored -------------------------------------------------------------------------------------
+
+
+def spoiled(shell: Shell, task_id: str, **changes: Any) -> TaskRow:
+    """Change a task by hand; returns it as it was."""
+    before = shell.store.inner.tasks[task_id]
+    shell.store.inner.tasks[task_id] = replace(before, **changes)
+    return before
+
+
+async def test_a_bad_row_is_named_and_the_market_serves_until_it_is_mended() -> None:
+    first, store = Shell(), HeldStore()
+    orders = [put_order(store.inner, n, first.clock.now_ms()) for n in (1, 2)]
+    shell = Shell(store, region_mend_s=0.01)
+    good = spoiled(shell, "task-1", due_ms=2**61)
+    with capture_logs() as logs:
+        await shell.shell.start()
+    [told] = [line for line in logs if line["event"] == "region.row_set_aside"]
+    assert (told["row_id"], told["order_id"], told["error"]) == ("task-1", "order-1", "OverflowError")
+    assert told["log_level"] == "error"
+    assert "Elm" not in str(logs)
+    assert figure(shell, "doorstep_region_rows_aside") == 1
+    cancel = ask(Cancel("order-1"), Role.CUSTOMER, "cara", key="one")
+    [answer, other] = await shell.shell.post(
+        [cancel, ask(Cancel("order-2"), Role.CUSTOMER, "cara", key="two")]
+    )
+    assert isinstance(answer, Answer)
+    assert isinstance(other, Answer)
+    assert (answer.code, other.code) == ("NOT_FOUND", None)
+    assert await shell.shell.post([orders[0]]) == [Answer()]
+    epoch = store.inner.epochs[REGION]
+    spoiled(shell, "task-1", due_ms=good.due_ms)
+    await until(lambda: store.inner.epochs[REGION] == epoch + 1)
+    await until(lambda: figure(shell, "doorstep_region_serving") == 1)
+    assert figure(shell, "doorstep_region_rows_aside") == 0
+    [answer] = await shell.shell.post([ask(Cancel("order-1"), Role.CUSTOMER, "cara", key="three")])
+    assert isinstance(answer, Answer)
+    assert answer.code is None
+    await shell.shell.stop()
+    assert shell.deaths == []
+
+
+async def test_a_row_that_stays_bad_costs_no_lives() -> None:
+    store = HeldStore()
+    put_order(store.inner, 1, Shell().clock.now_ms())
+    looks = 0
+    look = store.look_at_region
+
+    async def counted(region_id: str, now_ms: int) -> RegionImage:
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            raise Broken
+        return await look(region_id, now_ms)
+
+    store.look_at_region = counted  # type: ignore[method-assign]
+    shell = Shell(store, region_mend_s=0.001)
+    spoiled(shell, "task-1", due_ms=2**61)
+    await shell.shell.start()
+    await until(lambda: looks > 5)
+    assert store.inner.epochs[REGION] == 1
+    await shell.shell.stop()
+
+
+async def test_an_image_that_is_no_good_is_told_of_and_asked_for_until_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No row is at fault, or the loading itself fails: never silent, never the end of it."""
+    shell = Shell()
+    opened = shell.store.open_region
+    tries = 0
+
+    async def failing(region_id: str, now_ms: int) -> RegionImage:
+        nonlocal tries
+        tries += 1
+        if tries < 10:
+            image = await opened(region_id, now_ms)
+            if tries % 2:
+                raise ValueError("12 Elm Street is no status")
+            return replace(image, counters="none")
+        return await opened(region_id, now_ms)
+
+    monkeypatch.setattr(shell.store, "open_region", failing)
+    monkeypatch.setattr("actors.region.RESTORE_FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr("actors.region.RESTORE_LONGEST_WAIT_S", 0.0)
+    with capture_logs() as logs:
+        await shell.shell.start()
+    told = [line for line in logs if line["event"] == "region.restore_failed"]
+    assert [(line["tries"], line["log_level"]) for line in told] == [
+        (1, "warning"),
+        (2, "warning"),
+        (4, "warning"),
+        (8, "error"),
+    ]
+    assert [line["what"] for line in told] == ["the store does not answer", *["the image is no good"] * 3]
+    assert all(line["where"] and line["region_id"] == REGION for line in told)
+    assert "Elm" not in str(logs)
+    assert figure(shell, "doorstep_region_restores_failed") == 9
+    assert figure(shell, "doorstep_region_serving") == 1
+    await shell.shell.stop()
+
+
+def figure(shell: Shell, name: str) -> float:
+    """A number of the region's for Prometheus."""
+    [value] = [sample.value for one in shell.shell.figures() if one.name == name for sample in one.samples]
+    return float(value)
