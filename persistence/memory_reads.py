@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
-from domain.dossier import GENESIS, Entry
+from domain.dossier import Entry
 from domain.errors import EmailTaken, NotFound
 from domain.hours import Hours
 from domain.lifecycle import TASK_ENDED, TASK_HELD, OfferStatus, OrderStatus, Role
@@ -14,6 +14,7 @@ from domain.order import Product as OrderProduct
 from domain.order import Store as OrderStore
 from domain.records import OfferRow, StoredAnswer, TaskRow
 from domain.solve import Explanation
+from persistence.load import is_id
 from persistence.memory import MemoryStore
 from persistence.views import (
     AnswerKept,
@@ -45,7 +46,7 @@ class MemoryReads:
         return self.users.get(user_id)
 
     async def user_by_email(self, email: str) -> User | None:
-        return next((user for user in self.users.values() if user.email == email.lower()), None)
+        return next((user for user in self.users.values() if user.email.lower() == email.lower()), None)
 
     async def revoked(self, holders: Collection[Holder]) -> set[Holder]:
         good = {
@@ -72,21 +73,23 @@ class MemoryReads:
         if user.user_id in self.users or await self.user_by_email(user.email):
             raise EmailTaken()
         self._keep(answer)
-        self.users[user.user_id] = user
+        self.users[user.user_id] = replace(user, email=user.email.lower())
 
     async def store(self, store_id: str) -> Store | None:
         return self.shops.get(store_id)
 
     async def stores(self, *, merchant_id: str | None = None, region_id: str | None = None) -> list[Store]:
-        return [
+        found = [
             store
             for store in self.shops.values()
             if merchant_id in (None, store.merchant_id) and region_id in (None, store.region_id)
         ]
+        return sorted(found, key=lambda store: (store.name, store.store_id))
 
     async def add_store(self, store: Store, answer: StoredAnswer | None = None) -> None:
+        self._look_up(answer)
         if store.merchant_id not in self.users:
-            raise NotFound()
+            raise NotFound("There is no such merchant.")
         self._keep(answer)
         self._put(self.shops.setdefault(store.store_id, store))
 
@@ -98,7 +101,7 @@ class MemoryReads:
         answer: Callable[[Store], StoredAnswer | None] = lambda _: None,
     ) -> Store:
         if store_id not in self.shops:
-            raise NotFound()
+            raise NotFound("There is no such store.")
         before = self.shops[store_id]
         self._look_up(answer(before))
         after = with_hours(before, hours, if_match)
@@ -112,20 +115,25 @@ class MemoryReads:
         self.memory.add_store(OrderStore(**fields))
 
     async def products(self, store_id: str) -> list[Product]:
-        return [product for product in self.goods.values() if product.store_id == store_id]
+        found = [product for product in self.goods.values() if product.store_id == store_id]
+        return sorted(found, key=lambda product: (product.name, product.product_id))
 
     async def add_products(self, products: Collection[Product], answer: StoredAnswer | None = None) -> None:
+        self._look_up(answer)
+        if any(product.store_id not in self.shops for product in products):
+            raise NotFound("There is no such store.")
         self._keep(answer)
         for product in products:
-            self.goods.setdefault(product.product_id, product)
-            fields = {name: getattr(product, name) for name in OrderProduct.__struct_fields__}
+            kept = self.goods.setdefault(product.product_id, product)
+            fields = {name: getattr(kept, name) for name in OrderProduct.__struct_fields__}
             self.memory.products[product.product_id] = OrderProduct(**fields)
 
     async def order(self, order_id: str) -> OrderRow | None:
         order = self.memory.order(order_id)
         if order is None:
             return None
-        return OrderRow(**asdict(order), updated_ms=order.created_ms, dossier_seq=1, dossier_hash=GENESIS)
+        last = self.memory.dossier(order_id)[-1]
+        return OrderRow(**asdict(order), updated_ms=last.at_ms, dossier_seq=last.seq, dossier_hash=last.hash)
 
     async def orders(
         self,
@@ -140,6 +148,8 @@ class MemoryReads:
         cursor: Cursor | None = None,
         limit: int = 50,
     ) -> OrderPage:
+        if cursor is not None and not is_id(cursor.order_id):
+            return OrderPage([], None)
         found = []
         for order_id in self.memory.orders:
             order = await self.order(order_id)
@@ -148,6 +158,7 @@ class MemoryReads:
                 customer_id in (None, order.customer_id)
                 and merchant_id in (None, order.merchant_id)
                 and driver_id in (None, await self.holder_of(order_id))
+                and region_id in (None, order.region_id)
                 and (not status or order.status in status)
                 and (from_ms is None or order.created_ms >= from_ms)
                 and (before_ms is None or order.created_ms < before_ms)
@@ -172,7 +183,7 @@ class MemoryReads:
         return [task for task in self.memory.tasks.values() if task.order_id == order_id]
 
     async def holder_of(self, order_id: str) -> str | None:
-        held = [task for task in await self._tasks_of(order_id) if task.status in TASK_HELD]
+        held = [task for task in _by_age(await self._tasks_of(order_id)) if task.status in TASK_HELD]
         return held[0].driver_id if held else None
 
     async def offer(self, offer_id: str) -> OfferRow | None:
@@ -188,6 +199,8 @@ class MemoryReads:
         cursor: OfferCursor | None = None,
         limit: int = 50,
     ) -> OfferPage:
+        if cursor is not None and not is_id(cursor.offer_id):
+            return OfferPage([], None)
         found = [
             offer
             for offer in self.memory.offers.values()
@@ -216,7 +229,8 @@ class MemoryReads:
         name = f"{Role.DRIVER}:{driver_id}"
         steps = [step for task in offered + held for step in self.memory.dossier(task.order_id)]
         numbers = [step.payload.get("device_n", 0) for step in steps if step.actor == name]
-        return DriverWork(offers, offered, held, max((n for n in numbers if isinstance(n, int)), default=0))
+        last_n = max((n for n in numbers if isinstance(n, int)), default=0)
+        return DriverWork(offers, _by_age(offered), _by_age(held), last_n)
 
     async def driver_region(self, driver_id: str) -> str | None:
         work = await self.driver_snapshot(driver_id)
@@ -229,3 +243,7 @@ class MemoryReads:
 
     async def regions(self) -> dict[str, int]:
         return dict(self.memory.epochs)
+
+
+def _by_age(tasks: list[TaskRow]) -> list[TaskRow]:
+    return sorted(tasks, key=lambda task: (task.opened_ms, task.task_id))

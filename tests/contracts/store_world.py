@@ -35,6 +35,7 @@ from domain.records import (
     TaskRow,
 )
 from persistence.memory import MemoryStore
+from persistence.memory_reads import MemoryReads
 from persistence.reads import Product, Reads, User
 from persistence.reads import Store as StoreRow
 
@@ -62,10 +63,10 @@ class World:
         self.merchant_id, self.customer_id, self.driver_id = new_id(), new_id(), new_id()
         self.store_id, self.beer_id, self.bread_id = new_id(), new_id(), new_id()
         self.epoch = 0
-        self.reads: Reads | None = None
+        self.reads: Reads | MemoryReads | None = None
 
-    async def seed(self, reads: Reads | None = None) -> World:
-        """Put the merchant, the store and two products in."""
+    async def seed(self, reads: Reads | MemoryReads | None = None) -> World:
+        """Put the merchant, the store and two products in, through the reads where there are some."""
         shop = StoreRow(
             store_id=self.store_id,
             merchant_id=self.merchant_id,
@@ -83,7 +84,7 @@ class World:
             )
         ]
         self.reads = reads
-        if isinstance(self.store, MemoryStore):
+        if isinstance(self.store, MemoryStore) and reads is None:
             self.store.add_store(
                 orders.Store(
                     store_id=shop.store_id,
@@ -120,7 +121,7 @@ class World:
 
     async def keep_hours(self, hours: Hours) -> None:
         """The store is open at these hours from now on."""
-        if isinstance(self.store, MemoryStore):
+        if isinstance(self.store, MemoryStore) and self.reads is None:
             self.store.add_store(replace(self.store.stores[self.store_id], hours=hours))
         else:
             assert self.reads is not None

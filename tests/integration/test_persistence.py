@@ -60,7 +60,7 @@ async def test_one_key_in_many_stores_at_once_is_carried_out_once(
         outcomes = await asyncio.gather(*(stores[i % 2].append([repeat]) for i, repeat in enumerate(repeats)))
         answers = {outcome.answer.body["id"] for (outcome,) in outcomes if isinstance(outcome, Done)}
         assert len(answers) == 1
-    assert world.reads is not None
+    assert isinstance(world.reads, Reads)
     assert await world.reads.counts() == {OrderStatus.DRAFT: 10}
 
 

@@ -9,15 +9,13 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import text
 
-from domain.dossier import verify
-from domain.errors import EmailTaken, NotFound, StoreUnavailable
-from domain.lifecycle import OrderStatus, Role
-from domain.order import OrderItem
+from domain.errors import EmailTaken, StoreUnavailable
+from domain.lifecycle import Role
 from persistence.engine import create_plain_engine, driver_connection, reached
 from persistence.postgres import PostgresStore
-from persistence.reads import Cursor, DriverWork, Product, Reads, Store, User, last_event_ms
+from persistence.reads import Reads, User, last_event_ms
 from persistence.views import Holder
-from tests.contracts.store_world import REGION, World, new_id
+from tests.contracts.store_world import World, new_id
 from tests.support.database import prepared, server_url
 
 pytestmark = pytest.mark.integration
@@ -71,98 +69,6 @@ async def test_accounts(reads: Reads) -> None:
     assert eve.email == "eve@example.org"
     with pytest.raises(EmailTaken):
         await reads.create_user(email="ANN@EXAMPLE.ORG", password_hash="-", role=Role.DRIVER, name="B")
-
-
-async def test_stores_and_products(reads: Reads, world: World) -> None:
-    (store,) = await reads.stores(merchant_id=world.merchant_id)
-    assert await reads.store(store.store_id) == store
-    assert await reads.stores(region_id=REGION) == [store]
-    assert await reads.stores(region_id="tx-aus") == []
-    beer, bread = await reads.products(store.store_id)
-    assert (beer.name, bread.name) == ("Beer", "Bread")
-    assert await reads.product(beer.product_id) == beer
-    await reads.add_store(store)  # a repeat does nothing
-    await reads.add_products([beer, bread])
-    assert len(await reads.products(store.store_id)) == 2
-    with pytest.raises(NotFound):
-        await reads.add_store(replace(store, store_id=new_id(), merchant_id=new_id()))
-    with pytest.raises(NotFound):
-        await reads.add_products([replace(beer, product_id=new_id(), store_id=new_id())])
-    assert isinstance(store, Store)
-    assert isinstance(beer, Product)
-
-
-async def test_an_order_with_its_items_and_dossier(reads: Reads, world: World) -> None:
-    order_id = await world.draft()
-    await world.answer(world.age(order_id))
-    order = await reads.order(order_id)
-    assert order is not None
-    assert order.items == (OrderItem(world.beer_id, 2), OrderItem(world.bread_id, 1))
-    assert (order.status, order.version, order.updated_ms) == ("AGE_VERIFIED", 2, world.now_ms)
-    dossier = await reads.dossier(order_id)
-    assert verify(dossier).head == order.dossier_hash.hex()
-    assert await reads.order(new_id()) is None
-    assert await reads.order("x") is None
-    assert await reads.dossier("x") == []
-
-
-async def test_orders_by_owner_status_and_time_page_by_page(reads: Reads, world: World) -> None:
-    start_ms = world.now_ms
-    ids = [await world.draft() for _ in range(7)]
-    at_once = [world.create(at_ms=world.now_ms) for _ in range(3)]  # the same time: the id decides
-    await world.append(*at_once)
-    everything = (await reads.orders(customer_id=world.customer_id, limit=100)).orders
-    assert {order.order_id for order in everything} == {*ids, *(create.order_id for create in at_once)}
-    seen, cursor = [], None
-    for _ in range(10):
-        page = await reads.orders(customer_id=world.customer_id, cursor=cursor, limit=3)
-        seen += page.orders
-        cursor = page.next
-        if cursor is None:
-            break
-    assert seen == everything
-    assert [order.created_ms for order in seen] == sorted((order.created_ms for order in seen), reverse=True)
-    await world.answer(world.age(ids[0]))
-    (aged,) = (await reads.orders(merchant_id=world.merchant_id, status=[OrderStatus.AGE_VERIFIED])).orders
-    assert aged.order_id == ids[0]
-    early = await reads.orders(from_ms=start_ms + 1000, before_ms=start_ms + 3000)
-    assert [order.order_id for order in early.orders] == [ids[1], ids[0]]
-    assert (await reads.orders(customer_id=new_id())).orders == []
-    assert (await reads.orders(customer_id="x")).orders == []
-    assert (await reads.orders(cursor=Cursor(1, "x"))).orders == []
-    assert (await reads.orders(region_id="tx-aus")).orders == []
-    assert await reads.counts() == {OrderStatus.DRAFT: 9, OrderStatus.AGE_VERIFIED: 1}
-    assert await reads.counts("tx-aus") == {}
-
-
-async def test_what_a_driver_has_to_do(reads: Reads, world: World) -> None:
-    one, two = await world.confirmed(), await world.confirmed()
-    await world.open()
-    driver_id = world.driver_id
-    assert await reads.driver_region(driver_id) is None
-    made, offered, offer = world.offered(one)
-    await world.append(world.records(made))
-    assert await reads.driver_snapshot(driver_id) == DriverWork([offer], [offered], [])
-    assert await reads.driver_region(driver_id) == REGION
-    assert await reads.holder_of(one.order_id) is None
-    assert (await reads.orders(driver_id=driver_id)).orders == []
-    taken, held, accepted = world.taken(offered, offer)
-    said = tuple(replace(fact, payload={**fact.payload, "device_n": 2**53}) for fact in taken.orders)
-    taken = replace(taken, orders=said)
-    await world.append(world.records(taken))
-    assert await reads.driver_snapshot(driver_id) == DriverWork([], [], [held], last_n=2**53)
-    assert await reads.driver_region(driver_id) == REGION
-    assert await reads.offer(offer.offer_id) == accepted
-    assert await reads.task(one.task_id) == held
-    assert await reads.tasks_of(one.order_id) == [held]
-    assert await reads.holder_of(one.order_id) == driver_id
-    assert await reads.holder_of(two.order_id) is None
-    mine = await reads.orders(driver_id=driver_id)
-    assert [order.order_id for order in mine.orders] == [one.order_id]
-    assert await reads.regions() == {REGION: 1}
-    stored = taken.answers[0]
-    assert await reads.stored_answer(stored.scope, stored.key) == stored
-    assert await reads.stored_answer(stored.scope, "other") is None
 
 
 async def test_the_newest_time_in_the_data(reads: Reads, world: World, fresh_database_url: str) -> None:
