@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),  # for browsers that do not know frame-ancestors
 )
 API_POLICY = "default-src 'none'; frame-ancestors 'none'"
 POLICY_HEADER = "Content-Security-Policy"

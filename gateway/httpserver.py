@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from domain.errors import MalformedRequest, Overloaded, Refusal, RequestTimeout
 from gateway.addresses import customer_of
+from gateway.browsers import HEADERS
 from gateway.doors import Doors, Phase
 from gateway.framing import Frames
 from gateway.problem import MEDIA_TYPE, content
@@ -169,6 +170,7 @@ class BoundedRequests(HttpToolsProtocol):
         }
         lines = [f"HTTP/1.1 {refusal.status} {http.HTTPStatus(refusal.status).phrase}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
+        lines += [f"{name.decode()}: {value.decode()}" for name, value in HEADERS]
         self.transport.write("\r\n".join((*lines, "", "")).encode("latin-1") + body)
 
 

@@ -10,7 +10,9 @@ from msgspec.structs import replace
 from starlette.types import Receive, Scope, Send
 
 from actors.config import Limits
+from gateway import httpserver
 from gateway.doors import CROWDED_SHARE, FRESH_S, LINGER_S, Doors, Phase
+from gateway.wire import SLOW_DOWN
 from tests.unit.gateway.listening import Line, serving
 
 LIMITS = Limits(
@@ -243,3 +245,27 @@ async def test_who_takes_nothing_of_an_answer_is_let_go() -> None:
         line.writer.transport.abort()
         async with asyncio.timeout(20):
             await ended.wait()
+
+
+async def test_after_an_answer_that_says_so_the_next_request_is_read_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(httpserver, "SLOW_S", 0.5)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/slow":
+            scope["extensions"][SLOW_DOWN]()
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with serving(app, limits=QUICK) as (_, port):
+        loop = asyncio.get_running_loop()
+        took_s = []
+        line = await Line.to(port)
+        for path in (b"/", b"/slow", b"/"):
+            began_s = loop.time()
+            line.writer.write(b"GET " + path + b" HTTP/1.1\r\nHost: here\r\n\r\n")
+            assert (await line.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
+            took_s.append(loop.time() - began_s)
+        line.writer.close()
+        assert took_s[2] > 0.4  # and no sooner; the others are as fast as the machine is

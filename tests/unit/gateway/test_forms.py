@@ -219,6 +219,7 @@ async def test_every_answer_tells_browsers_what_it_is_not(world: World, tmp_path
         answer = await world.http.get(path, headers=headers)
         assert answer.headers["x-content-type-options"] == "nosniff", path
         assert answer.headers["referrer-policy"] == "no-referrer", path
+        assert answer.headers["x-frame-options"] == "DENY", path
         policy = answer.headers["content-security-policy"]
         assert "frame-ancestors 'none'" in policy, path
         assert policy.startswith(
