@@ -48,6 +48,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     ws_outbox_limit: int = 256
     ws_sockets_limit: int = 20_000
     ws_hellos_limit: int = 256
+    ws_waiting_limit: int = 4_096
+    ws_waiting_per_address: int = 1_024
     ws_frames_per_s: float = 50.0
     ws_frames_burst: int = 200
     ws_write_buffer_bytes: int = 32_768

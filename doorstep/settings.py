@@ -273,6 +273,15 @@ class Settings(BaseSettings):
     ws_hellos_limit: int = Field(
         256, ge=1, le=100_000, description="hellos that one gateway answers at once; 1 to 100000"
     )
+    ws_waiting_limit: int = Field(
+        4_096,
+        ge=1,
+        le=1_000_000,
+        description="open sockets of one gateway that have not said hello; 1 to 10^6",
+    )
+    ws_waiting_per_address: int = Field(
+        1_024, ge=1, le=1_000_000, description="of them from one address; 1 to 10^6"
+    )
     ws_frames_per_s: float = Field(
         50.0, ge=1, le=1e6, description="frames of one socket read in a second; the rest waits; 1 to 10^6"
     )

@@ -22,6 +22,7 @@ from gateway.backend import Backend, ReadSide
 from gateway.doors import Doors
 from gateway.hub import Hub, wall_us
 from gateway.kept import Kept
+from gateway.lobby import Lobby
 from gateway.metrics import Metrics, Others
 from gateway.observed import Observed
 from gateway.opsfeed import Feeds
@@ -57,6 +58,7 @@ class Services:
     doors: Doors
     kept: Kept
     recheck: Recheck
+    lobby: Lobby
     open_sockets: set[DriverSocket]
     others: Others | None = None
     now_us: Callable[[], int] = wall_us
@@ -152,11 +154,13 @@ def assemble(
         admission=Admission(config.limits, lambda: len(open_sockets), chance),
         doors=Doors(config.limits),
         kept=Kept(config.limits.status_keep_s),
+        lobby=Lobby(config.limits.ws_waiting_limit, config.limits.ws_waiting_per_address),
         recheck=Recheck(reads, lambda: open_sockets, config.limits.ws_recheck_s),
         now_us=now_us,
         chance=chance,
     )
     metrics.gauge("doorstep_ws_sockets", "Driver sockets open", lambda: len(services.open_sockets))
+    metrics.gauge("doorstep_ws_waiting", "Of them without a hello", lambda: services.lobby.waiting)
     metrics.count("doorstep_pings_sent", "Positions handed to regions since the start", lambda: pings.sent)
     metrics.count("doorstep_pushes_sent", "Pushes handed to sockets since the start", lambda: hub.pushed)
     metrics.count("doorstep_pushes_dropped", "Pushes for sockets that are gone", lambda: hub.dropped)

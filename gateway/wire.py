@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Protocol, TypeAlias
 
 from starlette.types import Receive, Scope, Send
+
+from domain.errors import Refusal
+from domain.protocol import CLOSE_OVERLOADED
+from gateway.problem import MEDIA_TYPE, content
 
 # Takes a message; returns the seconds after which more may be read.
 Take: TypeAlias = Callable[[str | bytes], float]
@@ -50,11 +54,25 @@ class AsgiWire:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.receive, self._send = receive, send
-        self._direct: Callable[[Take, Spend | None], Outlet] | None = scope.get("extensions", {}).get(DIRECT)
+        self._extensions: Mapping[str, Any] = scope.get("extensions") or {}
+        self._direct: Callable[[Take, Spend | None], Outlet] | None = self._extensions.get(DIRECT)
 
     async def accept(self, subprotocol: str | None) -> None:
         await self.receive()
         await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
+
+    async def refuse(self, error: Refusal, reason: str) -> None:
+        """Answer the handshake with a problem; where the server cannot, close with 1013 and this reason."""
+        if "websocket.http.response" not in self._extensions:
+            await self.accept(None)
+            await self.close(CLOSE_OVERLOADED, reason)
+            return
+        await self.receive()
+        body, headers = content(error, "-")
+        said = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        said.append((b"content-type", MEDIA_TYPE.encode()))
+        await self._send({"type": "websocket.http.response.start", "status": error.status, "headers": said})
+        await self._send({"type": "websocket.http.response.body", "body": body})
 
     async def send_text(self, data: str) -> None:
         await self._send({"type": "websocket.send", "text": data})

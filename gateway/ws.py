@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -46,6 +46,7 @@ from gateway.connection import (
 from gateway.idempotency import fingerprint
 from gateway.pace import Pace
 from gateway.passes import Pass
+from gateway.ratelimit import address_of
 from gateway.services import Services
 from gateway.whereabouts import Whereabouts
 from gateway.wire import AsgiWire, Outlet, Wire
@@ -67,13 +68,21 @@ class DriversEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         wire = AsgiWire(scope, receive, send)
         services: Services = scope["app"].state.services
+        admission, lobby = services.admission, services.lobby
+        address = address_of(scope, services.config.limits.trusted_proxies)
+        if (refused := lobby.refusal(address, admission.retry_after_s())) is not None:
+            # At the handshake: one that is closed in good order stays open for as long as its client likes to wait.
+            admission.refused[(Kind.SOCKET, refused[0])] += 1
+            await wire.refuse(refused[1], admission.retry_reason())
+            return
         # Accepted first: a client sees the code and the reason of a close, but not those of a refused handshake.
         await wire.accept(SUBPROTOCOL if SUBPROTOCOL in scope.get("subprotocols", []) else None)
-        if (turned_away := services.admission.socket()) is not None:
+        if (turned_away := admission.socket()) is not None:
             with suppress(OSError):
                 await wire.close(*turned_away)
             return
-        await DriverSocket(wire, services).run()
+        with lobby.place(address) as give_back:
+            await DriverSocket(wire, services, give_back).run()
 
 
 router.add_websocket_route("/v1/drivers/ws", DriversEndpoint())  # type: ignore[arg-type]
@@ -82,8 +91,9 @@ router.add_websocket_route("/v1/drivers/ws", DriversEndpoint())  # type: ignore[
 class DriverSocket:
     """One open socket. `driver_id` is empty until the hello was taken."""
 
-    def __init__(self, ws: Wire, services: Services) -> None:
+    def __init__(self, ws: Wire, services: Services, on_hello: Callable[[], None] = lambda: None) -> None:
         limits = services.config.limits
+        self._on_hello = on_hello
         self.driver_id = ""
         self.holder: Holder | None = None
         self.region_id = services.config.regions[0]
@@ -182,6 +192,7 @@ class DriverSocket:
             self.close(CLOSE_BAD, "no hello in time")
         else:
             assert isinstance(greeting, Greeting)
+            self._on_hello()
             await self._greet(greeting)
         self._outlet = self._ws.hand_over(self.take, self.spend)
         while True:

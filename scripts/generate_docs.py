@@ -171,9 +171,10 @@ RULES = """
 * **Heartbeat**: the server pings every `heartbeat_s`; every WebSocket library answers by itself.
 * **Tokens end.** The server says `auth.expired` when yours does; send a fresh one by `auth` and the socket stays open,
   without anything being said again. It may be sent at any time before as well.
-* **When to connect again**: the reason of a close may hold `retry_after_ms=N` (as in `the server restarts;
-  retry_after_ms=1234`): wait so many milliseconds, which differ from client to client. Where it does not, wait 0.2 s
-  times a random factor of 0.5 to 1.5, and twice as long after each attempt that led to no `welcome`, up to 5 s.
+* **When to connect again**: a handshake that is refused with 429 or 503 says it in `Retry-After`, and the reason of a
+  close may hold `retry_after_ms=N` (as in `the server restarts; retry_after_ms=1234`): wait so long, which differs from
+  client to client. Where nothing is said, wait 0.2 s times a random factor of 0.5 to 1.5, and twice as long after each
+  attempt that led to no `welcome`, up to 5 s.
 * **How fast you are read** is limited, and every frame counts, a WebSocket ping or a fragment as well as a message.
   What you send beyond it is not lost, but read late; who goes on so for long cannot be told from who is dead.
 """
