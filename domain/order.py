@@ -122,20 +122,10 @@ class CloseOrder(Struct, frozen=True, tag=True):
 
 
 OrderAction: TypeAlias = (
-    CreateOrder
-    | RecordAgeCheck
-    | BeginPayment
-    | RecordPayment
-    | AbandonPayment
-    | MerchantAccept
-    | MerchantReject
-    | CancelOrder
-    | CloseOrder
+    CreateOrder | RecordAgeCheck | RecordPayment | MerchantAccept | MerchantReject | CancelOrder | CloseOrder
 )
-UNKEPT = (
-    BeginPayment,
-    AbandonPayment,
-)  # not what a client asked for: their answers are not the first to its key
+# No step of an order, and not what a client asked for: the answer is not the first to its key.
+PaymentAction: TypeAlias = BeginPayment | AbandonPayment
 
 
 class OrderCommand(Struct, frozen=True, kw_only=True, tag=True):
@@ -148,7 +138,7 @@ class OrderCommand(Struct, frozen=True, kw_only=True, tag=True):
     principal_id: str
     order_id: str
     at_ms: int
-    action: OrderAction
+    action: OrderAction | PaymentAction
     if_match: tuple[int, ...] | None = None  # any of these versions; None: whatever it is
 
 
@@ -390,10 +380,11 @@ def _not_wanted(command: OrderCommand, action: RecordPayment, order: OrderState,
     order's own never."""
     attempt = numbered(order.payments, action.number, action.vendor_ref, command.at_ms)
     ref, status = action.vendor_ref, attempt.status
-    if ref in (attempt.vendor_ref, order.payment_ref):
+    # Nobody asked for what is not on the row, so nothing can have been granted.
+    if attempt not in order.payments or ref in (attempt.vendor_ref, order.payment_ref):
         return Decision(answer=refused(error))
     over, after = AttemptStatus.LET_GO if action.authorized else AttemptStatus.DECLINED, None
-    if attempt in order.payments and (status is AttemptStatus.OPEN or status is over):
+    if status is AttemptStatus.OPEN or status is over:
         after = replace(order, payments=ended(order.payments, attempt, over, ref))
     undo = (Undo(request_id(order.order_id, attempt.number), ref),) if action.authorized else ()
     return Decision(answer=refused(error), order=after, undo=undo)
@@ -488,7 +479,7 @@ def _close(command: OrderCommand, order: OrderState) -> Decision:
     return _advance(command, order, OrderEvent.CLOSED, {"payment_ref": command.action.payment_ref})
 
 
-_HANDLERS: dict[type[OrderAction], Callable[[OrderCommand, OrderState], Decision]] = {
+_HANDLERS: dict[type[OrderAction | PaymentAction], Callable[[OrderCommand, OrderState], Decision]] = {
     RecordAgeCheck: _age_check,
     BeginPayment: _begin_payment,
     RecordPayment: _payment,

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from domain.device import device_of
 from domain.errors import InvalidRequest
 from domain.messages import Action, Ask, Device
-from domain.order import OrderAction, OrderCommand
+from domain.order import OrderAction, OrderCommand, PaymentAction
 from domain.records import Answer, Json, StoredAnswer
 from gateway.auth import Principal, principal_of
 from gateway.etags import versions
@@ -78,7 +78,7 @@ class Call:
             scope=self.scope, key=self.key, fingerprint=self.fingerprint, answer=answer, at_ms=at_ms
         )
 
-    def command(self, order_id: str, at_ms: int, action: OrderAction) -> OrderCommand:
+    def command(self, order_id: str, at_ms: int, action: OrderAction | PaymentAction) -> OrderCommand:
         """The call as a command to the rows."""
         return OrderCommand(
             scope=self.scope,

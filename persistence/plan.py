@@ -18,12 +18,12 @@ from domain.errors import IdempotencyKeyReused, InternalConflict, InternalError
 from domain.lifecycle import REGION_DECIDES, OrderStatus
 from domain.order import (
     DECIDER_MOVED,
-    UNKEPT,
     CreateOrder,
     Decision,
     MerchantAccept,
     OrderCommand,
     OrderState,
+    PaymentAction,
     PolicyOf,
     Product,
     Store,
@@ -242,7 +242,7 @@ def _order(command: OrderCommand, rows: Rows, result: Plan, policy_of: PolicyOf)
     if decision.answer == DECIDER_MOVED:
         return Done(decision.answer)
     _write_decision(command, decision, head, rows, result)
-    if isinstance(command.action, UNKEPT):
+    if isinstance(command.action, PaymentAction):
         return Done(decision.answer)
     stored = StoredAnswer(
         scope=command.scope,

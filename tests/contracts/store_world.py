@@ -17,6 +17,7 @@ from domain.order import (
     OrderAction,
     OrderCommand,
     OrderItem,
+    PaymentAction,
     RecordAgeCheck,
     RecordPayment,
 )
@@ -134,7 +135,7 @@ class World:
     # -- commands on the rows -----------------------------------------------------------------------------------------
 
     def command(
-        self, order_id: str, action: OrderAction, role: Role = Role.CUSTOMER, **fields: Any
+        self, order_id: str, action: OrderAction | PaymentAction, role: Role = Role.CUSTOMER, **fields: Any
     ) -> OrderCommand:
         principal = {Role.CUSTOMER: self.customer_id, Role.MERCHANT: self.merchant_id}.get(role, "system")
         defaults: dict[str, Any] = {

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from domain.dossier import GENESIS, Entry, extend
 from domain.lifecycle import OrderEvent, OrderStatus, Role, TaskKind, TaskStatus
 from domain.messages import Action, Ask, Attach, Device, DriversSeen, SubmitIdCheck
-from domain.order import OrderAction, OrderCommand, OrderItem, OrderState, Product, Store
+from domain.order import OrderAction, OrderCommand, OrderItem, OrderState, PaymentAction, Product, Store
 from domain.records import OrderBrief, OrderFact, RegionImage, TaskRow
 from domain.solve import NEVER_MS, DriverColumns, SolveRequest, TaskColumns, Weights
 
@@ -122,7 +122,11 @@ def chain(facts: Sequence[OrderFact]) -> list[Entry]:
 
 
 def command(
-    action: OrderAction, role: Role = Role.CUSTOMER, who: str = "cara", order_id: str = "order-1", **more: Any
+    action: OrderAction | PaymentAction,
+    role: Role = Role.CUSTOMER,
+    who: str = "cara",
+    order_id: str = "order-1",
+    **more: Any,
 ) -> OrderCommand:
     """A request to the rows, with an id of its own unless `key` is given."""
     key = more.pop("key", f"{order_id}/{type(action).__name__}")
