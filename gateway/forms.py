@@ -14,6 +14,7 @@ from gateway.browsers import is_welcome
 from gateway.problem import problem
 
 FORM_PATHS = frozenset({"/v1/auth/token"})  # OAuth2 wants a form there
+EVERYTHING = "*"  # OPTIONS asks it of the server as a whole
 STREAM_PATHS = frozenset({"/v1/ops/stream"})
 _FORM = re.compile(r"application/x-www-form-urlencoded", re.I)
 _JSON = re.compile(r"application/(?:[a-z0-9.-]+\+)?json", re.I)
@@ -33,8 +34,13 @@ class Paths:
         ]
 
     def methods(self, path: str) -> list[str]:
-        """The methods, sorted; none for a path that is not there."""
-        found = {method for pattern, methods in self._routes if pattern.match(path) for method in methods}
+        """The methods, sorted; none for a path that is not there, all that there are for `*`."""
+        found = {
+            method
+            for pattern, methods in self._routes
+            if path == EVERYTHING or pattern.match(path)
+            for method in methods
+        }
         if "GET" in found:
             found.add("HEAD")
         return sorted(found | {"OPTIONS"}) if found else []

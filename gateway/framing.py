@@ -21,7 +21,10 @@ METHOD_BYTES = 20
 _BEGINNING = re.compile(rb"[A-Z]{1,19}(?: |\Z)")
 _BARE_FEED = re.compile(rb"(?<!\r)\n")
 _FIELD = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n"
-_HEAD = re.compile(rb"[A-Z]{1,19} [\x21-\x7e]+ HTTP/1\.[01]\r\n(?:" + _FIELD + rb")*\r\n")
+_TARGET = rb"(?:(?:https?://[0-9A-Za-z.:\[\]-]+)?/[\x21-\x7e]*|\*)"
+_HEAD = re.compile(rb"[A-Z]{1,19} " + _TARGET + rb" HTTP/1\.[01]\r\n(?:" + _FIELD + rb")*\r\n")
+# The parser knows some more, and would call all others malformed.
+_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE"})
 _TRAILER = re.compile(_FIELD)
 _TELLING = re.compile(
     rb"\r\n(content-length|transfer-encoding|host|expect|upgrade|connection):[ \t]*([^\r]*?)[ \t]*(?=\r\n)",
@@ -137,15 +140,17 @@ class Frames:
     def _read(self, head: bytes) -> _Head:
         if head.count(b"\r\n") - 2 > self._bounds.headers:
             raise HeadTooLarge(f"A request has at most {self._bounds.headers} header lines.")
+        method = head[: head.index(b" ")]
+        if method == b"CONNECT":
+            raise MethodNotAllowed("This server is no proxy.")
         if not _HEAD.fullmatch(head):
             raise MalformedRequest()
+        if method not in _METHODS:
+            raise MethodNotAllowed()
         told: dict[bytes, list[bytes]] = {}
         for name, value in _TELLING.findall(head):
             told.setdefault(name.lower(), []).append(value)
-        method = head[: head.index(b" ")]
         is_new = head[: head.index(b"\r\n")].endswith(b"1.1")
-        if method == b"CONNECT":
-            raise MethodNotAllowed("This server is no proxy.")
         if len(told.get(b"host", ())) != 1 and (is_new or b"host" in told):
             raise MalformedRequest("A request names one Host.")
         length, chunks = self._body(told, is_new)

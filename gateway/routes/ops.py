@@ -24,6 +24,7 @@ router = APIRouter(tags=["operations"], route_class=StrictRoute)
 app_router = APIRouter(include_in_schema=False)
 
 NOT_BUILT = "The browser app is not built. Run `make web`, then start the server again.\n"
+NO_FILE = "There is no such file.\n"
 ASSET_HEADERS = {
     "Cache-Control": "public, max-age=31536000, immutable"
 }  # their names hold a hash of the content
@@ -140,7 +141,10 @@ async def page(services: Parts, path: str = "") -> Response:
     dist = services.config.web_dist
     if not dist:
         return PlainTextResponse(NOT_BUILT, 404)
-    response = await asyncio.to_thread(_file, Path(dist), path)
+    try:
+        response = await asyncio.to_thread(_file, Path(dist), path)
+    except (OSError, ValueError):  # a name that no file system takes
+        response = PlainTextResponse(NO_FILE, 404)
     response.headers[POLICY_HEADER] = page_policy(tile_url=services.config.tile_url)
     return response
 
@@ -155,5 +159,5 @@ def _file(dist: Path, path: str) -> Response:
         if file.is_relative_to(root) and file.is_file() and file != index:
             return FileResponse(file, headers=ASSET_HEADERS if path.startswith("assets/") else PAGE_HEADERS)
         if "." in file.name and file != index:
-            return PlainTextResponse("There is no such file.\n", 404)
+            return PlainTextResponse(NO_FILE, 404)
     return FileResponse(index, headers=PAGE_HEADERS)

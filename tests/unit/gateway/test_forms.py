@@ -63,6 +63,7 @@ async def test_options_and_a_wrong_method_name_the_right_ones(world: World) -> N
     wrong = await world.http.put("/v1/orders")
     assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET, HEAD, OPTIONS, POST")
     assert (await world.http.options("/v1/nowhere")).status_code == 404
+    assert world.app.state.paths.methods("*") == ["GET", "HEAD", "OPTIONS", "POST", "PUT"]
     assert "access-control-allow-origin" not in options.headers
 
 
@@ -209,6 +210,13 @@ async def test_what_cannot_be_seen_is_no_name_and_no_address(world: World, nothi
     merchant_id, merchant = await world.account(Role.MERCHANT)
     refused = await world.http.post(f"/v1/merchants/{merchant_id}/stores", json=store, headers=merchant)
     assert [error["at"] for error in refused.json()["errors"]] == ["body.address"]
+
+
+async def test_a_name_that_no_file_system_takes_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("<html></html>")
+    async with running(web_dist=str(tmp_path)) as world:
+        for path in ("a" * 5_000, "a/" * 2_000 + "b", "assets/" + "\U0001f600" * 300 + ".js"):
+            assert (await world.http.get(f"/ops/{path}")).status_code in (200, 404), path[:20]
 
 
 # -- browsers ---------------------------------------------------------------------------------------------------------

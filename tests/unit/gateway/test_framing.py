@@ -81,6 +81,8 @@ def test_heads_are_bounded_before_they_are_whole(step: int | None) -> None:
         b"GET / HTTP/1.1\r\n: no name\r\n" + HOST + b"\r\n",
         b"GET /\xc3\xa9 HTTP/1.1\r\n" + HOST + b"\r\n",
         b"GET / a HTTP/1.1\r\n" + HOST + b"\r\n",
+        b"GET v1/me HTTP/1.1\r\n" + HOST + b"\r\n",
+        b"GET ftp://there/ HTTP/1.1\r\n" + HOST + b"\r\n",
         b"GET / HTTP/1.1\r\n\r\n",
         b"GET / HTTP/1.1\r\n" + HOST + b"host: there\r\n\r\n",
         b"\r\n" * 20,
@@ -156,3 +158,6 @@ def test_upgrades_that_are_not_to_a_websocket_are_no_upgrades() -> None:
 
 def test_this_is_no_proxy() -> None:
     assert code(b"CONNECT db:5432 HTTP/1.1\r\nHost: db:5432\r\n\r\n") == "METHOD_NOT_ALLOWED"
+    assert code(b"BREW /pot HTTP/1.1\r\nHost: here\r\n\r\n") == "METHOD_NOT_ALLOWED"
+    [whole] = frames(b"GET http://[::1]:8000/v1/me HTTP/1.1\r\nHost: here\r\n\r\n")
+    assert whole.data.startswith(b"GET http://[::1]:8000/v1/me ")
