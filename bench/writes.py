@@ -90,7 +90,7 @@ async def run_writes(
     `owner_url`: its database as the role that may make tables beside the server's.
     `RuntimeError` when it has no market to spare, or refuses what it should carry out."""
     seen = _Round()
-    reads, sql = Reads.connect(config.database_url), await asyncpg.connect(config.database_url)
+    reads, sql = Reads.connect(config.database_url), await asyncpg.connect(owner_url)
     api = Api(server)
     try:
         await sql.execute(_TABLE)

@@ -19,8 +19,11 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     if request.param == "memory":
         yield await World(MemoryStore()).seed()
         return
-    url = await prepared(request.getfixturevalue("fresh_database_url"))
+    owner_url = request.getfixturevalue("fresh_database_url")
+    url = await prepared(owner_url)
     store, reads = PostgresStore(url), Reads.connect(url)
-    yield await World(store).seed(reads)
+    world = await World(store).seed(reads)
+    world.owner_url = owner_url
+    yield world
     await reads.close()
     await store.close()

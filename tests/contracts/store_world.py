@@ -65,6 +65,7 @@ class World:
         self.store_id, self.beer_id, self.bread_id = new_id(), new_id(), new_id()
         self.epoch = 0
         self.reads: Reads | MemoryReads | None = None
+        self.owner_url: str | None = None  # of a database; the store is of the server's role
 
     async def seed(self, reads: Reads | MemoryReads | None = None) -> World:
         """Put the merchant, the store and two products in, through the reads where there are some."""

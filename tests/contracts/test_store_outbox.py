@@ -6,10 +6,9 @@ from typing import Any
 
 from domain.ports import Channel
 from domain.records import NotTaken, OutboxEvent
-from persistence.engine import driver_connection
 from persistence.memory import MemoryStore
-from persistence.postgres import PostgresStore
 from tests.contracts.store_world import REGION, World
+from tests.support.database import as_owner
 
 OTHER = "tx-hou"
 
@@ -36,9 +35,9 @@ async def move(world: World, order_id: str, region_id: str) -> None:
                 if event.order_id == order_id:
                     waiting[event_id] = replace(event, region_id=region_id)
         return
-    assert isinstance(world.store, PostgresStore)
-    async with driver_connection(world.store.engine) as sql:
-        await sql.execute("UPDATE outbox SET region_id = $1 WHERE order_id = $2", region_id, order_id)
+    assert world.owner_url is not None
+    statement = "UPDATE outbox SET region_id = $1 WHERE order_id = $2"
+    await as_owner(world.owner_url, statement, region_id, order_id)
 
 
 async def test_no_regions_pile_fills_the_batch(world: World) -> None:

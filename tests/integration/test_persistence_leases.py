@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-import asyncpg
 import pytest
 
 from actors.config import Limits
@@ -16,7 +15,7 @@ from persistence.postgres import PostgresStore
 from persistence.reads import Reads
 from tests.contracts.store_world import World
 from tests.integration.live import until as eventually
-from tests.support.database import prepared, server_url
+from tests.support.database import as_owner, prepared, server_url
 from tests.support.shells import Broken, Bus, HandClock, Payments, until
 
 pytestmark = pytest.mark.integration
@@ -151,13 +150,9 @@ async def test_a_region_that_is_down_holds_up_no_other(
 
 async def move_to_another_region(owner_url: str) -> str:
     """Let the newest event be another region's."""
-    sql = await asyncpg.connect(owner_url)
-    try:
-        return str(
-            await sql.fetchval(
-                "UPDATE outbox SET region_id = 'tx-hou' WHERE event_id = (SELECT max(event_id) FROM outbox"
-                " WHERE channel = 'tasks') RETURNING payload #>> '{task,task_id}'"
-            )
-        )
-    finally:
-        await sql.close()
+    task_id = await as_owner(
+        owner_url,
+        "UPDATE outbox SET region_id = 'tx-hou' WHERE event_id = (SELECT max(event_id) FROM outbox"
+        " WHERE channel = 'tasks') RETURNING payload #>> '{task,task_id}'",
+    )
+    return str(task_id)

@@ -237,7 +237,7 @@ async def test_an_account_that_is_deleted_loses_its_socket(street: Town, tight: 
 
 
 async def tight_sql(server: LiveServer, statement: str, *values: object) -> None:
-    connection = await asyncpg.connect(server._environment["DATABASE_URL"])
+    connection = await asyncpg.connect(server._environment["DATABASE_OWNER_URL"])
     try:
         await connection.execute(statement, *values)
     finally:
