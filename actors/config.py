@@ -40,6 +40,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     db_pool_size: int = 8
     db_statement_timeout_s: float = 10.0
     db_connect_timeout_s: float = 10.0
+    db_lock_timeout_s: float = 0.5
+    db_idle_timeout_s: float = 5.0
     ws_hello_timeout_s: float = 10.0
     ws_max_frame_bytes: int = 16_384
     ws_bad_frames_limit: int = 3

@@ -10,7 +10,7 @@ from actors.metrics import SIZES, Family, Histogram, counter, gauge, histogram
 from actors.timing import Timings
 from domain.lifecycle import OfferStatus, TaskStatus
 from domain.ports import Command
-from domain.records import Done, Fenced, Outcome, Record, RecordRefused
+from domain.records import Done, Fenced, Held, Outcome, Record, RecordRefused
 from domain.times import in_ms
 from persistence.views import Backlog
 
@@ -140,6 +140,8 @@ def outcome_name(outcome: Outcome) -> str:
         return "done" if outcome.answer.code is None else "refused"
     if isinstance(outcome, Fenced):
         return "fenced"
+    if isinstance(outcome, Held):
+        return "held"
     assert isinstance(outcome, RecordRefused)
     return "broken"
 

@@ -24,6 +24,8 @@ from persistence.views import Backlog
 
 log = structlog.get_logger()
 
+SLOW_S = 0.1  # wall time of a transaction after which another may begin in its place
+SLOW_LIMIT = 3  # transactions that take so long, beside `append_in_flight`: with those they fit into the pool
 SWEEP_EVERY_S = 30.0  # wall time
 SWEEP_LIMIT = 5_000  # rows of each kind at a time
 SWEEP_LEASE_S = 2.5 * SWEEP_EVERY_S
@@ -38,7 +40,8 @@ _Waiting = tuple[Command, "asyncio.Future[Outcome]", Origins]
 
 class PersistenceShell:
     """Collects commands while appends are under way, so that a batch grows with the load and a lone command waits for
-    nothing. At most `append_in_flight` transactions at once, each of at most `append_batch_limit` commands."""
+    nothing. At most `append_in_flight` transactions at once, each of at most `append_batch_limit` commands. One that
+    takes longer than `SLOW_S` waits for a row or a disk: another may begin in its place, `SLOW_LIMIT` more in all."""
 
     def __init__(
         self,
@@ -63,6 +66,7 @@ class PersistenceShell:
         self._waiting: deque[_Waiting] = deque()
         self._committers: set[asyncio.Task[None]] = set()
         self._committing = 0  # committers that will still look at what is waiting
+        self._slow = 0  # committers whose transaction takes long, and which are no longer counted
 
     def start(self) -> None:
         """Begin to hand on what was committed, to end what nobody ends, and to sweep what has had its time."""
@@ -134,12 +138,16 @@ class PersistenceShell:
         for item, future in zip(commands, futures, strict=True):
             command, origins = opened(item)
             self._waiting.append((command, future, origins))
-        if self._committing < self._limits.append_in_flight:
+        self._begin()
+        return list(await asyncio.gather(*futures))
+
+    def _begin(self) -> None:
+        """Let somebody look at what is waiting, if there is room."""
+        if self._waiting and self._committing < self._limits.append_in_flight:
             self._committing += 1
             task = asyncio.ensure_future(self._commit())
             self._committers.add(task)
             task.add_done_callback(self._committers.discard)
-        return list(await asyncio.gather(*futures))
 
     def look(self) -> None:
         """Another actor has committed something that may be ours to hand on."""
@@ -154,12 +162,30 @@ class PersistenceShell:
         return await self._store.look_at_region(region_id, now_ms)
 
     async def _commit(self) -> None:
+        counted = True
+
+        def slow() -> None:
+            nonlocal counted
+            if self._slow < SLOW_LIMIT:
+                counted = False
+                self._slow += 1
+                self._committing -= 1
+                self._begin()
+
         try:
-            while self._waiting:
-                await self._commit_batch()
+            while self._waiting and counted:
+                timer = asyncio.get_running_loop().call_later(SLOW_S, slow)
+                try:
+                    await self._commit_batch()
+                finally:
+                    timer.cancel()
         finally:
             # In the very step that found nothing waiting: a command put in after it must start a committer.
-            self._committing -= 1
+            if counted:
+                self._committing -= 1
+            else:
+                self._slow -= 1
+                self._begin()
 
     async def _commit_batch(self) -> None:
         batch = [

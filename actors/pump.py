@@ -2,15 +2,18 @@
 
     pump.take(now_ms, message, ticket) -> solve request to start, or None
     batch = pump.next_batch()          -> what to append now, None while an append is under way or nothing waits
-    pump.appended(batch)               -> replies and pushes that may leave now
+    pump.appended(batch, held)         -> replies and pushes that may leave now; `held` records wait for a locked row
     pump.abandoned()                   -> after a failed append: the messages to step again on a restored region
 
 The region goes on stepping while an append is under way; what it decides meanwhile makes up the next append (group
-commit). Whatever was stepped after a record leaves after that record, because it may rest on it.
+commit). Whatever was stepped after a record leaves after that record, because it may rest on it. While somebody holds a
+row locked, that is so of what shares a subject with the record that waits for it (`domain.waiting_records`); the rest
+goes on.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Generic, Protocol, TypeVar
 
 from msgspec import Struct, field
@@ -19,6 +22,7 @@ from domain.messages import Ask, Attached, Kick, Message, Push, Ready
 from domain.records import Answer, Record
 from domain.region import Region
 from domain.solve import SolveRequest
+from domain.waiting_records import behind, message_subjects
 
 T = TypeVar("T")
 
@@ -65,11 +69,28 @@ class Pump(Generic[T]):
             journal.began(region, now_ms)
         self._next: Batch[T] = Batch()
         self._under_way: Batch[T] | None = None
+        self._held: Batch[T] = Batch()  # what waits for locked rows
+        self._about: set[str] = set()  # what all of that is about
+        self._again = False  # it is to be tried again
 
     @property
     def waiting(self) -> int:
         """Messages that were stepped and whose outcome has not left."""
-        return len(self._next.taken) + (len(self._under_way.taken) if self._under_way else 0)
+        return self.held + len(self._next.taken) + (len(self._under_way.taken) if self._under_way else 0)
+
+    @property
+    def held(self) -> int:
+        """Messages among them that wait for a locked row."""
+        return len(self._held.taken)
+
+    @property
+    def holds(self) -> bool:
+        """Whether anything waits for a locked row."""
+        return bool(self._held.records)
+
+    def try_again(self) -> None:
+        """What waits for locked rows goes into the next batch."""
+        self._again = self.holds
 
     def take(self, now_ms: int, message: Message, ticket: T | None = None) -> SolveRequest | None:
         """Step one message; a solve that it asks for may start at once, for a plan is only advice."""
@@ -90,17 +111,39 @@ class Pump(Generic[T]):
 
     def next_batch(self) -> Batch[T] | None:
         """The batch to append now. One without records needs no append and goes straight to `appended`."""
-        waits = self._next.records or self._next.taken or self._next.pushes
-        if self._under_way is not None or not waits:
+        if self._under_way is not None:
             return None
-        self._under_way, self._next = self._next, Batch()
-        return self._under_way
+        batch, self._next = self._next, Batch()
+        if self._again:
+            batch, self._held, self._about, self._again = _joined(self._held, batch), Batch(), set(), False
+        elif self._about:
+            batch = self._hold(batch, ())
+        if not (batch.records or batch.taken or batch.pushes):
+            return None
+        self._under_way = batch
+        return batch
 
-    def appended(self, batch: Batch[T]) -> Batch[T]:
-        """The batch's records are durable: its replies and pushes may leave."""
+    def appended(self, batch: Batch[T], held: Collection[str] = ()) -> Batch[T]:
+        """The batch's records are durable, but for those of the ids `held`: what does not rest on them may leave."""
         assert batch is self._under_way
         self._under_way = None
-        return batch
+        return self._hold(batch, held) if held else batch
+
+    def _hold(self, batch: Batch[T], locked: Collection[str]) -> Batch[T]:
+        """Keep back what waits for locked rows; returns the rest."""
+        waiting = behind(batch.records, locked, self._about)
+        names = {record.record_id for record in waiting}
+        free: Batch[T] = Batch()
+        self._held.records += waiting
+        free.records = [record for record in batch.records if record.record_id not in names]
+        for taken in batch.taken:
+            waits = not names.isdisjoint(taken.record_ids) or not self._about.isdisjoint(
+                message_subjects(taken.message)
+            )
+            (self._held if waits else free).taken.append(taken)
+        for push in batch.pushes:
+            (self._held if push.driver_id in self._about else free).pushes.append(push)
+        return free
 
     def abandoned(self, record_id: str | None = None) -> tuple[list[Taken[T]], list[Taken[T]]]:
         """This life of the region is over, because its last append failed.
@@ -110,7 +153,7 @@ class Pump(Generic[T]):
         decided anew, and might be granted to somebody who was just told that nothing was done.
         """
         under_way = self._under_way.taken if self._under_way else []
-        taken = under_way + self._next.taken
+        taken = self._held.taken + under_way + self._next.taken
         requests = {_request(one.message) for one in taken if record_id in one.record_ids} - {None}
         culprits: list[Taken[T]] = []
         others: list[Taken[T]] = []
@@ -118,6 +161,10 @@ class Pump(Generic[T]):
             guilty = record_id in one.record_ids or _request(one.message) in requests
             (culprits if guilty else others).append(one)
         return culprits, others
+
+
+def _joined(first: Batch[T], then: Batch[T]) -> Batch[T]:
+    return Batch(first.records + then.records, first.taken + then.taken, first.pushes + then.pushes)
 
 
 def _request(message: Message) -> tuple[str, str] | None:

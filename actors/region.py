@@ -39,14 +39,17 @@ from domain.ops import Health, OpsFrame
 from domain.order import refused
 from domain.policy import RegionPolicy
 from domain.ports import RegionStore
-from domain.records import Answer, Aside, Done, Fenced, RecordRefused, RegionRecords
+from domain.records import Answer, Aside, Done, Fenced, Held, Record, RecordRefused, RegionRecords
 from domain.restoring import is_mended, restored
 from domain.solve import Plan, SolveRequest
 from domain.views import region_view
+from domain.waiting_records import orders_of
 
 log = structlog.get_logger()
 
 RESTORE_FIRST_WAIT_S = 0.05  # wall time before the store is asked again for the region; doubles ...
+LOCKED_RETRY_S = 0.25  # wall time until records whose rows somebody has locked are tried again
+LOCKED_SAID = 20  # orders that a line about them names
 RESTORE_LONGEST_WAIT_S = 0.4  # ... up to this, for which a region may be away longer than its store
 IMAGE_LONGEST_WAIT_S = 5.0  # ... or to this, when what it gave is no good
 RESTORE_ALARM_TRIES = 8  # after which a failure is an error and no warning
@@ -96,6 +99,7 @@ class RegionShell:
         self._solve, self._on_death, self._journal = solve, on_death, journal
         self._pump: Pump[Ticket] | None = None
         self._restarts = restarts or Restarts()
+        self._locked: list[str] = []  # orders with rows that somebody has locked, as last said
         self._broken: Broken | None = None  # the life that a failed step has ended, until the next one begins
         self._outboxes = Outboxes(send, self._gateway_lost, limits.gateway_outbox_limit)
         self._work = asyncio.Event()  # something may be appended
@@ -120,6 +124,8 @@ class RegionShell:
         self._closing = True
         if self._broken is not None or (self._pump is not None and self._pump.waiting):
             await self._drained.wait()
+        if self._pump is not None:  # what waits for a locked row is asked for again elsewhere
+            _turn_away(self._pump.abandoned()[1])
         self._pump = None
         for task in list(self._tasks):
             task.cancel()
@@ -276,7 +282,7 @@ class RegionShell:
                     break
                 if not serves:
                     return
-            if self._closing and (self._pump is None or not self._pump.waiting):
+            if self._closing and (self._pump is None or self._pump.waiting == self._pump.held):
                 self._drained.set()
 
     async def _make_durable(self, pump: Pump[Ticket], batch: Batch[Ticket]) -> bool:
@@ -306,11 +312,37 @@ class RegionShell:
                 culprits, others = pump.abandoned(outcome.record_id)
                 self._tell_of_refusal(outcome, batch, culprits)
                 return await self._start_over(culprits, others)
-            assert isinstance(outcome, Done)
+            assert isinstance(outcome, Done | Held)
             self._restarts.appended()
-            self._tally.durable(pump.region, batch.records, self._clock.now_ms(), self._clock.speed)
-        self._release(pump.appended(batch))
+            held = outcome.record_ids if isinstance(outcome, Held) else ()
+            durable = [record for record in batch.records if record.record_id not in held]
+            self._tally.durable(pump.region, durable, self._clock.now_ms(), self._clock.speed)
+            if not held and not pump.holds:
+                self._locked = []
+            if held:
+                self._wait_for_locked(pump, [record for record in batch.records if record.record_id in held])
+            self._release(pump.appended(batch, held))
+        else:
+            self._release(pump.appended(batch))
         return True
+
+    def _wait_for_locked(self, pump: Pump[Ticket], records: Sequence[Record]) -> None:
+        """Somebody holds rows of these records locked: they are tried again soon, and all others go on."""
+        orders = sorted(orders_of(records))
+        if orders != self._locked:
+            log.warning(
+                "region.records_held",
+                region_id=self.region_id,
+                records=len(records),
+                orders=orders[:LOCKED_SAID],
+            )
+            self._locked = orders
+
+        def again() -> None:
+            pump.try_again()
+            self._work.set()
+
+        asyncio.get_running_loop().call_later(LOCKED_RETRY_S, again)
 
     def _release(self, batch: Batch[Ticket]) -> None:
         for push in batch.pushes:

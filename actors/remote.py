@@ -445,7 +445,7 @@ class PersistenceActor(Heart):
         from persistence.backlog import backlog
 
         handles = Handles(config.namespace)
-        store = make_store(config)
+        store = make_store(config, name)
         heir_of = f"{config.server_id}/{name}"  # Ray starts another process when the former one is dead
         holder = f"{heir_of}/{_LIFE}"
 
@@ -520,13 +520,16 @@ async def export(figures: Callable[[], list[Family]]) -> None:
         await asyncio.sleep(METRICS_EVERY_S)
 
 
-def make_store(config: Config) -> PostgresStore:
-    """The store of this configuration."""
+def make_store(config: Config, name: str) -> PostgresStore:
+    """The store of this configuration, whose sessions bear the name of the actor."""
     from persistence.postgres import PostgresStore
 
     limits = config.limits
     return PostgresStore(
         config.database_url,
+        name=f"doorstep {name}",
+        lock_timeout_s=limits.db_lock_timeout_s,
+        idle_timeout_s=limits.db_idle_timeout_s,
         pool_size=limits.db_pool_size,
         statement_timeout_s=limits.db_statement_timeout_s,
         connect_timeout_s=limits.db_connect_timeout_s,

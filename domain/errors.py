@@ -270,6 +270,12 @@ class StoreUnavailable(Refusal):
     )
 
 
+class StoreBusy(Refusal):
+    """Somebody is working on this very row of the store; nothing was done."""
+
+    code, status, hint = "STORE_BUSY", 503, "Repeat with the same Idempotency-Key after Retry-After."
+
+
 class Overloaded(Refusal):
     """Too much work is waiting."""
 

@@ -186,7 +186,14 @@ class RecordRefused(Struct, frozen=True, tag=True):
     constraint: str
 
 
-Outcome: TypeAlias = Done | Fenced | RecordRefused
+class Held(Struct, frozen=True, tag=True):
+    """Somebody holds rows locked that these records (or the command, if it is an order's) change. They are not written,
+    nor is what rests on them; all other records of the command are. A repeat is safe."""
+
+    record_ids: tuple[str, ...] = ()
+
+
+Outcome: TypeAlias = Done | Fenced | RecordRefused | Held
 
 
 class OutboxEvent(Struct, frozen=True, kw_only=True):

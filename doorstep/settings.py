@@ -113,6 +113,19 @@ class Settings(BaseSettings):
     db_connect_timeout_s: float = Field(
         10.0, gt=0, le=120, description="seconds to wait for a connection; up to 120"
     )
+    db_lock_timeout_s: float = Field(
+        0.5,
+        ge=0.05,
+        le=60,
+        description="seconds to wait for a row that somebody has locked; what concerns it then waits, or is refused as"
+        " STORE_BUSY, and the rest goes on; 0.05 to 60",
+    )
+    db_idle_timeout_s: float = Field(
+        5.0,
+        ge=1,
+        le=600,
+        description="seconds that a transaction may stand idle, as that of a frozen process does; 1 to 600",
+    )
 
     # --- who may do what
     jwt_secret: SecretStr | None = Field(

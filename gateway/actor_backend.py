@@ -12,11 +12,11 @@ import structlog
 from actors.config import Limits, persistence_names, persistence_of
 from actors.metrics import Family, Labels, counter, gauge
 from actors.tracing import Carried, carried, since
-from domain.errors import InternalConflict, Overloaded, RegionUnavailable, StoreUnavailable
+from domain.errors import InternalConflict, Overloaded, RegionUnavailable, StoreBusy, StoreUnavailable
 from domain.messages import Accept, Ask, Attach, Attached, Detach, DriversSeen, Message
 from domain.ops import OpsFrame
 from domain.order import OrderCommand
-from domain.records import Answer, Done, Json, Outcome, RecordRefused
+from domain.records import Answer, Done, Held, Json, Outcome, RecordRefused
 from gateway.backend import Notice
 from gateway.collector import Collector, Unavailable
 
@@ -26,6 +26,7 @@ POST_BATCH_LIMIT = 2_000  # messages to a region in one call
 # A region answers these in milliseconds; a longer wait means that it is busy or gone.
 SEEN_TIMEOUT_S = 5.0
 FRAME_TIMEOUT_S = 5.0
+BUSY_PAUSES_S = (0.1, 0.3)  # before an order whose row somebody has locked is tried again
 
 _Answered = Answer | Attached | None
 # call(actor, method, *arguments): one attempt. `Unavailable` when the actor is not there, whatever became of the call;
@@ -77,6 +78,13 @@ class ActorBackend:
         """See `Backend`. `InternalConflict` when the database refused the change."""
         name = persistence_of(command.order_id, len(self._persistence))
         outcome = await self._persistence[name].ask(carried(command))
+        for pause_s in BUSY_PAUSES_S:
+            if not isinstance(outcome, Held):
+                break
+            await asyncio.sleep(pause_s)
+            outcome = await self._persistence[name].ask(carried(command))
+        if isinstance(outcome, Held):
+            raise StoreBusy(retry_after_s=1)
         if isinstance(outcome, Done):
             return outcome.answer
         if isinstance(outcome, RecordRefused):

@@ -72,6 +72,9 @@ class GatewayServer:
                 pool_size=config.limits.db_pool_size,
                 statement_timeout_s=config.limits.db_statement_timeout_s,
                 connect_timeout_s=config.limits.db_connect_timeout_s,
+                lock_timeout_s=config.limits.db_lock_timeout_s,
+                idle_timeout_s=config.limits.db_idle_timeout_s,
+                name=f"doorstep {self.name}",
             )
             self._cluster = connect(config)
             self.services = assemble(

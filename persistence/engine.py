@@ -14,10 +14,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 from sqlalchemy.util import greenlet_spawn
 
-from domain.errors import StoreUnavailable
+from domain.errors import StoreBusy, StoreUnavailable
 
 RETRY_AFTER_S = 1  # what a client is told
+LOCK_TIMEOUT_S = 0.5
+IDLE_TIMEOUT_S = 5.0
+# So that the locks of a machine that lost its power are free within half a minute.
+KEEPALIVES = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
 # Of SQLSTATE: connection exception, insufficient resources, operator intervention (a statement's time limit, too).
+LOCK_NOT_AVAILABLE = "55P03"
 AWAY_CLASSES = ("08", "53", "57")
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -34,9 +39,14 @@ def create_engine(
     pool_size: int = 8,
     statement_timeout_s: float = 10.0,
     connect_timeout_s: float = 10.0,
+    lock_timeout_s: float = LOCK_TIMEOUT_S,
+    idle_timeout_s: float = IDLE_TIMEOUT_S,
+    name: str = "doorstep",
     by_key: bool = False,
 ) -> AsyncEngine:
-    """An engine of at most `pool_size` connections. A wait for one of them ends after `connect_timeout_s`, too.
+    """An engine of at most `pool_size` connections. A wait for one of them ends after `connect_timeout_s`, too, one for
+    a row that somebody has locked after `lock_timeout_s`; a transaction that stands idle is ended by the server after
+    `idle_timeout_s`. `name`: what the server calls the sessions.
 
     `by_key`: plan every join as a look-up by index. An append knows the keys of all its rows, and a plan made while a
     table was small would otherwise go on reading the whole table when it has grown.
@@ -51,9 +61,11 @@ def create_engine(
             "timeout": connect_timeout_s,
             "command_timeout": statement_timeout_s + 5,  # the server's own limit comes first
             "server_settings": {
-                "application_name": "doorstep",
+                "application_name": name,
                 "statement_timeout": str(round(statement_timeout_s * 1000)),
-                "idle_in_transaction_session_timeout": str(round(statement_timeout_s * 2000)),
+                "lock_timeout": str(round(lock_timeout_s * 1000)),
+                "idle_in_transaction_session_timeout": str(round(idle_timeout_s * 1000)),
+                **KEEPALIVES,
                 "jit": "off",  # short statements only
                 **(
                     {"enable_hashjoin": "off", "enable_mergejoin": "off", "enable_seqscan": "off"}
@@ -88,13 +100,20 @@ async def driver_connection(engine: AsyncEngine) -> AsyncIterator[Connection]:
 @contextmanager
 def reached() -> Iterator[None]:
     """Says of a database that is away, starting or too busy that it is: `StoreUnavailable` in place of what the driver
-    raises. A change that was under way may have been made."""
+    raises. A change that was under way may have been made. `StoreBusy` where a row is locked: nothing was done."""
     try:
         yield
     except Exception as error:
+        if _is_locked(error):
+            raise StoreBusy(retry_after_s=RETRY_AFTER_S) from error
         if not _is_away(error):
             raise
         raise StoreUnavailable(retry_after_s=RETRY_AFTER_S) from error
+
+
+def _is_locked(error: Exception) -> bool:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return getattr(cause, "sqlstate", None) == LOCK_NOT_AVAILABLE
 
 
 def _is_away(error: Exception) -> bool:

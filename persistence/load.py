@@ -49,6 +49,10 @@ END AS lines
 FROM orders o WHERE o.order_id = ANY($1::uuid[]) ORDER BY o.order_id FOR NO KEY UPDATE OF o
 """
 
+_LOCK_FREE = (
+    "SELECT order_id FROM orders WHERE order_id = ANY($1::uuid[]) ORDER BY order_id FOR NO KEY UPDATE"
+)
+
 _ANSWERS = """
 SELECT i.scope, i.key, i.fingerprint, i.code, i.detail, i.body::text AS body, i.at_ms
 FROM idempotency i JOIN unnest($1::text[], $2::text[]) AS k(scope, key) USING (scope, key)
@@ -63,6 +67,17 @@ WHERE store_id = ANY($1::uuid[]) ORDER BY store_id FOR SHARE
 _PRODUCTS = """
 SELECT product_id, store_id, category, price_cents FROM products WHERE product_id = ANY($1::uuid[])
 """
+
+
+async def lock_free_orders(connection: Connection, order_ids: Iterable[str]) -> set[str]:
+    """Lock those of the orders that nobody else has locked; returns the others, without waiting for them."""
+    known = ids(order_ids)
+    if not known:
+        return set()
+    locked = await connection.fetch(f"{_LOCK_FREE} SKIP LOCKED", known)
+    rest = sorted(set(known) - {str(row["order_id"]) for row in locked})
+    there = await connection.fetch("SELECT order_id FROM orders WHERE order_id = ANY($1::uuid[])", rest)
+    return {str(row["order_id"]) for row in there}
 
 
 async def load(connection: Connection, need: Needs) -> Rows:

@@ -11,33 +11,29 @@ from contextlib import asynccontextmanager
 import asyncpg
 import msgspec
 
-from domain.errors import InternalConflict
-from domain.order import PolicyOf, one_policy, refused
+from domain.order import PolicyOf, one_policy
 from domain.ports import IN_ORDER, Channel, Command
 from domain.records import (
-    Done,
     Json,
     NotTaken,
     OutboxEvent,
     Outcome,
-    RecordRefused,
     RegionImage,
-    RegionRecords,
 )
-from persistence.engine import Connection, create_engine, driver_connection
+from persistence.engine import IDLE_TIMEOUT_S, LOCK_TIMEOUT_S, Connection, create_engine, driver_connection
 from persistence.image import load_image, settle, take_epoch
-from persistence.load import Row, load
-from persistence.plan import ConstraintBroken, Needs, needs, plan
-from persistence.write import KeyTaken, write
+from persistence.isolate import REFUSALS, around_the_locked, carry_out, constraint_of, one_by_one, orders
+from persistence.load import Row
+from persistence.write import KeyTaken
 
 log = logging.getLogger(__name__)
 
 OUTBOX_KEEP_S = 3600.0  # wall time that an event stays after it was handed on, for people to look at
+IDLE_S = 0.4  # after which a transaction that stands in a region's way is a frozen process's
 ATTEMPTS = 6  # of a transaction that met another one (deadlock, serialization failure, the same new key)
 
-# A row that the schema refuses: a key, a check, a trigger, or a value that its column cannot hold.
-_REFUSALS = (ConstraintBroken, asyncpg.IntegrityConstraintViolationError, asyncpg.DataError, UnicodeError)
 _MET_ANOTHER = (KeyTaken, asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+SUSPECT_S = 2.0  # that a locked order is not waited for again
 
 
 class PostgresStore:
@@ -53,15 +49,23 @@ class PostgresStore:
         pool_size: int = 8,
         statement_timeout_s: float = 10.0,
         connect_timeout_s: float = 10.0,
+        lock_timeout_s: float = LOCK_TIMEOUT_S,
+        idle_timeout_s: float = IDLE_TIMEOUT_S,
+        name: str = "doorstep",
         policy_of: PolicyOf = one_policy,
     ) -> None:
-        """Connections are made when first needed. `connect_timeout_s` also bounds the wait for a free one."""
+        """Connections are made when first needed. `connect_timeout_s` also bounds the wait for a free one; the others
+        are those of `persistence.engine.create_engine`."""
         self._policy_of = policy_of
+        self._suspects: dict[str, float] = {}  # order -> until when it is not waited for
         self.engine = create_engine(
             database_url,
             pool_size=pool_size,
             statement_timeout_s=statement_timeout_s,
             connect_timeout_s=connect_timeout_s,
+            lock_timeout_s=lock_timeout_s,
+            idle_timeout_s=idle_timeout_s,
+            name=name,
             by_key=True,
         )
 
@@ -76,22 +80,56 @@ class PostgresStore:
 
         Raises what the driver raises (connection lost, time-out, disk full): then nothing is known to be durable.
         """
-        if not commands:
-            return []
+        # What concerns an order that somebody has locked goes by itself, so that the rest waits for it but once.
+        suspects = self._suspected()
+        outcomes: dict[int, Outcome] = {}
+        for shy in (False, True):
+            places = [
+                place
+                for place, command in enumerate(commands)
+                if (not suspects.isdisjoint(orders(command))) is shy
+            ]
+            if places:
+                some = await self._append([commands[place] for place in places], shy)
+                outcomes |= dict(zip(places, some, strict=True))
+        return [outcomes[place] for place in range(len(commands))]
+
+    async def _append(self, commands: Sequence[Command], shy: bool) -> list[Outcome]:
         for attempt in range(ATTEMPTS):
             try:
                 try:
+                    if shy:
+                        return await self._around(commands)
                     async with self._transaction() as connection:
-                        return await _carry_out(connection, commands, self._policy_of)
-                except _REFUSALS as error:
+                        return await carry_out(connection, commands, self._policy_of)
+                except asyncpg.LockNotAvailableError:
+                    return await self._around(commands)
+                except REFUSALS as error:
                     log.warning("a command was refused by the database: %s", constraint_of(error))
                     async with self._transaction() as connection:
-                        return await _one_by_one(connection, commands, self._policy_of)
+                        return await one_by_one(connection, commands, self._policy_of)
             except _MET_ANOTHER:
                 if attempt == ATTEMPTS - 1:
                     raise
                 await asyncio.sleep(random.uniform(0.5, 1.0) * 0.004 * 2**attempt)
         raise AssertionError("unreachable")
+
+    async def _around(self, commands: Sequence[Command]) -> list[Outcome]:
+        async with self._transaction() as connection:
+            done = await around_the_locked(connection, commands, self._policy_of)
+        for order_id in set().union(*map(orders, commands)):
+            self._suspects.pop(order_id, None)
+        until_s = asyncio.get_running_loop().time() + SUSPECT_S
+        self._suspects |= dict.fromkeys(done.locked, until_s)
+        return done.outcomes
+
+    def _suspected(self) -> set[str]:
+        """The orders that were locked a moment ago."""
+        now_s = asyncio.get_running_loop().time()
+        self._suspects = {
+            order_id: until_s for order_id, until_s in self._suspects.items() if until_s > now_s
+        }
+        return set(self._suspects)
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Connection]:
@@ -102,7 +140,23 @@ class PostgresStore:
     # -- regions ------------------------------------------------------------------------------------------------------
 
     async def open_region(self, region_id: str, now_ms: int) -> RegionImage:
-        """Take the region's next epoch (fencing every earlier one) and load its hard state, in one transaction."""
+        """Take the region's next epoch (fencing every earlier one) and load its hard state, in one transaction.
+
+        A transaction of ours that stands idle holds nothing up: its process is frozen or gone, and its session ended.
+        """
+        try:
+            return await self._open(region_id, now_ms)
+        except asyncpg.LockNotAvailableError:
+            async with driver_connection(self.engine) as connection:
+                ended = await connection.fetchval(_END_IDLE, IDLE_S)
+            if not ended:
+                raise
+            log.warning(
+                "%s transactions of frozen processes stood in the way of %s and were ended", ended, region_id
+            )
+            return await self._open(region_id, now_ms)
+
+    async def _open(self, region_id: str, now_ms: int) -> RegionImage:
         async with self._transaction() as connection:
             return await load_image(connection, region_id, now_ms, await take_epoch(connection, region_id))
 
@@ -203,66 +257,6 @@ def _event_of(row: Row) -> OutboxEvent:
     )
 
 
-async def _carry_out(
-    connection: Connection, commands: Sequence[Command], policy_of: PolicyOf
-) -> list[Outcome]:
-    rows = await load(connection, needs(commands))
-    planned = plan(commands, rows, policy_of)
-    await write(connection, planned)
-    return planned.outcomes
-
-
-async def _one_by_one(
-    connection: Connection, commands: Sequence[Command], policy_of: PolicyOf
-) -> list[Outcome]:
-    """The slow path after a refusal: each command behind a savepoint of its own, so that only the bad one is lost."""
-    need = needs(commands)
-    # All locks at once and in order, as in the fast path; the commands then load again what they see of each other.
-    await load(connection, Needs(regions=need.regions, orders=need.orders))
-    outcomes: list[Outcome] = []
-    for command in commands:
-        try:
-            async with connection.transaction():
-                outcomes += await _carry_out(connection, [command], policy_of)
-        except _REFUSALS as error:
-            constraint = constraint_of(error)
-            if isinstance(command, RegionRecords):
-                record_id = await _offender(connection, command)
-                log.error("record %s of %s broke %s", record_id, command.region_id, constraint)
-                outcomes.append(RecordRefused(record_id, constraint))
-            else:
-                log.error("a command on order %s broke %s", command.order_id, constraint)
-                outcomes.append(Done(refused(InternalConflict())))
-    return outcomes
-
-
-async def _offender(connection: Connection, command: RegionRecords) -> str:
-    """The first record of the command that the database refuses; what is written in search of it is rolled back."""
-    search = connection.transaction()
-    await search.start()
-    try:
-        for record in command.records:
-            try:
-                async with connection.transaction():
-                    await _carry_out(
-                        connection, [RegionRecords(command.region_id, command.epoch, (record,))], one_policy
-                    )
-            except _REFUSALS:
-                return record.record_id
-    finally:
-        await search.rollback()
-    return command.records[-1].record_id
-
-
-def constraint_of(error: BaseException) -> str:
-    """The stable name of what refused a row: a constraint or trigger, else the column, else the SQLSTATE."""
-    if isinstance(error, ConstraintBroken):
-        return error.constraint
-    name = getattr(error, "constraint_name", None)
-    column = getattr(error, "column_name", None)
-    return str(name or column or getattr(error, "sqlstate", None) or "data")
-
-
 # The regions that something waits for, each by one look into the index; then the oldest of each, the new ones and those
 # that were tried apart. What was tried and what may not overtake it are few.
 _DUE = """
@@ -313,6 +307,13 @@ _SWEEP_OUTBOX = """
 DELETE FROM outbox WHERE event_id = ANY(ARRAY(
     SELECT event_id FROM outbox WHERE done_at < now() - make_interval(secs => $1) AND stage <> 'DEAD'
     ORDER BY event_id LIMIT $2 FOR UPDATE SKIP LOCKED))
+"""
+# Sessions of this role's own: whoever else has the fence's row locked is a person, and is left alone.
+_END_IDLE = """
+SELECT count(*) FILTER (WHERE pg_terminate_backend(a.pid, 1000)) FROM pg_stat_activity a JOIN pg_locks l USING (pid)
+WHERE a.usename = current_user AND a.application_name LIKE 'doorstep%' AND a.state LIKE 'idle in transaction%'
+  AND a.state_change < now() - make_interval(secs => $1) AND a.datname = current_database()
+  AND l.relation = 'regions'::regclass AND l.granted AND a.pid <> pg_backend_pid()
 """
 _REGIONS = "SELECT region_id FROM regions ORDER BY region_id"
 _FORGET_OFFERS = "SELECT forget_offers($1, $2)"

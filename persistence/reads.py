@@ -36,7 +36,7 @@ from domain.hours import Hours
 from domain.lifecycle import TASK_HELD, OrderStatus, Role
 from domain.records import StoredAnswer, TaskRow
 from persistence import tables
-from persistence.engine import create_engine, create_plain_engine
+from persistence.engine import IDLE_TIMEOUT_S, LOCK_TIMEOUT_S, create_engine, create_plain_engine
 from persistence.load import Row, head_of, hours_of, is_id, offer_of, stored_answer_of, task_of
 from persistence.offer_reads import OFFERS, OfferReads
 from persistence.queries import Fixed, table_of
@@ -137,6 +137,9 @@ class Reads(OfferReads):
         pool_size: int = 8,
         statement_timeout_s: float = 10.0,
         connect_timeout_s: float = 10.0,
+        lock_timeout_s: float = LOCK_TIMEOUT_S,
+        idle_timeout_s: float = IDLE_TIMEOUT_S,
+        name: str = "doorstep",
     ) -> Reads:
         """Reads with an engine of their own; connections are made when first needed."""
         return cls(
@@ -145,6 +148,9 @@ class Reads(OfferReads):
                 pool_size=pool_size,
                 statement_timeout_s=statement_timeout_s,
                 connect_timeout_s=connect_timeout_s,
+                lock_timeout_s=lock_timeout_s,
+                idle_timeout_s=idle_timeout_s,
+                name=name,
             )
         )
 

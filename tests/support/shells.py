@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from actors.clock import ServerClock
 from actors.config import Limits
 from actors.pump import Journal
@@ -14,9 +16,19 @@ from actors.restarts import Restarts
 from domain.messages import Kick, Message, Push, Ready
 from domain.policy import RegionPolicy
 from domain.ports import Channel, Command, PaymentResult
-from domain.records import NotTaken, OutboxEvent, Outcome, Record, RecordRefused, RegionImage, RegionRecords
+from domain.records import (
+    Held,
+    NotTaken,
+    OutboxEvent,
+    Outcome,
+    Record,
+    RecordRefused,
+    RegionImage,
+    RegionRecords,
+)
 from domain.region import Region
 from domain.solve import Plan, SolveRequest
+from domain.waiting_records import behind
 from persistence.memory import MemoryStore
 from solver.registry import solve
 from tests.support.build import NOW, REGION
@@ -30,7 +42,8 @@ class Broken(Exception):
 
 class HeldStore:
     """`domain.ports.Store` in memory. Appends wait for `gate`; `fail` makes the next ones raise before
-    they commit or, with `lose`, after it; `refuse` picks records that a constraint would bite."""
+    they commit or, with `lose`, after it; `refuse` picks records that a constraint would bite; what is about an order
+    of `locked` is held."""
 
     def __init__(self, inner: MemoryStore | None = None) -> None:
         self.inner = inner or MemoryStore()
@@ -39,6 +52,7 @@ class HeldStore:
         self.calls: list[list[Command]] = []
         self.fail = self.lose = 0
         self.refuse: Callable[[Record], bool] = lambda record: False
+        self.locked: set[str] = set()  # orders of which somebody has a row locked
 
     async def append(self, commands: Sequence[Command]) -> list[Outcome]:
         self.calls.append(list(commands))
@@ -52,11 +66,24 @@ class HeldStore:
                 for record in command.records:
                     if self.refuse(record):
                         return [RecordRefused(record.record_id, "tasks_edge")]
-        outcomes = self.inner.append_now(commands)
+        held = [
+            behind(command.records, (), set(self.locked)) if isinstance(command, RegionRecords) else []
+            for command in commands
+        ]
+        free = [
+            replace(command, records=tuple(one for one in command.records if one not in waiting))
+            if isinstance(command, RegionRecords)
+            else command
+            for command, waiting in zip(commands, held, strict=True)
+        ]
+        outcomes = self.inner.append_now(free)
         if self.lose:
             self.lose -= 1
             raise Broken
-        return outcomes
+        return [
+            Held(tuple(record.record_id for record in waiting)) if waiting else outcome
+            for outcome, waiting in zip(outcomes, held, strict=True)
+        ]
 
     async def open_region(self, region_id: str, now_ms: int) -> RegionImage:
         return self.inner.open_region_now(region_id, now_ms)

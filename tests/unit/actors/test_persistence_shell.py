@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from actors.config import Limits
-from actors.persistence import PersistenceShell
+from actors.persistence import SLOW_LIMIT, SLOW_S, PersistenceShell
 from actors.relay import Relay
 from domain.errors import Overloaded, StoreUnavailable
 from domain.order import CancelOrder, OrderCommand
@@ -129,3 +129,25 @@ async def test_a_caller_who_gave_up_does_not_disturb_the_others() -> None:
     store.gate.set()
     assert len(await stays) == 1
     await shell.stop()
+
+
+async def test_transactions_that_stand_still_leave_room_for_others() -> None:
+    """They wait for a row that somebody has locked, or for a disk; so many more may begin, and no endless number."""
+    shell, store = made(append_in_flight=2, append_batch_limit=1)
+    store.gate.clear()
+    tasks = [append(shell, cancel(n)) for n in range(2 + SLOW_LIMIT + 2)]
+    await until(lambda: len(store.calls) == 2 + SLOW_LIMIT)
+    late = asyncio.get_running_loop().time() + 2 * SLOW_S
+    await until(lambda: asyncio.get_running_loop().time() > late)
+    assert len(store.calls) == 2 + SLOW_LIMIT, "the pool has no more"
+    store.gate.set()
+    await asyncio.gather(*tasks)
+    # All are counted again: without slow ones there are two at a time, as before.
+    store.gate.clear()
+    before = len(store.calls)
+    tasks = [append(shell, cancel(n)) for n in range(4)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert len(store.calls) == before + 2
+    store.gate.set()
+    await asyncio.gather(*tasks)

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from actors.region import Reply
 from domain.errors import Overloaded, RegionUnavailable
 from domain.lifecycle import OfferStatus, Role, TaskStatus
-from domain.messages import Accept, Acked, Cancel, Message, Push, Reject
+from domain.messages import Accept, Acked, Arrive, Cancel, Message, Push, Reject
 from domain.records import Answer, RegionImage, RegionRecords, TaskRow
 from tests.support.build import REGION, STORE_AT, ask, attach, seen
 from tests.support.shells import DEADLINE_S, Broken, HeldStore, Shell, until
@@ -408,3 +408,53 @@ def figure(shell: Shell, name: str) -> float:
     """A number of the region's for Prometheus."""
     [value] = [sample.value for one in shell.shell.figures() if one.name == name for sample in one.samples]
     return float(value)
+
+
+# -- rows that somebody has locked ------------------------------------------------------------------------------------
+
+
+async def test_a_locked_order_holds_up_nobody_but_its_own(shell: Shell) -> None:
+    """Its answer, its driver's pushes and what comes after it wait in their order; another order goes on at once."""
+    epoch = shell.store.inner.epochs[REGION]
+    await shell.shell.post([put_order(shell.store.inner, 2, shell.clock.now_ms())])
+    shell.store.locked = {"order-1"}
+    accept = ask(Accept(offer_id=offer_id(shell)))
+    first = posted(shell, accept)
+    await until(lambda: len(shell.store.calls) == 1)
+    other = await answer(posted(shell, ask(Cancel("order-2"), Role.CUSTOMER, "cara")))
+    assert other.code is None
+    assert shell.store.inner.tasks["task-2"].status is TaskStatus.CANCELLED
+    repeat = posted(shell, accept)
+    later = posted(shell, ask(Arrive("task-1")))
+    tries = len(shell.store.calls)
+    await until(lambda: len(shell.store.calls) >= tries + 2)  # it is tried again, and again
+    assert not any(request.done() for request in (first, repeat, later))
+    assert assigned(shell) == 0
+    shell.store.locked = set()
+    assert (await answer(first)).code is None
+    assert await answer(repeat) == await answer(first)
+    assert (await answer(later)).code is None
+    assert assigned(shell) == 1
+    assert shell.store.inner.epochs[REGION] == epoch, "nobody had to begin anew"
+
+
+async def test_a_life_that_ends_takes_what_was_held_along(shell: Shell) -> None:
+    shell.store.locked = {"order-1"}
+    request = posted(shell, ask(Accept(offer_id=offer_id(shell))))
+    await until(lambda: len(shell.store.calls) == 1)
+    shell.store.fail = 1
+    with pytest.raises(RegionUnavailable):
+        await request
+    shell.store.locked = set()
+    await until(lambda: shell.store.inner.epochs[REGION] > 1)
+    assert assigned(shell) == 0
+
+
+async def test_stopping_does_not_wait_for_a_locked_row(shell: Shell) -> None:
+    shell.store.locked = {"order-1"}
+    request = posted(shell, ask(Accept(offer_id=offer_id(shell))))
+    await until(lambda: len(shell.store.calls) == 1)
+    async with asyncio.timeout(DEADLINE_S):
+        await shell.shell.stop()
+        with pytest.raises(RegionUnavailable):
+            await request
