@@ -117,9 +117,9 @@ class PersistenceTally:
         self.append = Histogram()
         self.commands = Histogram(SIZES)  # of one transaction
         self.outcomes: Counter[str] = Counter(
-            dict.fromkeys(("done", "refused", "fenced", "broken", "failed"), 0)
+            dict.fromkeys(("done", "refused", "fenced", "broken", "held", "failed"), 0)
         )
-        self.turned_away = 0
+        self.turned_away = self.swept = 0
         self.backlog = Backlog({}, 0)
 
     def committed(self, outcomes: Iterable[Outcome], seconds: float) -> None:
@@ -177,5 +177,6 @@ def persistence_figures(
         counter("doorstep_outbox_events", "Tries to hand an event on, by what became of them",
                 *(({**own, "channel": channel, "outcome": outcome}, count)
                   for (channel, outcome), count in handed_on.items())),
+        counter("doorstep_persistence_swept", "Rows forgotten after their time", (own, tally.swept)),
         gauge("doorstep_database_bytes", "Size of the database", (own, tally.backlog.database_bytes)),
     ]  # fmt: skip

@@ -27,7 +27,8 @@ log = structlog.get_logger()
 SLOW_S = 0.1  # wall time of a transaction after which another may begin in its place
 SLOW_LIMIT = 3  # transactions that take so long, beside `append_in_flight`: with those they fit into the pool
 SWEEP_EVERY_S = 30.0  # wall time
-SWEEP_LIMIT = 5_000  # rows of each kind at a time
+SWEEP_LIMIT = 1_000  # rows of each kind at a time: tens of milliseconds of one connection
+SWEEP_SHARE = 0.2  # of the time that it is at work while much is left
 SWEEP_LEASE_S = 2.5 * SWEEP_EVERY_S
 # After so long nothing is written any more that was over by then: far longer than an append may take.
 SETTLED_S = 3_600.0  # server time
@@ -98,28 +99,48 @@ class PersistenceShell:
 
     async def _sweep(self) -> None:
         """Forget answers older than `idempotency_ttl_s`, explanations older than `explain_keep_s`, offers older than
-        `offer_log_keep_days` (server clock) and events long handed on, in bites. One actor does it."""
+        `offer_log_keep_days` (server clock) and events long handed on, in bites, until nothing of it is left. One actor
+        does it."""
         while True:
             await asyncio.sleep(SWEEP_EVERY_S)
-            try:
-                if not await self._store.lease("sweep", self._holder, SWEEP_LEASE_S):
-                    continue
-                swept = await self._store.sweep(
-                    self._ago_ms(self._limits.idempotency_ttl_s),
-                    self._ago_ms(self._limits.explain_keep_s),
-                    SWEEP_LIMIT,
-                )
-                keep_s = self._limits.offer_log_keep_days * DAY_S
-                swept += await self._store.retire(
-                    self._ago_ms(max(SETTLED_S, SETTLED_WALL_S * self._clock.speed)),
-                    self._ago_ms(keep_s) if keep_s else None,
-                    SWEEP_LIMIT,
-                )
-            except Exception as error:
-                log.warning("persistence.sweep_failed", error=f"{type(error).__name__}: {error}")
-            else:
-                if swept:
-                    log.info("persistence.swept", rows=swept)
+            swept = await self._in_bites(self._sweep_some) + await self._in_bites(self._retire_some)
+            self._tally.swept += swept
+            if swept:
+                log.info("persistence.swept", rows=swept)
+
+    async def _sweep_some(self) -> int:
+        return await self._store.sweep(
+            self._ago_ms(self._limits.idempotency_ttl_s),
+            self._ago_ms(self._limits.explain_keep_s),
+            SWEEP_LIMIT,
+        )
+
+    async def _retire_some(self) -> int:
+        keep_s = self._limits.offer_log_keep_days * DAY_S
+        return await self._store.retire(
+            self._ago_ms(max(SETTLED_S, SETTLED_WALL_S * self._clock.speed)),
+            self._ago_ms(keep_s) if keep_s else None,
+            SWEEP_LIMIT,
+        )
+
+    async def _in_bites(self, bite: Callable[[], Awaitable[int]]) -> int:
+        """Until one is less than full; between two is time for the work that people wait for."""
+        loop, swept, leased_until_s = asyncio.get_running_loop(), 0, 0.0
+        try:
+            while True:
+                began_s = loop.time()
+                if began_s > leased_until_s:
+                    if not await self._store.lease("sweep", self._holder, SWEEP_LEASE_S):
+                        return swept
+                    leased_until_s = began_s + SWEEP_LEASE_S / 2
+                some = await bite()
+                swept += some
+                if some < SWEEP_LIMIT:
+                    return swept
+                await asyncio.sleep((loop.time() - began_s) * (1 / SWEEP_SHARE - 1))
+        except Exception as error:
+            log.warning("persistence.sweep_failed", error=f"{type(error).__name__}: {error}")
+            return swept
 
     def _ago_ms(self, seconds: float) -> int:
         return self._clock.now_ms() - round(seconds * 1000)

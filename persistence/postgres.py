@@ -218,8 +218,11 @@ class PostgresStore:
         async with driver_connection(self.engine) as connection:
             regions = [row["region_id"] for row in await connection.fetch(_REGIONS)]
         for region_id in regions:
-            async with self._transaction() as connection:
-                await settle(connection, region_id, over_before_ms)
+            try:
+                async with self._transaction() as connection:
+                    await settle(connection, region_id, over_before_ms)
+            except asyncpg.LockNotAvailableError:  # the others' turn; it comes again
+                log.warning("the totals of %s are locked", region_id)
         if offers_before_ms is None:
             return 0
         async with driver_connection(self.engine) as connection:
@@ -306,7 +309,7 @@ DELETE FROM offer_explanations WHERE offer_id = ANY(ARRAY(
 _SWEEP_OUTBOX = """
 DELETE FROM outbox WHERE event_id = ANY(ARRAY(
     SELECT event_id FROM outbox WHERE done_at < now() - make_interval(secs => $1) AND stage <> 'DEAD'
-    ORDER BY event_id LIMIT $2 FOR UPDATE SKIP LOCKED))
+    ORDER BY done_at LIMIT $2 FOR UPDATE SKIP LOCKED))
 """
 # Sessions of this role's own: whoever else has the fence's row locked is a person, and is left alone.
 _END_IDLE = """

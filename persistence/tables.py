@@ -355,6 +355,7 @@ class Outbox(Base):
             "event_id",
             postgresql_where=text("done_at IS NULL"),
         ),
+        Index("ix_outbox_done", "done_at", postgresql_where=text("done_at IS NOT NULL")),
         Index(
             "ix_outbox_held",
             "order_id",

@@ -52,3 +52,54 @@ async def test_explanations_go_after_their_time(
         assert store.inner.answers
     finally:
         await shell.stop()
+
+
+async def test_a_round_goes_on_until_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much was written since the last one: a bite a round would fall behind a busy server."""
+    monkeypatch.setattr(persistence, "SWEEP_LIMIT", 3)
+    store = HeldStore()
+    world = await World(store.inner).seed()
+    for _ in range(20):
+        await world.draft()
+    limits, clock = Limits(idempotency_ttl_s=60.0), HandClock(hand=[world.now_ms + 61_000])
+
+    async def tell(region_id: str, opened: object) -> None: ...
+
+    relay = Relay(store.inner, bus=Bus(), payment=Payments(), tell_region=tell, clock=clock, limits=limits)
+    shell = PersistenceShell(store, relay, clock, limits)
+    assert len(store.inner.answers) == 20
+    assert await shell._in_bites(shell._sweep_some) >= 20
+    assert store.inner.answers == {}
+
+
+async def test_a_sweep_leaves_time_for_others_and_stops_without_the_lease(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(persistence, "SWEEP_LIMIT", 1)
+    monkeypatch.setattr(persistence, "SWEEP_LEASE_S", 0.0)  # asked for before every bite
+    store, waits = HeldStore(), list[float]()
+    limits, clock = Limits(), HandClock(hand=[0])
+
+    async def tell(region_id: str, opened: object) -> None: ...
+
+    relay = Relay(store.inner, bus=Bus(), payment=Payments(), tell_region=tell, clock=clock, limits=limits)
+    shell = PersistenceShell(store, relay, clock, limits)
+    bites = 0
+
+    async def bite() -> int:
+        nonlocal bites
+        bites += 1
+        began = asyncio.get_running_loop().time()
+        await until(lambda: asyncio.get_running_loop().time() > began + 0.01)
+        if bites == 3:
+            await store.inner.release(shell._holder)
+            assert await store.inner.lease("sweep", "another", 60)
+        return 1
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    assert await shell._in_bites(bite) == 3
+    assert len(waits) >= 3
+    assert min(wait for wait in waits if wait > 0.01) >= 4 * 0.01, "four times as long as the bite took"
