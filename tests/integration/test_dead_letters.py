@@ -23,7 +23,7 @@ from persistence.postgres import PostgresStore
 from persistence.reads import Reads
 from tests.contracts.store_world import World
 from tests.integration.live import until as eventually
-from tests.support.database import as_owner, prepared, server_url
+from tests.support.database import prepared, server_url
 from tests.support.shells import Bus, HandClock, Payments
 
 pytestmark = pytest.mark.integration
