@@ -47,6 +47,9 @@ LAST_ID = "the-last-question"
 ROUNDS = 10  # of mutants, until so many were read: each is followed by a frame to rest
 SLOW_LIMIT_S = 60.0  # by then the slow reader must be gone
 LINES_S = 5.0
+EMPTY_FRAME_BYTES = 6
+# Pings and pongs, masked by zero.
+CONTROL_FRAMES = b"".join(bytes((first, 0x80, 0, 0, 0, 0)) for first in (0x89, 0x8A)) * 512
 
 
 class HostileOptions(Struct, frozen=True, kw_only=True):
@@ -57,6 +60,8 @@ class HostileOptions(Struct, frozen=True, kw_only=True):
     calm_s: float = 5.0
     flood_s: float = 15.0
     flood_per_s: float = 10.0  # pings of the flooder; the others send one a second
+    control_frames: int = 2_000_000  # empty control frames, as many as are taken ...
+    control_s: float = 6.0  # ... in so long
     seed: int = 1
 
 
@@ -198,6 +203,8 @@ async def run_hostile(
         await asyncio.sleep(options.calm_s)
         enter("flood")
         figures["flood_sent_count"] = await _flood(url, flooder, options)
+        enter("control")
+        figures["control_sent_count"] = await _control(url, flooder, options)
         enter("slow")
         figures["slow_reader_gone_s"] = await _slow_reader(url, slow)
         enter("mutants")
@@ -229,7 +236,7 @@ async def run_hostile(
         for task in living:
             task.cancel()
         await asyncio.gather(*living, return_exceptions=True)
-    for phase in ("calm", "flood", "slow", "mutants", "after"):
+    for phase in ("calm", "flood", "control", "slow", "mutants", "after"):
         took = sorted(ms for neighbour in neighbours for ms in neighbour.took_ms.get(phase, ()))
         for name, share in (("p50", 0.5), ("p99", 0.99)):
             figures[f"{phase}_{name}_ms"] = took[min(len(took) - 1, int(share * len(took)))] if took else None
@@ -255,6 +262,26 @@ async def _flood(url: str, token: str, options: HostileOptions) -> int:
                 sent += 1
                 ws.transport.write(text_frame(_ping(sent)))
             await asyncio.sleep(0.01)
+        reading.cancel()
+        ws.transport.abort()
+    return sent
+
+
+async def _control(url: str, token: str, options: HostileOptions) -> int:
+    """One client sends control frames as fast as they are taken; returns how many were."""
+    sent, until_s = 0, time.monotonic() + options.control_s
+    async with _socket(url) as ws:
+        await _hello(ws, token)
+        reading = asyncio.create_task(_swallow(ws))
+        while sent < options.control_frames and time.monotonic() < until_s and not reading.done():
+            if ws.transport.get_write_buffer_size() > BUFFER_LIMIT:
+                await asyncio.sleep(0.001)
+                continue
+            ws.transport.write(CONTROL_FRAMES)
+            sent += len(CONTROL_FRAMES) // EMPTY_FRAME_BYTES
+            await asyncio.sleep(0)
+        left_s = until_s - time.monotonic()
+        await asyncio.sleep(max(0.0, left_s))  # what was taken keeps the server busy for as long as it likes
         reading.cancel()
         ws.transport.abort()
     return sent

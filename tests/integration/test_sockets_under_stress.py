@@ -257,7 +257,7 @@ async def test_a_mob_of_mutants_leaves_the_server_up_and_the_neighbours_alone(
     made = await run_hostile(
         street.api.server,
         [account.token for account in accounts],
-        HostileOptions(drivers=4, frames=5_000, calm_s=1.0, flood_s=2.0, flood_per_s=100.0),
+        HostileOptions(drivers=4, frames=5_000, calm_s=1.0, flood_s=2.0, flood_per_s=100.0, control_s=2.0),
         rss_bytes=lambda: int(process.memory_info().rss),
     )
     figures = made.figures
