@@ -87,6 +87,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     region_shed_at: int = 2_000
     gateway_outbox_limit: int = 50_000  # pushes waiting for one gateway
     region_call_deadline_s: float = 20.0
+    region_silent_asks: int = 128
     region_mend_s: float = 30.0
     push_deadline_s: float = 5.0
     store_call_deadline_s: float = 15.0

@@ -15,9 +15,11 @@ class Peers:
     """The other persistence actors. Each is told that there is news by one call at a time; more news meanwhile is one
     more call. A call that is lost costs `outbox_retry_s` at most."""
 
-    def __init__(self, call: Callable[..., Awaitable[Any]], names: Sequence[str]) -> None:
-        """`call(actor, method)` reaches an actor."""
-        self._call, self._names = call, names
+    def __init__(
+        self, call: Callable[..., Awaitable[Any]], names: Sequence[str], deadline_s: float = 5.0
+    ) -> None:
+        """`call(actor, method)` reaches an actor; one that does not answer within `deadline_s` looks when it can."""
+        self._call, self._names, self._deadline_s = call, names, deadline_s
         self._calls: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
 
@@ -33,7 +35,8 @@ class Peers:
         try:
             while True:
                 self._again.discard(name)
-                await self._call(name, "look")
+                async with asyncio.timeout(self._deadline_s):
+                    await self._call(name, "look")
                 if name not in self._again:
                     return
         except Exception as error:  # it comes back by itself, and looks then

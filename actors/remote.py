@@ -462,7 +462,11 @@ class PersistenceActor(Heart):
             limits=config.limits,
             holder=holder,
             heir_of=heir_of,
-            wake_others=Peers(handles.call, [one for one in config.persistence_names if one != name]).wake,
+            wake_others=Peers(
+                handles.call,
+                [one for one in config.persistence_names if one != name],
+                config.limits.outbox_deadline_s,
+            ).wake,
         )
         self._shell = PersistenceShell(
             store,

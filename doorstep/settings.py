@@ -437,6 +437,12 @@ class Settings(BaseSettings):
     region_call_deadline_s: float = Field(
         20.0, gt=0, le=120, description="seconds a caller waits for a region's answer; up to 120"
     )
+    region_silent_asks: int = Field(
+        128,
+        ge=1,
+        le=100_000,
+        description="HTTP requests of one gateway that wait for a market that answers nobody; 1 to 100000",
+    )
     region_mend_s: float = Field(
         30.0,
         gt=0,

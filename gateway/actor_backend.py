@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
@@ -27,6 +28,7 @@ POST_BATCH_LIMIT = 2_000  # messages to a region in one call
 SEEN_TIMEOUT_S = 5.0
 FRAME_TIMEOUT_S = 5.0
 BUSY_PAUSES_S = (0.1, 0.3)  # before an order whose row somebody has locked is tried again
+SILENT_S = 1.0  # without any answer, while questions wait: a region is silent
 
 _Answered = Answer | Attached | None
 # call(actor, method, *arguments): one attempt. `Unavailable` when the actor is not there, whatever became of the call;
@@ -48,6 +50,9 @@ class ActorBackend:
     ) -> None:
         self._call = call
         self._dropped = 0  # notices
+        self._asking = Counter[str]()  # questions that wait for an answer, by region
+        self._asking_limit = limits.region_silent_asks
+        self._heard_s: dict[str, float] = {}  # region -> when it last answered, or was asked after a pause
         chance = chance or random.Random()
         self._regions: dict[str, Collector[Message, _Answered]] = {
             region_id: Collector(
@@ -94,8 +99,19 @@ class ActorBackend:
         raise InternalConflict()
 
     async def ask(self, region_id: str, ask: Ask) -> Answer:
-        """See `Backend`."""
-        answer = await self._regions[region_id].ask(carried(ask), ask.principal_id)
+        """See `Backend`. A market that is silent keeps so many requests waiting and no more, for they have places that
+        the other markets' need, too: `RegionUnavailable` beyond."""
+        now_s = asyncio.get_running_loop().time
+        if not self._asking[region_id]:
+            self._heard_s[region_id] = now_s()
+        elif self._asking[region_id] >= self._asking_limit and now_s() > self._heard_s[region_id] + SILENT_S:
+            raise RegionUnavailable(f"Region {region_id} does not answer at the moment.", retry_after_s=1)
+        self._asking[region_id] += 1
+        try:
+            answer = await self._regions[region_id].ask(carried(ask), ask.principal_id)
+            self._heard_s[region_id] = now_s()
+        finally:
+            self._asking[region_id] -= 1
         assert isinstance(answer, Answer)
         return answer
 

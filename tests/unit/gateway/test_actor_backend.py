@@ -6,8 +6,11 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
 from actors.config import Limits
 from actors.tracing import Carried
+from domain.errors import RegionUnavailable
 from domain.lifecycle import Role
 from domain.messages import Accept, Acked, Action, Arrive, Ask, Detach
 from domain.records import Answer
@@ -59,3 +62,30 @@ async def test_an_accept_and_a_sockets_end_do_not_wait() -> None:
             await turns()
     assert line.calls[2:] == [[other]]
     await backend.close()
+
+
+async def test_a_silent_market_keeps_so_many_requests_waiting_and_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They have places that the requests for other markets need."""
+    monkeypatch.setattr("gateway.actor_backend.SILENT_S", 0.02)
+    frozen, lively = Line(), Line()
+    lively.gate.set()
+
+    async def call(name: str, method: str, batch: Sequence[Any]) -> list[Answer]:
+        return await (frozen if name == f"region:{REGION}" else lively).call(name, method, batch)
+
+    backend = ActorBackend(call, (REGION, "tx-hou"), Limits(region_silent_asks=3))
+
+    def asked(region_id: str, n: int) -> asyncio.Task[Answer]:
+        return asyncio.ensure_future(backend.ask(region_id, ask(f"who{n}", Arrive(f"t{n}"))))
+
+    waiting = [asked(REGION, n) for n in range(5)]  # it was not silent when they came
+    await asyncio.sleep(0.03)
+    async with asyncio.timeout(5):
+        with pytest.raises(RegionUnavailable):
+            await asked(REGION, 6)
+        assert await asked("tx-hou", 7) == Answer()
+        frozen.gate.set()
+        assert await asyncio.gather(*waiting) == [Answer()] * 5
+        assert await asked(REGION, 8) == Answer()
