@@ -11,15 +11,23 @@ _encode = msgspec.msgpack.encode
 _decode = msgspec.msgpack.Decoder(tuple[str, Answer]).decode
 
 
+# The region does not know whether it has answered this before. Never leaves the server: the gateway looks in the
+# database, and asks again when nothing is there.
+LOOK_FIRST = Answer(code="LOOK_FIRST")
+
+
 class Answers:
     """The answers to the latest `limit` requests, by scope and key, so that a repeat gets the first one. Kept encoded:
     as dictionaries the bodies of tens of thousands would be most of a region's memory."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, complete: bool = True) -> None:
+        """`complete`: whether these begin with all that there is to remember."""
+        self.complete = complete  # nothing was forgotten: what is not known was never answered
         self._items: Lately[tuple[str, str], bytes] = Lately(limit)
 
     def remember(self, scope: str, key: str, fingerprint: str, answer: Answer) -> None:
         """`fingerprint`: of the request that this answers."""
+        self.complete = self.complete and (len(self._items) < self._items.limit)
         self._items[(scope, key)] = _encode((fingerprint, answer))
 
     def known(self, scope: str, key: str) -> tuple[str, Answer] | None:

@@ -133,6 +133,7 @@ class Ask(Struct, frozen=True, kw_only=True, tag=True):
     principal_id: str
     action: Action
     device: Device | None = None
+    looked: bool = False  # there is no first answer in the database
 
 
 class Settled(Struct, frozen=True, tag=True):

@@ -151,6 +151,7 @@ class RegionImage(Struct, frozen=True, kw_only=True):
     recent_offers: tuple[OfferRow, ...] = ()  # closed lately, newest last, bounded
     recent_tasks: tuple[TaskRow, ...] = ()  # ended lately or still to be told of, newest last, bounded
     answers: tuple[StoredAnswer, ...] = ()  # given lately by this region, newest last, bounded
+    all_answers: bool = True  # there are no others
     counters: dict[str, int] = field(default_factory=dict)  # see domain.ops.COUNTERS
     aside: tuple[Aside, ...] = ()  # rows that could not be read
 

@@ -23,7 +23,7 @@ import h3
 import numpy as np
 
 from domain import offers, requests
-from domain.answers import Answers
+from domain.answers import LOOK_FIRST, Answers
 from domain.arrays import F64
 from domain.errors import IdempotencyKeyReused, NotFound, Refusal
 from domain.fast_loop import FastLoop
@@ -92,7 +92,7 @@ class Region:
         ] = {}  # tasks -> their live offers, several where it came to that
         self.closed: Lately[str, OfferStatus] = Lately(policy.closed_offers_limit)
         self.ended: Lately[str, TaskStatus] = Lately(policy.ended_tasks_limit)
-        self.answers = Answers(policy.answers_limit)
+        self.answers = Answers(policy.answers_limit, complete=image.all_answers)
         self.mail = Mailboxes(self.epoch, policy.push_ring)
         self.counters = {name: image.counters.get(name, 0) for name in COUNTERS}
         self.decisions: deque[tuple[int, str]] = deque(maxlen=policy.decisions_limit)
@@ -190,6 +190,9 @@ class Region:
         if known is not None:
             fingerprint, answer = known
             self._ready.reply = answer if fingerprint == ask.fingerprint else refused(IdempotencyKeyReused())
+            return
+        if not self.answers.complete and not ask.looked:
+            self._ready.reply = LOOK_FIRST
             return
         try:
             draft = requests.decide(self, now_ms, ask)

@@ -102,6 +102,7 @@ class Call:
             principal_id=self.principal.id,
             action=action,
             device=self.device,
+            looked=True,
         )
 
 

@@ -61,6 +61,9 @@ class Services:
     lobby: Lobby
     open_sockets: set[DriverSocket]
     others: Others | None = None
+    forgetful: set[str] = field(
+        default_factory=set
+    )  # regions that do not remember all that they have answered
     now_us: Callable[[], int] = wall_us
     bounds: Bounds = field(init=False)  # of what positions are believed
     # Seeded by the system, not asked of it for each id: that call gives other threads the interpreter.
@@ -130,7 +133,9 @@ def assemble(
         gateway_id,
         backend.seen,
         flush_s=config.limits.ping_flush_s,
-        keep_s=config.clock.wall_s(config.policy.driver_stale_s),
+        keep_s=config.clock.wall_s(
+            max(config.policy_of(region_id).driver_stale_s for region_id in config.regions)
+        ),
         on_new_epoch=region_began_anew,
     )
     services = Services(

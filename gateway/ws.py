@@ -12,10 +12,20 @@ from typing import Any
 import msgspec
 import structlog
 from fastapi import APIRouter
+from msgspec.structs import replace
 from starlette.types import Receive, Scope, Send
 
 from actors.tracing import Root, ids, on_behalf_of
-from domain.errors import Forbidden, InternalError, InvalidRequest, Overloaded, Refusal, Unauthenticated
+from domain.answers import LOOK_FIRST
+from domain.errors import (
+    Forbidden,
+    IdempotencyKeyReused,
+    InternalError,
+    InvalidRequest,
+    Overloaded,
+    Refusal,
+    Unauthenticated,
+)
 from domain.lifecycle import Role
 from domain.messages import Acked, Ask, Attach, Detach, OfferSeenBy, Reported
 from domain.protocol import (
@@ -118,6 +128,8 @@ class DriverSocket:
         self._is_stranger = False  # to the region, which has begun a new life
         self._catching_up = False
         self._moving = False  # to another market
+        self._moved = False  # to a market that has not given its former answers
+        self._turn = asyncio.Lock()  # of questions whose first answer is looked for
         self._reading = True
         self._closed = asyncio.Event()
 
@@ -368,7 +380,13 @@ class DriverSocket:
             action=question.action,
             device=question.device,
         )
-        answered = partial(self._answered, question, root)
+        if self._moved or self.region_id in self._services.forgetful or self._turn.locked():
+            self._spawn(self._look_first(question, root, ask))
+        else:
+            self._submit(question, root, ask)
+
+    def _submit(self, question: Question, root: Root, ask: Ask) -> None:
+        answered = partial(self._answered, question, root, ask)
         known = ids((root.origin,))
         with (
             structlog.contextvars.bound_contextvars(driver_id=self.driver_id, **known),
@@ -379,7 +397,26 @@ class DriverSocket:
             except Overloaded as error:
                 answered(error)
 
-    def _answered(self, question: Question, root: Root, answer: Answer | Exception) -> None:
+    async def _look_first(self, question: Question, root: Root, ask: Ask) -> None:
+        """The first answer from the database, or the question to the region; one after the other, so that a driver's
+        questions keep their order."""
+        async with self._turn:
+            try:
+                first = await self._services.reads.stored_answer(ask.scope, ask.key)
+            except Exception as error:
+                self._answered(question, root, ask, error)
+                return
+            if first is None:
+                self._submit(question, root, replace(ask, looked=True))
+                return
+        same = first.fingerprint == ask.fingerprint
+        self._answered(question, root, ask, first.answer if same else IdempotencyKeyReused())
+
+    def _answered(self, question: Question, root: Root, ask: Ask, answer: Answer | Exception) -> None:
+        if answer == LOOK_FIRST:
+            self._services.forgetful.add(self.region_id)
+            self._spawn(self._look_first(question, root, ask))
+            return
         try:
             if isinstance(answer, Exception):
                 raise answer
@@ -413,6 +450,7 @@ class DriverSocket:
             if region_id == self.region_id:
                 return
             before, self.region_id = self.region_id, region_id
+            self._moved = True
             await self._where.moved()
             self._services.backend.notify(before, Detach(driver_id=self.driver_id, session=self.session))
             await self._attach(None)

@@ -104,6 +104,7 @@ async def load_image(connection: Connection, region_id: str, now_ms: int, epoch:
         recent_offers=_read(reversed(recent_offers), offer_of, "recent_offers", "offer_id", aside),
         recent_tasks=_read(reversed(recent_tasks), task_of, "recent_tasks", "task_id", aside),
         answers=_read(reversed(answers), stored_answer_of, "answers", "key", aside),
+        all_answers=len(answers) < ANSWERS_LIMIT,
         counters=counters(by_task, by_offer),
         aside=tuple(aside),
     )

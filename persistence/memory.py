@@ -462,6 +462,7 @@ class MemoryStore:
             recent_offers=tuple(sorted(closed, key=lambda o: (o.closed_ms or 0, o.offer_id))[-RECENT_LIMIT:]),
             recent_tasks=tuple(sorted(ended, key=lambda t: (t.ended_ms or 0, t.task_id))[-RECENT_LIMIT:]),
             answers=tuple(sorted(answers, key=lambda a: (a.at_ms, a.scope, a.key))[-ANSWERS_LIMIT:]),
+            all_answers=len(answers) < ANSWERS_LIMIT,
             counters=counters(
                 Counter((str(task.kind), str(task.status)) for task in all_tasks),
                 Counter(str(offer.status) for offer in all_offers),

@@ -23,3 +23,13 @@ def test_the_oldest_is_forgotten_first() -> None:
     assert len(answers) == 2
     assert answers.known("ann|ws", "a") is None
     assert answers.known("ann|ws", "c") == ("c", Answer(code="NOT_FOUND", detail="c"))
+
+
+def test_a_memory_knows_whether_it_may_have_forgotten() -> None:
+    answers = Answers(2)
+    for key in ("a", "b"):
+        answers.remember("ann|ws", key, key, TAKEN)
+        assert answers.complete
+    answers.remember("ann|ws", "c", "c", TAKEN)
+    assert not answers.complete
+    assert not Answers(2, complete=False).complete

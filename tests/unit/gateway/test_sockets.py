@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 import pytest
+from msgspec.structs import replace
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
@@ -15,7 +16,7 @@ from domain.messages import Ask, Attach, Attached, Kick, Push
 from domain.protocol import OfferExpired
 from domain.records import Answer
 from gateway.ws import QUESTIONS_LIMIT, DriverSocket
-from tests.unit.gateway.world import DALLAS, World, until
+from tests.unit.gateway.world import DALLAS, REGION, World, make_config, running, until
 
 
 async def test_the_subprotocol_is_answered(world: World) -> None:
@@ -82,6 +83,34 @@ async def test_a_repeat_gets_the_same_answer(world: World) -> None:
     assert await again.receive("offer.accepted") == first
     await again.send({"type": "offer.reject", "id": "a", "offer_id": offer["offer_id"]})
     assert (await again.receive("error"))["code"] == "IDEMPOTENCY_KEY_REUSED"
+
+
+async def test_a_first_answer_holds_when_the_region_has_long_forgotten_it() -> None:
+    policy = replace(make_config().policy, answers_limit=2)
+    async with running(policy=policy) as world:
+        driver_id, client = await world.driver()
+        await world.order("CONFIRMED")
+        offer = await client.receive("offer")
+        accept = {"type": "offer.accept", "id": "a", "offer_id": offer["offer_id"]}
+        await client.send(accept)
+        first = await client.receive("offer.accepted")
+        task_id = offer["tasks"][0]["task_id"]
+        # All at once, so that some are asked before the region says that it may have forgotten; in their order still.
+        steps = ("task.arrive", "task.pickup", "task.arrive")
+        for number, step in enumerate(steps):
+            await client.send({"type": step, "id": f"s{number}", "task_id": task_id})
+        states = [(await client.receive("task.updated", "error"))["task"]["status"] for _ in steps]
+        assert states == ["AT_PICKUP", "PICKED_UP", "AT_DROPOFF"]
+        for _ in range(2):
+            await client.send(accept)
+            assert await client.receive("offer.accepted", "error") == first
+        await client.send({"type": "offer.reject", "id": "a", "offer_id": offer["offer_id"]})
+        assert (await client.receive("error"))["code"] == "IDEMPOTENCY_KEY_REUSED"
+        # After a new life, too, and on another socket.
+        await world.backend.start_region(REGION)
+        again = await world.connect(world.auth(driver_id, Role.DRIVER), on_duty=False)
+        await again.send(accept)
+        assert await again.receive("offer.accepted", "error") == first
 
 
 async def test_a_questions_log_line_names_driver_and_request(
