@@ -29,7 +29,7 @@ WITH_NODE = if ! { $(NODE_IS_NEW); }; then $(MAKE) -s $(VENV)/.stamp-node; expor
 UV_COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --upgrade \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet
 
-.PHONY: help run test check fresh-test arrows fmt web web-check lock sim cluster-test load screenshot clean
+.PHONY: help run test check fresh-test arrows fmt web web-check lock sim cluster-test chaos load screenshot clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ sim: $(VENV)/.stamp-runtime ## the long campaign of simulated worlds (SEEDS=1000
 
 cluster-test: $(VENV)/.stamp-dev ## two Ray nodes, one of which dies; a rolling restart in the middle of offers
 	@$(BIN)/pytest -q tests/integration/test_two_nodes.py tests/integration/test_rolling_restart.py
+
+chaos: $(VENV)/.stamp-dev ## kill and freeze each part of a server with a demo of 60 drivers; prints how long what was out (10 minutes)
+	@$(BIN)/pytest -q -s tests/integration/test_faults.py
 
 load: $(VENV)/.stamp-dev ## fleets of 1,000 to 15,000 drivers, then half an hour of 5,000 (about 50 minutes)
 	@$(BIN)/doorstep bench live --sizes 1000,2500,5000,10000,15000 --out fleet
