@@ -92,7 +92,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     push_deadline_s: float = 5.0
     store_call_deadline_s: float = 15.0
     heartbeat_s: float = 1.0
-    silent_s: float = 5.0
+    silent_s: float = 4.0
     stuck_s: float = 30.0
     solve_timeout_s: float = 10.0
     append_in_flight: int = 2

@@ -465,7 +465,7 @@ class Settings(BaseSettings):
         description="seconds between two looks at each actor and at the cluster; 0.1 to 60",
     )
     silent_s: float = Field(
-        5.0,
+        4.0,
         ge=1,
         le=600,
         description="seconds that an actor or the cluster may be silent before it is ended and replaced; 1 to 600",

@@ -31,7 +31,8 @@ Undo = Callable[[], None]
 
 
 class Fault(NamedTuple):
-    """What is done to the server, which may be undone after a while, and how long each thing may be out."""
+    """What is done to the server, which may be undone after a while, and how long each thing may be out on a machine
+    with nothing else to do."""
 
     name: str
     do: Callable[[LiveServer], Undo]
@@ -85,12 +86,13 @@ def _some(server: LiveServer, names: tuple[str, ...]) -> list[psutil.Process]:
     return found
 
 
-# Killed parts are back in 5 s, frozen ones noticed and replaced in 10, a lost cluster works again in 15.
+# Killed parts are back in 5 s, frozen ones noticed and replaced in 10, a lost cluster works again in 15. When every
+# solver is gone at once, fresh ones must load what they solve with.
 FAULTS = [
     Fault("region killed", kill("ray::RegionActor"), 5),
     Fault("persistence killed", kill("ray::PersistenceActor"), 5),
     Fault("gateway killed", kill("ray::GatewayActor"), 5),
-    Fault("solvers killed", kill(*SOLVERS), 5),
+    Fault("solvers killed", kill(*SOLVERS), 10),
     Fault("region frozen", freeze("ray::RegionActor"), 10),
     Fault("persistence frozen", freeze("ray::PersistenceActor"), 10),
     Fault("gateway frozen", freeze("ray::GatewayActor"), 10),
