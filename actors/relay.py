@@ -30,7 +30,7 @@ from domain.ports import (
     Store,
     VendorError,
 )
-from domain.records import Answer, Done, NotTaken, OrderBrief, OutboxEvent, TaskRow
+from domain.records import Answer, Done, Held, NotTaken, OrderBrief, OutboxEvent, TaskRow
 
 log = structlog.get_logger()
 
@@ -381,7 +381,8 @@ class Relay:
             [outcome] = await self._store.append([command])
             if not isinstance(outcome, Done) or outcome.answer.code is not None:
                 code = outcome.answer.code if isinstance(outcome, Done) else type(outcome).__name__
-                raise Refused(f"the order was not closed: {code}")
+                held = isinstance(outcome, Held)  # somebody has the row, who may let it go
+                raise Refused(f"the order was not closed: {code}", silent=held)
 
     async def _in_time(self, call: Awaitable[T]) -> T:
         """A vendor's answer."""

@@ -261,7 +261,7 @@ def _event_of(row: Row) -> OutboxEvent:
 
 
 # The regions that something waits for, each by one look into the index; then the oldest of each, the new ones and those
-# that were tried apart. What was tried and what may not overtake it are few.
+# that were tried apart. Whether an event must wait for an earlier one is asked of each only where there is such a one.
 _DUE = """
 WITH RECURSIVE waiting AS (
     (SELECT region_id FROM outbox WHERE channel = $1 AND done_at IS NULL ORDER BY region_id LIMIT 1)
@@ -274,7 +274,8 @@ SELECT due.* FROM waiting w CROSS JOIN LATERAL (
     (SELECT event_id, topic, region_id, order_id, at_ms, payload::text AS payload, attempts FROM outbox o
      WHERE channel = $1 AND region_id = w.region_id AND stage = 'NEW' AND done_at IS NULL
        AND event_id <> ALL ($4::bigint[])
-       AND NOT ($5 AND EXISTS (
+       AND NOT ($5 AND (SELECT EXISTS (SELECT FROM outbox WHERE channel = $1 AND done_at IS NULL AND stage <> 'NEW'))
+         AND EXISTS (
            SELECT FROM outbox held WHERE held.order_id = o.order_id AND held.event_id < o.event_id
              AND held.done_at IS NULL AND held.stage <> 'NEW' AND held.channel = $1))
      ORDER BY event_id LIMIT $2)
