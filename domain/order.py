@@ -23,6 +23,7 @@ from domain.errors import (
     PaymentUnderWay,
     Refusal,
     VersionMismatch,
+    WrongState,
 )
 from domain.hours import Hours, back_ms, return_by_ms
 from domain.lifecycle import (
@@ -474,9 +475,13 @@ def _cancel(command: OrderCommand, order: OrderState) -> Decision:
 
 def _close(command: OrderCommand, order: OrderState) -> Decision:
     assert isinstance(command.action, CloseOrder)
-    if order.status is OrderStatus.CLOSED and order.payment_ref == command.action.payment_ref:
-        return Decision(answer=_answer(order))  # told at least once
-    return _advance(command, order, OrderEvent.CLOSED, {"payment_ref": command.action.payment_ref})
+    try:
+        return _advance(command, order, OrderEvent.CLOSED, {"payment_ref": command.action.payment_ref})
+    except WrongState as error:
+        if order.payment_ref != command.action.payment_ref:
+            raise
+        # Asked at least once: whoever asks again sees that it is done.
+        return Decision(answer=replace(refused(error), body=_answer(order).body))
 
 
 _HANDLERS: dict[type[OrderAction | PaymentAction], Callable[[OrderCommand, OrderState], Decision]] = {
