@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import os
 import shutil
@@ -11,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import asyncpg
@@ -26,6 +28,7 @@ from doorstep.embedded import (
     running_services,
     temporary_database,
 )
+from tests.integration.live import until
 
 pytestmark = pytest.mark.integration
 
@@ -242,3 +245,55 @@ async def test_database_fixture_works_inside_a_running_loop(
     connection = await asyncpg.connect(fresh_database_url)
     assert await connection.fetchval("SELECT 1") == 1
     await connection.close()
+
+
+@pytest.mark.parametrize("reached", ["lock", "pg.new", "pg.new/PG_VERSION", "pg/postmaster.pid"])
+async def test_a_start_that_is_given_up_half_way_leaves_nothing_running(data_dir: Path, reached: str) -> None:
+    embedded = Embedded(data_dir)
+    starting = asyncio.create_task(embedded.start_or_stop())
+
+    async def is_there() -> bool:
+        return (data_dir / reached).exists()
+
+    await until(is_there, 30)
+    starting.cancel()
+    cancelled_s = time.monotonic()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert time.monotonic() - cancelled_s < 10
+    assert not [line for line in lines_of_all() if str(data_dir) in line]
+    with Embedded(data_dir) as again:
+        assert again.postgres.alive()
+
+
+def lines_of_all() -> list[str]:
+    """The command lines of all processes."""
+    lines = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.status() != psutil.STATUS_ZOMBIE:
+                lines.append(" ".join(process.cmdline()))
+    return lines
+
+
+def test_the_logs_hold_no_values_and_are_closed_to_others(data_dir: Path) -> None:
+    with Embedded(data_dir) as embedded:
+
+        async def offend() -> None:
+            connection = await asyncpg.connect(embedded.database_owner_url)
+            await connection.execute("CREATE TABLE people (email text PRIMARY KEY)")
+            await connection.execute("INSERT INTO people VALUES ('ann@example.org')")
+            for statement in (
+                "INSERT INTO people VALUES ('ann@example.org')",
+                "SELECT 'ann@example.org' FROM nobody",
+            ):
+                with pytest.raises(asyncpg.PostgresError):
+                    await connection.execute(statement)
+            await connection.close()
+
+        asyncio.run(offend())
+    log = (data_dir / "postgres.log").read_text()
+    assert "people_pkey" in log, "what and where, for whoever must look into it"
+    assert "ann@example.org" not in log
+    for name in ("postgres.log", "redis.log"):
+        assert (data_dir / name).stat().st_mode & 0o077 == 0
