@@ -82,6 +82,7 @@ class Track:
         "_other_lng",
         "_other_ms",
         "_others",
+        "_slack_m2",
         "lat",
         "lng",
         "ms",
@@ -89,31 +90,35 @@ class Track:
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds, self._box = bounds, bounds.boxes[0]
+        self._slack_m2 = bounds.slack_m**2
         self.lat = self.lng = 0.0
-        self.ms = 0
+        self.ms: float = 0
         # A jump that is not confirmed yet: its newest position, and how many agree.
         self._other_lat = self._other_lng = 0.0
-        self._other_ms = self._others = 0
+        self._other_ms: float = 0
+        self._others = 0
         self.another_phone()
 
     def another_phone(self) -> None:
         """Its clock may differ from the last one's."""
-        self._at_ms = 0  # of the newest position that was taken, by the phone's clock
-        self._lead_ms = 0  # by which the phone's clock is known to be ahead of the server's, or behind
-        self._late_ms = self._late_lead_ms = 0  # since when it seems to be behind, and by how much
+        self._at_ms: float = 0  # of the newest position that was taken, by the phone's clock
+        self._lead_ms: float = 0  # by which the phone's clock is known to be ahead of the server's, or behind
+        self._late_ms = 0  # since when it seems to be behind
+        self._late_lead_ms: float = 0  # and by how much
 
     def doubt(
-        self, lat: float, lng: float, at_ms: int | None, accuracy_m: float | None, now_ms: int
+        self, lat: float, lng: float, at_ms: float | None, accuracy_m: float | None, now_ms: int
     ) -> Doubt | None:
         """Take the position; or why not. `at_ms`: when the driver was there, by the phone's clock; None: now."""
         bounds = self._bounds
         if accuracy_m is not None and accuracy_m > bounds.accuracy_m:
             return Doubt.VAGUE
-        was_ms = now_ms
+        was_ms: float = now_ms
         if at_ms is not None:
             # A position cannot come from the future: then it is the clock that is ahead.
-            if at_ms - now_ms > self._lead_ms:
-                self._lead_ms = at_ms - now_ms
+            lead_ms = at_ms - now_ms
+            if lead_ms > self._lead_ms:
+                self._lead_ms = lead_ms
             was_ms = at_ms - self._lead_ms
             if at_ms < self._at_ms or was_ms < now_ms - bounds.age_ms or was_ms < self.ms - JITTER_MS:
                 if self._is_old(at_ms, now_ms):
@@ -127,18 +132,17 @@ class Track:
                     break
             else:
                 return Doubt.ELSEWHERE
-        if self.ms:
-            y_m, x_m = (lat - self.lat) * M_PER_DEGREE, (lng - self.lng) * box.m_per_lng
-            far_m = bounds.slack_m + max(0, was_ms - self.ms) * bounds.speed_mps / 1000
-            if y_m * y_m + x_m * x_m > far_m * far_m and not self._is_confirmed(lat, lng, was_ms):
-                return Doubt.JUMP
+        y_m, x_m = (lat - self.lat) * M_PER_DEGREE, (lng - self.lng) * box.m_per_lng
+        square_m2 = y_m * y_m + x_m * x_m
+        if square_m2 > self._slack_m2 and self.ms and self._is_jump(lat, lng, square_m2, was_ms):
+            return Doubt.JUMP
         self.lat, self.lng, self.ms = lat, lng, was_ms
         self._others = self._late_ms = 0
         if at_ms is not None:
             self._at_ms = at_ms
         return None
 
-    def _is_old(self, at_ms: int, now_ms: int) -> bool:
+    def _is_old(self, at_ms: float, now_ms: int) -> bool:
         """Whether it is the position that is old, and not the phone's clock that is wrong."""
         bounds, lead_ms = self._bounds, at_ms - now_ms
         if self._lead_ms > bounds.age_ms >= abs(lead_ms):
@@ -154,11 +158,14 @@ class Track:
         self._lead_ms = lead_ms
         return False
 
-    def _is_confirmed(self, lat: float, lng: float, was_ms: int) -> bool:
-        """Note a position that is too far from the one that is known; whether so many agree that they must be right."""
+    def _is_jump(self, lat: float, lng: float, square_m2: float, was_ms: float) -> bool:
+        """Whether nobody drives so far since the last position, unless so many agree that they must be right."""
+        far_m = self._bounds.slack_m + max(0, was_ms - self.ms) * self._bounds.speed_mps / 1000
+        if square_m2 <= far_m * far_m:
+            return False
         y_m, x_m = (lat - self._other_lat) * M_PER_DEGREE, (lng - self._other_lng) * self._box.m_per_lng
         far_m = self._bounds.slack_m + max(0, was_ms - self._other_ms) * self._bounds.speed_mps / 1000
         agrees = self._others > 0 and y_m * y_m + x_m * x_m <= far_m * far_m
         self._others = self._others + 1 if agrees else 1
         self._other_lat, self._other_lng, self._other_ms = lat, lng, was_ms
-        return self._others >= self._bounds.confirmations
+        return self._others < self._bounds.confirmations

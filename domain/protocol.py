@@ -13,7 +13,7 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 from msgspec import Meta, Struct
-from msgspec.structs import force_setattr
+from msgspec.structs import replace
 
 SUBPROTOCOL = "doorstep.v1"
 # Close codes beside 1008 (too many bad frames or no valid hello) and 1009 (frame too large).
@@ -92,15 +92,6 @@ class Location(Client, frozen=True, tag="location"):
     speed_mps: float | None = None
     heading_deg: float | None = None
     accuracy_m: float | None = None
-
-    def __post_init__(self) -> None:
-        # iOS says -1 for what it does not know.
-        if (speed_mps := self.speed_mps) is not None and speed_mps < 0:
-            force_setattr(self, "speed_mps", None)
-        if (heading_deg := self.heading_deg) is not None and not 0 <= heading_deg <= 360:
-            force_setattr(self, "heading_deg", None)
-        if (accuracy_m := self.accuracy_m) is not None and accuracy_m < 0:
-            force_setattr(self, "accuracy_m", None)
 
 
 class OfferSeen(Client, frozen=True, tag="offer.seen"):
@@ -340,6 +331,18 @@ decode_client = msgspec.json.Decoder(ClientFrame).decode
 _decode_spared = msgspec.json.Decoder(_Spared).decode
 decode_server = msgspec.json.Decoder(ServerFrame).decode
 encode = msgspec.json.Encoder().encode
+
+
+def known(ping: Location) -> Location:
+    """The position without what says that it is not known: iOS says -1, which no speed, heading or accuracy is."""
+    speed_mps, heading_deg, accuracy_m = ping.speed_mps, ping.heading_deg, ping.accuracy_m
+    if speed_mps is not None and speed_mps < 0:
+        ping = replace(ping, speed_mps=None)
+    if heading_deg is not None and not 0 <= heading_deg <= 360:
+        ping = replace(ping, heading_deg=None)
+    if accuracy_m is not None and accuracy_m < 0:
+        ping = replace(ping, accuracy_m=None)
+    return ping
 
 
 def spared(data: str, error: msgspec.ValidationError) -> Location:

@@ -44,6 +44,7 @@ from domain.protocol import (
     Welcome,
     decode_client,
     encode,
+    known,
     spared,
 )
 from domain.records import Answer
@@ -192,7 +193,9 @@ class Connection:
                 if frame.seq <= self._location_seq:
                     return None
                 self._location_seq = frame.seq
-            return frame
+            if frame.speed_mps is None and frame.heading_deg is None and frame.accuracy_m is None:
+                return frame
+            return known(frame)
         if isinstance(frame, Duty):
             if (frame.lat is None) != (frame.lng is None):
                 self.refuse(None, InvalidRequest("Give lat and lng together."))
@@ -404,17 +407,7 @@ def _is_plain(ping: Location, data: str) -> bool:
     )  # of three keys, of the type and the time
     quotes += 2 * ((ping.speed_mps is not None) + (ping.heading_deg is not None))
     quotes += 2 * (ping.accuracy_m is not None)
-    said = data.count('"')
-    # What was said not to be known is not in the ping.
-    return said == quotes or (said > quotes and said == quotes + _unsaid(ping, data))
-
-
-def _unsaid(ping: Location, data: str) -> int:
-    """Quotation marks of the keys without a value in the ping."""
-    unsaid = (ping.speed_mps is None and '"speed_mps"' in data) + (
-        ping.heading_deg is None and '"heading_deg"' in data
-    )
-    return 2 * (unsaid + (ping.accuracy_m is None and '"accuracy_m"' in data))
+    return data.count('"') == quotes
 
 
 def _size(data: str | bytes) -> int:

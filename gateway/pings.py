@@ -87,12 +87,13 @@ class Pings:
         flush_s: float,
         keep_s: float,
         on_new_epoch: Callable[[str], None] = lambda region_id: None,
+        clock_ms: Callable[[], int] = lambda: 0,
     ) -> None:
         self._gateway_id = gateway_id
         self._send = send
         self._flush_s = flush_s
         self._keep_s = keep_s
-        self._on_new_epoch = on_new_epoch
+        self._on_new_epoch, self._clock_ms = on_new_epoch, clock_ms
         self._known: dict[str, State] = {}
         self._parked: dict[str, State] = {}  # of sockets that have closed
         self._pending: dict[str, dict[str, State]] = {}
@@ -100,6 +101,9 @@ class Pings:
         self._called_s: dict[str, float] = {}
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self.sent = 0
+        self.now_ms = (
+            0  # of the server's clock at the last flush, which is new enough to judge positions by; 0: none
+        )
 
     def put(self, state: State) -> None:
         """Note the newest state of a driver."""
@@ -206,6 +210,7 @@ class Pings:
         """Flush for ever."""
         loop, forget_at_s = asyncio.get_running_loop(), 0.0
         while True:
+            self.now_ms = self._clock_ms()
             await asyncio.sleep(self._flush_s)
             self.flush()
             self.knock(loop.time())

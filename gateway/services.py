@@ -137,6 +137,7 @@ def assemble(
             max(config.policy_of(region_id).driver_stale_s for region_id in config.regions)
         ),
         on_new_epoch=region_began_anew,
+        clock_ms=config.clock.now_ms,
     )
     services = Services(
         config=config,

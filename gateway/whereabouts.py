@@ -87,8 +87,9 @@ class Whereabouts:
             state = self._pings.last(self._session.driver_id)
         if state is None:
             return  # a position before any word on duty says nothing about it: wait for the word
-        track, at, now_ms = self._track or self._judge(), ping.at, self._now_ms()
-        at_ms = None if at is None else int(at.timestamp() * 1000)
+        track, at = self._track or self._judge(), ping.at
+        now_ms = self._pings.now_ms or self._now_ms()
+        at_ms = None if at is None else at.timestamp() * 1000
         lat, lng, place_ms = ping.lat, ping.lng, now_ms
         doubt = track.doubt(lat, lng, at_ms, ping.accuracy_m, now_ms)
         if doubt is not None:
