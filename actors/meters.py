@@ -91,7 +91,7 @@ def region_figures(
     return [
         *families,
         gauge("doorstep_region_epoch", "Number of the region's life", (own, region.epoch)),
-        gauge("doorstep_region_drivers", "Drivers known", (own, len(region.fleet))),
+        gauge("doorstep_region_drivers", "Drivers known", (own, len(region.fleet.index))),
         gauge("doorstep_region_tasks", "Tasks that have not ended", (own, len(region.jobs))),
         gauge("doorstep_region_tasks_open", "Tasks that nobody holds or is asked about", (own, len(region.open))),
         gauge("doorstep_region_tasks_unplanned", "Open tasks that no plan has had", (own, len(region.loop.unplanned))),

@@ -178,7 +178,7 @@ class RegionShell:
         figures: dict[str, float | int | str] = {
             "region_id": self.region_id,
             "epoch": region.epoch,
-            "drivers": len(region.fleet),
+            "drivers": len(region.fleet.index),
             "pings": region.fleet.pings,
             "tasks": len(region.jobs),
             "tasks_open": len(region.open),

@@ -68,11 +68,13 @@ class Seen(NamedTuple):
 
 
 class Fleet:
-    """One row per driver ever seen. Row numbers are stable for the life of the region."""
+    """One row per driver seen of late. A driver's row number stays until the driver is forgotten; then it is another's,
+    and until then its id is empty."""
 
     def __init__(self) -> None:
         self.ids: list[str] = []
         self.index: dict[str, int] = {}
+        self.vacant: list[int] = []  # rows of drivers who were forgotten
         self.gateways: list[str] = []
         self.pings = 0
         self._room = 0
@@ -91,13 +93,30 @@ class Fleet:
     def row(self, driver_id: str) -> int:
         """The driver's row, made when it is new (off duty, never seen)."""
         row = self.index.get(driver_id)
-        if row is None:
+        if row is None and self.vacant:
+            row = self.vacant.pop()
+            self.index[driver_id], self.ids[row] = row, driver_id
+        elif row is None:
             row = len(self.ids)
             self.index[driver_id] = row
             self.ids.append(driver_id)
             if row >= self._room:
                 self._grow()
         return row
+
+    def silent(self, since_ms: int) -> list[str]:
+        """Drivers without a socket and without a task or an offer, of whom nothing was heard since then."""
+        n = len(self.ids)
+        mask = (self.heard_ms[:n] < since_ms) & (self.gateway[:n] < 0) & (self.state[:n] == DriverState.FREE)
+        return [self.ids[row] for row in np.flatnonzero(mask).tolist() if self.ids[row]]
+
+    def forget(self, driver_id: str) -> None:
+        """Give the driver's row free."""
+        row = self.index.pop(driver_id)
+        self.ids[row] = ""
+        for name in _COLUMNS:
+            getattr(self, name)[row] = _FILL.get(name, 0)
+        self.vacant.append(row)
 
     def _grow(self) -> None:
         more = max(64, self._room)

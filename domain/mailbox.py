@@ -19,6 +19,7 @@ class Mailboxes:
         self._base, self._limit = epoch * SEQ_ROOM, limit
         self._rings: dict[str, deque[ServerFrame]] = {}
         self._last: dict[str, int] = {}
+        self._forgotten = self._base  # the greatest number of all drivers who were forgotten
 
     def put(self, driver_id: str, frame: ServerFrame) -> ServerFrame:
         """Number the frame, keep it, and return it as it goes out."""
@@ -29,7 +30,7 @@ class Mailboxes:
 
     def last_seq(self, driver_id: str) -> int:
         """The number of the newest push; what a client that knows everything would resume from."""
-        return self._last.get(driver_id, self._base)
+        return self._last.get(driver_id, self._forgotten)
 
     def kept(self, driver_id: str) -> tuple[ServerFrame, ...]:
         """What was pushed and not acknowledged."""
@@ -42,6 +43,12 @@ class Mailboxes:
         if seq is None or not self._base <= seq <= last or oldest > seq + 1:
             return None
         return tuple(frame for frame in kept if frame.seq > seq)
+
+    def forget(self, driver_id: str) -> None:
+        """Keep nothing for the driver. Who comes back is numbered from above all that was forgotten, so that no number
+        comes twice, and hears that the ring does not reach back."""
+        self._forgotten = max(self._forgotten, self._last.pop(driver_id, self._base))
+        self._rings.pop(driver_id, None)
 
     def acked(self, driver_id: str, seq: int) -> None:
         """Forget what the client has handled."""

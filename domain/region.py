@@ -107,6 +107,7 @@ class Region:
         self.began_ms = now_ms
         self._listening_ms = now_ms  # since when gateways have been heard without a gap
         self._gateways_ms = now_ms  # when one was heard last
+        self._forget_ms = now_ms + in_ms(policy.driver_forget_s)  # when to look for drivers to forget
         self._watch = Watch()  # drivers who may lose a task by silence
         self._ids = 0
         self.loop = FastLoop(policy, now_ms)
@@ -218,6 +219,8 @@ class Region:
     def _drivers_seen(self, now_ms: int, batch: DriversSeen) -> None:
         self._listen(now_ms)
         self._gateways_ms = now_ms
+        if now_ms >= self._forget_ms:
+            self._forget_silent(now_ms)
         seen = self.fleet.see(now_ms, batch)
         self._ready.pushes.extend(seen.told)
         for row in seen.appeared:
@@ -230,6 +233,14 @@ class Region:
             offer_id = self.offered.get(self.fleet.ids[row])
             if offer_id is not None:
                 offers.close(self, now_ms, self.offers[offer_id], OfferStatus.REVOKED, "DRIVER_OFF_DUTY")
+
+    def _forget_silent(self, now_ms: int) -> None:
+        """Drivers who have been gone for long take no room: who comes back is as one who is new."""
+        for driver_id in self.fleet.silent(now_ms - in_ms(self.policy.driver_forget_s)):
+            if driver_id not in self.held and driver_id not in self.offered:
+                self.fleet.forget(driver_id)
+                self.mail.forget(driver_id)
+        self._forget_ms = now_ms + in_ms(self.policy.driver_forget_s) // 8
 
     def _listen(self, now_ms: int) -> None:
         """Where no gateway was heard for long, not even with nothing to say, it was the region that was deaf."""

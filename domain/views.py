@@ -49,13 +49,14 @@ def _drivers(region: Region, now_ms: int, limit: int) -> DriversView:
     # A driver who went off duty but still holds a task is shown by the task.
     state[~fleet.on_duty[:n] & (fleet.state[:n] == 0)] = OFF
     counts = np.bincount(state, minlength=len(DRIVER_STATES))
+    counts[OFF] -= len(fleet.vacant)
     shown = np.flatnonzero((state != OFF) & (fleet.seen_ms[:n] > 0))
     shown = shown[:: max(1, -(-len(shown) // limit))]
     lat, lng = fleet.lat[shown].round(5).tolist(), fleet.lng[shown].round(5).tolist()
     return DriversView(
         counts=dict(zip(DRIVER_STATES, counts.tolist(), strict=True)),
         positions=list(zip(lng, lat, state[shown].tolist(), strict=True)),
-        total=n,
+        total=len(fleet.index),
     )
 
 

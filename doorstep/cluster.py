@@ -31,7 +31,7 @@ from actors.remote import (
     withdraw_config,
 )
 from actors.remote import replace as replace_actor
-from doorstep.folder import write_private
+from doorstep.folder import forget_sessions, write_private
 from doorstep.heartbeat import Frozen, Heard, Pulse
 from doorstep.session import Session
 from doorstep.settings import NODE_KINDS, ray_token_file
@@ -131,6 +131,8 @@ class Cluster:
         self.config.save(config_file)
         os.environ[CONFIG_FILE_ENV] = str(config_file.absolute())
         progress("starting the Ray cluster")
+        if self._ray_folder is not None:
+            await asyncio.to_thread(forget_sessions, Path(self._ray_folder))
         logging.getLogger("ray").setLevel(logging.ERROR)  # it minds being started in a thread
         context = await asyncio.to_thread(
             ray.init,

@@ -112,12 +112,14 @@ class Embedded:
             raise
 
     def ensure_running(self) -> list[str]:
-        """Start again, at the same address, whichever server has died; returns the names of those.
+        """Start again, at the same address, whichever server has died, and keep their logs small; returns the names of
+        those that had died.
 
         Raises `EmbeddedError` when one will not come back.
         """
         back = []
         for server in (self.postgres, self.redis):
+            server.bound_log()
             if not server.alive():
                 server.start(self._timeout_s)
                 back.append(server.name)

@@ -88,7 +88,7 @@ class Server(ABC):
         deadline = time.monotonic() + timeout_s
         self.prepare()
         self._stop_orphan()
-        self._trim_log()
+        self.bound_log()
         while True:
             port = self.port or _free_port()
             offset = self.log.stat().st_size if self.log.exists() else 0
@@ -198,9 +198,16 @@ class Server(ABC):
             orphan.kill()
         _ends_within(orphan, 5.0)
 
-    def _trim_log(self) -> None:
-        if self.log.exists() and self.log.stat().st_size > _LOG_LIMIT_BYTES:
-            self.log.replace(self.log.with_suffix(".log.1"))
+    def bound_log(self) -> None:
+        """Put a log that has become large aside, in place of the one before; who writes it goes on at its beginning."""
+        if not self.log.exists() or self.log.stat().st_size <= _LOG_LIMIT_BYTES:
+            return
+        aside = self.log.with_suffix(".log.1")
+        draft = aside.with_suffix(".part")
+        with open(self.log, "rb") as old, open(draft, "wb", opener=_private) as new:
+            shutil.copyfileobj(old, new)
+        draft.replace(aside)
+        os.truncate(self.log, 0)
 
     def _tail(self, offset: int) -> str:
         with open(self.log, "rb") as log:
@@ -406,6 +413,10 @@ def _ends_within(process: psutil.Process, patience_s: float) -> bool:
             return True
         time.sleep(_POLL_S)
     return False
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _free_port() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,6 +17,7 @@ from doorstep.embedded_account import EmbeddedError
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 PASS_THROUGH = 0o001  # for the account that the embedded Postgres becomes under root: it may pass, not list
 OTHERS = 0o077
+SESSIONS_KEPT = 3  # of Ray's, logs included, beside the one that runs
 # What of a data folder is a folder and nobody else's business; road tiles are not.
 PRIVATE_FOLDERS = ("pg", "redis", "ray")
 # A socket's path may not be longer; Ray's are below its folder, in `session_<date>_<pid>/sockets/<name>`.
@@ -146,6 +148,19 @@ def ray_folder(data_dir: Path) -> Path:
         raise FolderOpen(f"{parent} belongs to somebody else, and is wanted for Ray: remove it.")
     parent.chmod(FOLDER_MODE)
     return parent / "tmp"
+
+
+def forget_sessions(folder: Path) -> int:
+    """Remove what earlier runs of the Ray cluster left in its folder (`ray_folder`), but for the newest
+    `SESSIONS_KEPT`; returns how many. Nothing of them may run any more."""
+    if not folder.is_dir():
+        return 0
+    sessions = [path for path in folder.glob("session_*") if path.is_dir() and not path.is_symlink()]
+    sessions.sort(key=lambda path: path.name)  # the name begins with the time
+    old = sessions[: max(0, len(sessions) - SESSIONS_KEPT)]
+    for path in old:
+        shutil.rmtree(path, ignore_errors=True)
+    return len(old)
 
 
 def _private(path: str, flags: int) -> int:
