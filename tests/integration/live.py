@@ -338,23 +338,26 @@ class Phone:
 class Town:
     """A store with a bottle to sell, a customer, and drivers, all made through the public interface."""
 
-    def __init__(self, api: Api) -> None:
-        self.api = api
+    def __init__(
+        self, api: Api, region_id: str = "tx-dfw", lat: float = STORE_LAT, lng: float = STORE_LNG
+    ) -> None:
+        self.api, self.region_id, self.lat, self.lng = api, region_id, lat, lng
         self.merchant, self.customer = new_account("merchant"), new_account("customer")
         self.store_id = self.product_id = ""
         self.phones: list[Phone] = []
         self.orders: list[str] = []
 
     @classmethod
-    async def found(cls, url: str) -> Town:
-        town = cls(Api(url))
+    async def found(cls, url: str, *where: Any) -> Town:
+        """`where`: its market and the store's place, if not in Dallas."""
+        town = cls(Api(url), *where)
         await asyncio.gather(town.api.sign_in(town.merchant), town.api.sign_in(town.customer))
         merchant = f"/v1/merchants/{town.merchant.user_id}"
         store = {
             "name": "Corner",
-            "region_id": "tx-dfw",
-            "lat": STORE_LAT,
-            "lng": STORE_LNG,
+            "region_id": town.region_id,
+            "lat": town.lat,
+            "lng": town.lng,
             "address": "1 Main St",
         }
         town.store_id = (await town.post(f"{merchant}/stores", town.merchant, store)).field("id")
@@ -384,7 +387,7 @@ class Town:
     async def driver(self, *, reconnect: bool = False, away: float = 0.01) -> Phone:
         """A driver on duty, `away` degrees north of the store."""
         account = await self.api.sign_in(new_account("driver"))
-        phone = Phone(self, account, STORE_LAT + away, STORE_LNG)
+        phone = Phone(self, account, self.lat + away, self.lng)
         self.phones.append(phone)
         return await phone.open(reconnect=reconnect)
 
@@ -393,7 +396,7 @@ class Town:
         return {
             "store_id": self.store_id,
             "items": [{"product_id": self.product_id, "quantity": 1}],
-            "dropoff": {"lat": STORE_LAT + 0.03, "lng": STORE_LNG + 0.02, "address": "12 Elm St"},
+            "dropoff": {"lat": self.lat + 0.03, "lng": self.lng + 0.02, "address": "12 Elm St"},
         }
 
     async def draft(self) -> str:
