@@ -25,7 +25,7 @@ from domain.order import (
     RecordAgeCheck,
     RecordPayment,
 )
-from domain.records import Answer, OfferRow, OrderFact, Record, StoredAnswer, TaskRow
+from domain.records import Answer, CheckOutcome, OfferRow, OrderFact, Record, StoredAnswer, TaskRow
 from persistence.reads import Product, Reads, Store, User
 
 CREATED_MS = 0  # of accounts; nobody reads it
@@ -102,7 +102,9 @@ class Life:
                 dropoff_address="12 Elm St, Apartment 4",
             ),
         )
-        yield self._command(Role.CUSTOMER, RecordAgeCheck(passed=True, vendor_ref="age:0123456789"))
+        yield self._command(
+            Role.CUSTOMER, RecordAgeCheck(new_id(self._chance), CheckOutcome.PASS, "age:0123456789")
+        )
         yield self._command(Role.CUSTOMER, RecordPayment(authorized=True, vendor_ref="pay:0123456789"))
         task_id = new_id(self._chance)
         yield self._command(

@@ -24,7 +24,7 @@ VALID: tuple[dict[str, Any], ...] = (
     },
     {"type": "offer.seen", "offer_id": ID},
     {"type": "offer.accept", "id": "a", "offer_id": ID},
-    {"type": "offer.reject", "id": "b", "offer_id": ID, "reason": "far"},
+    {"type": "offer.reject", "id": "b", "offer_id": ID, "reason": "TOO_FAR"},
     {"type": "task.arrive", "id": "c", "task_id": ID},
     {"type": "task.pickup", "id": "d", "task_id": ID},
     {"type": "ack", "seq": 3},

@@ -191,9 +191,10 @@ class AgeNotVerified(Refusal):
 
 
 class AgeAttemptsExhausted(Refusal):
-    """No attempts at age verification are left for this order."""
+    """No attempts at age verification are left for now."""
 
     code, status = "AGE_ATTEMPTS_EXHAUSTED", 409
+    hint = "They are counted by person, on whichever order, for a day."
 
 
 class PaymentDeclined(Refusal):

@@ -43,6 +43,7 @@ class OrderEvent(StrEnum):
     CREATED = "ORDER_CREATED"
     AGE_PASSED = "AGE_CHECK_PASSED"
     AGE_FAILED = "AGE_CHECK_FAILED"
+    AGE_UNCLEAR = "AGE_CHECK_INCONCLUSIVE"
     PAYMENT_AUTHORIZED = "PAYMENT_AUTHORIZED"
     PAYMENT_DECLINED = "PAYMENT_DECLINED"
     MERCHANT_ACCEPTED = "MERCHANT_ACCEPTED"
@@ -55,6 +56,7 @@ class OrderEvent(StrEnum):
     ARRIVED_AT_DOOR = "ARRIVED_AT_DOOR"
     ID_PASSED = "ID_CHECK_PASSED"
     ID_FAILED = "ID_CHECK_FAILED"
+    ID_UNCLEAR = "ID_CHECK_INCONCLUSIVE"
     REFUSED = "REFUSED"
     RETURN_INITIATED = "RETURN_INITIATED"
     ARRIVED_FOR_RETURN = "ARRIVED_FOR_RETURN"
@@ -120,6 +122,7 @@ ORDER: dict[tuple[OrderStatus, OrderEvent], Edge] = {
     # decided on the order's row, by the persistence actor
     (_O.DRAFT,              _E.AGE_PASSED):         Edge(_O.AGE_VERIFIED, _CUSTOMER),
     (_O.DRAFT,              _E.AGE_FAILED):         Edge(_O.DRAFT, _CUSTOMER),
+    (_O.DRAFT,              _E.AGE_UNCLEAR):        Edge(_O.DRAFT, _CUSTOMER),
     (_O.DRAFT,              _E.CANCELLED):          Edge(_O.CANCELLED, _CANCELLERS),
     (_O.AGE_VERIFIED,       _E.PAYMENT_AUTHORIZED): Edge(_O.PAYMENT_AUTHORIZED, _CUSTOMER),
     (_O.AGE_VERIFIED,       _E.PAYMENT_DECLINED):   Edge(_O.AGE_VERIFIED, _CUSTOMER),
@@ -140,6 +143,7 @@ ORDER: dict[tuple[OrderStatus, OrderEvent], Edge] = {
     (_O.PICKED_UP,          _E.ARRIVED_AT_DOOR):    Edge(_O.AT_DOOR, _DRIVER),
     (_O.AT_DOOR,            _E.ID_PASSED):          Edge(_O.ID_VERIFIED, _DRIVER),
     (_O.AT_DOOR,            _E.ID_FAILED):          Edge(_O.REFUSED, _DRIVER),
+    (_O.AT_DOOR,            _E.ID_UNCLEAR):         Edge(_O.AT_DOOR, _DRIVER),
     (_O.AT_DOOR,            _E.REFUSED):            Edge(_O.REFUSED, _DRIVER),
     (_O.ID_VERIFIED,        _E.REFUSED):            Edge(_O.REFUSED, _DRIVER),
     (_O.ID_VERIFIED,        _E.DELIVERED):          Edge(_O.DELIVERED, _DRIVER),

@@ -10,7 +10,8 @@ from msgspec import Struct, field
 
 from domain.lifecycle import Role
 from domain.protocol import ServerFrame, Snapshot
-from domain.records import Answer, OrderBrief, Record, TaskRow
+from domain.reasons import CancelReason, DeclineReason, RefuseReason
+from domain.records import Answer, CheckOutcome, OrderBrief, Record, TaskRow
 from domain.solve import Plan, SolveRequest
 
 # -- actions: what a person asks of the region; each gets exactly one Answer ------------------------------------------
@@ -28,7 +29,7 @@ class Reject(Struct, frozen=True, tag=True):
 
     offer_id: str | None = None
     task_id: str | None = None
-    reason: str = ""
+    reason: DeclineReason | None = None
 
 
 class Arrive(Struct, frozen=True, tag=True):
@@ -55,6 +56,16 @@ class SubmitIdCheck(Struct, frozen=True, tag=True):
     vendor_ref: str
 
 
+class NoteIdCheck(Struct, frozen=True, tag=True):
+    """An ID check at the door that came to nothing: it goes on record and opens nothing."""
+
+    order_id: str
+    outcome: CheckOutcome
+    sober: bool
+    method: str
+    vendor_ref: str = ""
+
+
 class Deliver(Struct, frozen=True, tag=True):
     """The holder handed the goods over after a passed check."""
 
@@ -65,7 +76,7 @@ class Refuse(Struct, frozen=True, tag=True):
     """The holder does not hand the goods over; they go back."""
 
     order_id: str
-    reason: str
+    reason: RefuseReason
 
 
 class ConfirmReturn(Struct, frozen=True, tag=True):
@@ -78,7 +89,7 @@ class Cancel(Struct, frozen=True, tag=True):
     """Customer or dispatcher calls the order off before pick-up."""
 
     order_id: str
-    reason: str = ""
+    reason: CancelReason = CancelReason.UNSPECIFIED
 
 
 class GoodsReady(Struct, frozen=True, tag=True):
@@ -103,6 +114,7 @@ Action: TypeAlias = (
     | Arrive
     | Pickup
     | SubmitIdCheck
+    | NoteIdCheck
     | Deliver
     | Refuse
     | ConfirmReturn

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeAlias
 
 from msgspec import Struct
@@ -22,6 +22,7 @@ from domain.errors import (
     PaymentDeclined,
     PaymentUnderWay,
     Refusal,
+    VendorUnavailable,
     VersionMismatch,
     WrongState,
 )
@@ -47,7 +48,9 @@ from domain.payment import (
     request_id,
 )
 from domain.policy import RegionPolicy
-from domain.records import Answer, OrderBrief, OrderFact, TaskRow
+from domain.reasons import CancelReason, RejectReason, known
+from domain.records import AgeAttempt, Answer, CheckOutcome, OrderBrief, OrderFact, TaskRow
+from domain.times import in_ms
 
 ITEMS_LIMIT = 100  # lines of an order
 QUANTITY_LIMIT = 100  # of a product, in one line
@@ -70,11 +73,18 @@ class CreateOrder(Struct, frozen=True, kw_only=True, tag=True):
     dropoff_address: str
 
 
-class RecordAgeCheck(Struct, frozen=True, tag=True):
-    """A conclusive age check at checkout."""
+class BeginAgeCheck(Struct, frozen=True, tag=True):
+    """The customer tries to prove their age: to be granted before the vendor is asked."""
 
-    passed: bool
-    vendor_ref: str
+    attempt_id: str
+
+
+class RecordAgeCheck(Struct, frozen=True, tag=True):
+    """What the vendor said of a try, or that it said nothing. One that was not granted before is granted now or not."""
+
+    attempt_id: str
+    outcome: CheckOutcome
+    vendor_ref: str = ""
 
 
 class BeginPayment(Struct, frozen=True, tag=True):
@@ -109,11 +119,11 @@ class MerchantAccept(Struct, frozen=True, tag=True):
 
 
 class MerchantReject(Struct, frozen=True, tag=True):
-    reason: str = ""
+    reason: RejectReason = RejectReason.UNSPECIFIED
 
 
 class CancelOrder(Struct, frozen=True, tag=True):
-    reason: str = ""
+    reason: CancelReason = CancelReason.UNSPECIFIED
 
 
 class CloseOrder(Struct, frozen=True, tag=True):
@@ -123,7 +133,14 @@ class CloseOrder(Struct, frozen=True, tag=True):
 
 
 OrderAction: TypeAlias = (
-    CreateOrder | RecordAgeCheck | RecordPayment | MerchantAccept | MerchantReject | CancelOrder | CloseOrder
+    CreateOrder
+    | BeginAgeCheck
+    | RecordAgeCheck
+    | RecordPayment
+    | MerchantAccept
+    | MerchantReject
+    | CancelOrder
+    | CloseOrder
 )
 # No step of an order, and not what a client asked for: the answer is not the first to its key.
 PaymentAction: TypeAlias = BeginPayment | AbandonPayment
@@ -197,14 +214,16 @@ class OrderState(Struct, frozen=True, kw_only=True):
 
 
 class Decision(Struct, frozen=True, kw_only=True):
-    """What to write: the row as it will be (None: nothing), the facts, a task to open, what a vendor is to let go, and
-    the answer. Without facts the row keeps its version: only what is nobody's but ours has changed."""
+    """What to write: the row as it will be (None: nothing), the facts, a task to open, what a vendor is to let go, a
+    try at an age check, and the answer. Without facts the row keeps its version: only what is nobody's but ours has
+    changed."""
 
     answer: Answer
     order: OrderState | None = None
     facts: tuple[OrderFact, ...] = ()
     opened: tuple[TaskRow, OrderBrief] | None = None
     undo: tuple[Undo, ...] = ()
+    attempt: AgeAttempt | None = None
 
 
 # The order has a task: its region decides now. Never leaves the server; the gateway asks the region instead.
@@ -296,9 +315,10 @@ def decide(
     order: OrderState | None,
     store: Store | None = None,
     policy_of: PolicyOf = one_policy,
+    attempts: Collection[AgeAttempt] = (),
 ) -> Decision:
     """Decide on an existing order. A refusal is an answer, without facts unless the failure must be on record. `store`:
-    the order's, which only `MerchantAccept` needs."""
+    the order's, which only `MerchantAccept` needs; `attempts`: the customer's, for age checks."""
     try:
         if order is None or not _may_see(command, order):
             raise NotFound("There is no such order.")
@@ -308,6 +328,10 @@ def decide(
             return Decision(answer=DECIDER_MOVED)
         if isinstance(command.action, MerchantAccept):
             return _merchant_accept(command, command.action, order, store, policy_of(order.region_id))
+        if isinstance(command.action, BeginAgeCheck):
+            return _begin_age_check(command, command.action, order, attempts)
+        if isinstance(command.action, RecordAgeCheck):
+            return _age_check(command, command.action, order, attempts)
         return _HANDLERS[type(command.action)](command, order)
     except Refusal as error:
         if isinstance(command.action, RecordPayment) and order is not None:
@@ -315,16 +339,78 @@ def decide(
         return Decision(answer=refused(error))
 
 
-def _age_check(command: OrderCommand, order: OrderState) -> Decision:
-    action = command.action
-    assert isinstance(action, RecordAgeCheck)
-    limit = RULEBOOKS[MARKETS[order.region_id].jurisdiction].age_attempts_limit
-    if order.status is OrderStatus.DRAFT and order.age_attempts >= limit:
-        raise AgeAttemptsExhausted(f"{limit} attempts were made.")
-    event = OrderEvent.AGE_PASSED if action.passed else OrderEvent.AGE_FAILED
-    payload = {"vendor_ref": action.vendor_ref, "min_age": order.min_age}
-    decision = _advance(command, order, event, payload, age_attempts=order.age_attempts + 1)
-    return decision if action.passed else _but(decision, AgeNotVerified())
+# What an age check without a pass leaves in the dossier, and how it is answered.
+_NOT_OF_AGE: dict[CheckOutcome, tuple[OrderEvent, str]] = {
+    CheckOutcome.FAIL: (OrderEvent.AGE_FAILED, ""),
+    CheckOutcome.REVIEW: (
+        OrderEvent.AGE_UNCLEAR,
+        "The vendor could not tell: a person has to look. Try again later.",
+    ),
+}
+# Those that are no try against the customer: a pass, and a vendor that was not there.
+_NOT_COUNTED = frozenset({CheckOutcome.PASS, CheckOutcome.UNAVAILABLE})
+
+
+def _begin_age_check(
+    command: OrderCommand, action: BeginAgeCheck, order: OrderState, attempts: Collection[AgeAttempt]
+) -> Decision:
+    advance_order(order.status, OrderEvent.AGE_UNCLEAR, command.role)
+    _require_attempts_left(command, order, attempts)
+    attempt = AgeAttempt(
+        attempt_id=action.attempt_id,
+        customer_id=order.customer_id,
+        order_id=order.order_id,
+        min_age=order.min_age,
+        at_ms=command.at_ms,
+    )
+    return Decision(answer=Answer(body={"attempt_id": action.attempt_id}), attempt=attempt)
+
+
+def _age_check(
+    command: OrderCommand, action: RecordAgeCheck, order: OrderState, attempts: Collection[AgeAttempt]
+) -> Decision:
+    begun = next((one for one in attempts if one.attempt_id == action.attempt_id), None)
+    if begun is None:
+        begun = _begin_age_check(command, BeginAgeCheck(action.attempt_id), order, attempts).attempt
+    if begun is None or begun.order_id != order.order_id or action.outcome is CheckOutcome.ASKED:
+        raise InvalidRequest("There is no such try at an age check.")
+    if begun.outcome not in (CheckOutcome.ASKED, CheckOutcome.UNAVAILABLE):
+        raise WrongState(f"The try came to {begun.outcome}.")
+    attempt = replace(begun, outcome=action.outcome, vendor_ref=action.vendor_ref)
+    if action.outcome is CheckOutcome.UNAVAILABLE:
+        return Decision(answer=refused(VendorUnavailable()), attempt=attempt)
+    payload = {
+        "vendor_ref": action.vendor_ref,
+        "min_age": order.min_age,
+        "attempt_id": action.attempt_id,
+        "outcome": str(action.outcome),
+    }
+    try:
+        if action.outcome is CheckOutcome.PASS:
+            _require_attempts_left(command, order, [one for one in attempts if one is not begun])
+            decision = _advance(
+                command, order, OrderEvent.AGE_PASSED, payload, age_attempts=order.age_attempts + 1
+            )
+        else:
+            event, detail = _NOT_OF_AGE[action.outcome]
+            decision = _but(
+                _advance(command, order, event, payload, age_attempts=order.age_attempts + 1),
+                AgeNotVerified(detail),
+            )
+    except Refusal as error:  # the order has gone on meanwhile: the try is on record all the same
+        return Decision(answer=refused(error), attempt=attempt)
+    return replace(decision, attempt=attempt)
+
+
+def _require_attempts_left(
+    command: OrderCommand, order: OrderState, attempts: Collection[AgeAttempt]
+) -> None:
+    """Tries are counted by person, whichever order they were made on: a new order is no new try."""
+    rulebook = RULEBOOKS[MARKETS[order.region_id].jurisdiction]
+    since_ms = command.at_ms - in_ms(rulebook.age_attempts_s)
+    spent = sum(one.at_ms > since_ms and one.outcome not in _NOT_COUNTED for one in attempts)
+    if spent >= rulebook.age_attempts_limit:
+        raise AgeAttemptsExhausted()
 
 
 def _payment(command: OrderCommand, order: OrderState) -> Decision:
@@ -465,12 +551,19 @@ def _return_by_ms(
 
 def _merchant_reject(command: OrderCommand, order: OrderState) -> Decision:
     assert isinstance(command.action, MerchantReject)
-    return _advance(command, order, OrderEvent.MERCHANT_REJECTED, {"reason": command.action.reason})
+    return _advance(
+        command,
+        order,
+        OrderEvent.MERCHANT_REJECTED,
+        {"reason": str(known(RejectReason, command.action.reason))},
+    )
 
 
 def _cancel(command: OrderCommand, order: OrderState) -> Decision:
     assert isinstance(command.action, CancelOrder)
-    return _advance(command, order, OrderEvent.CANCELLED, {"reason": command.action.reason})
+    return _advance(
+        command, order, OrderEvent.CANCELLED, {"reason": str(known(CancelReason, command.action.reason))}
+    )
 
 
 def _close(command: OrderCommand, order: OrderState) -> Decision:
@@ -485,7 +578,6 @@ def _close(command: OrderCommand, order: OrderState) -> Decision:
 
 
 _HANDLERS: dict[type[OrderAction | PaymentAction], Callable[[OrderCommand, OrderState], Decision]] = {
-    RecordAgeCheck: _age_check,
     BeginPayment: _begin_payment,
     RecordPayment: _payment,
     AbandonPayment: _abandon_payment,

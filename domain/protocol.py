@@ -15,6 +15,8 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
+from domain.reasons import DeclineReason
+
 SUBPROTOCOL = "doorstep.v1"
 # Close codes beside 1008 (too many bad frames or no valid hello) and 1009 (frame too large).
 CLOSE_RESTARTING = 1012
@@ -121,7 +123,7 @@ class OfferReject(Taken, frozen=True, tag="offer.reject"):
 
     id: Id
     offer_id: Id
-    reason: Annotated[str, Meta(max_length=200)] | None = None
+    reason: DeclineReason | None = None
 
 
 class TaskArrive(Taken, frozen=True, tag="task.arrive"):

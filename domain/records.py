@@ -6,6 +6,7 @@ strings (a region's id is a short name such as `tx-dfw`), money integer cents.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any, TypeAlias
 
 from msgspec import Struct, field
@@ -72,8 +73,19 @@ class OrderFact(Struct, frozen=True, kw_only=True):
     ready_ms: int | None = None  # set when the step moves the order's ready time
 
 
+class CheckOutcome(StrEnum):
+    """What a check of age or ID came to. ASKED: the vendor has not answered yet, or never did."""
+
+    ASKED = "ASKED"
+    PASS = "PASS"
+    FAIL = "FAIL"
+    REVIEW = "REVIEW"  # the vendor could not tell: not a pass
+    UNAVAILABLE = "UNAVAILABLE"  # the vendor failed, or did not answer in time
+
+
 class DoorCheck(Struct, frozen=True, kw_only=True):
-    """The outcome of an ID check at the door: flags and a vendor token, never anything read from the document."""
+    """An ID check at the door: flags and a vendor token, never anything read from the document. Without a clear outcome
+    every flag of the vendor is False."""
 
     check_id: str
     order_id: str
@@ -87,6 +99,24 @@ class DoorCheck(Struct, frozen=True, kw_only=True):
     method: str
     vendor_ref: str
     at_ms: int
+    outcome: CheckOutcome
+
+    @property
+    def unclear(self) -> CheckOutcome | None:
+        """Why it came to nothing."""
+        return None if self.outcome in (CheckOutcome.PASS, CheckOutcome.FAIL) else self.outcome
+
+
+class AgeAttempt(Struct, frozen=True, kw_only=True):
+    """A customer's try at an age check at checkout. It is on record before the vendor is asked."""
+
+    attempt_id: str
+    customer_id: str
+    order_id: str
+    min_age: int
+    at_ms: int
+    outcome: CheckOutcome = CheckOutcome.ASKED
+    vendor_ref: str = ""
 
 
 class Answer(Struct, frozen=True):

@@ -17,13 +17,17 @@ from domain import device, offers
 from domain.compliance import RULEBOOKS
 from domain.errors import (
     Forbidden,
+    IdCheckInconclusive,
     InvalidRequest,
     NotFound,
     NotTaskHolder,
     OfferExpired,
     OfferTaken,
+    Refusal,
+    VendorUnavailable,
     WrongState,
 )
+from domain.geo import distance_m
 from domain.jobs import Job, return_task, short, task_view
 from domain.lifecycle import (
     OfferStatus,
@@ -48,13 +52,26 @@ from domain.messages import (
     DispatchTick,
     ExpireOffers,
     GoodsReady,
+    NoteIdCheck,
     Pickup,
     Refuse,
     Reject,
     SubmitIdCheck,
 )
+from domain.order import refused
 from domain.protocol import OfferAccepted, OfferRejected, TaskCancelled, TaskUpdated
-from domain.records import Answer, DoorCheck, Json, OfferRow, OrderFact, Record, StoredAnswer, TaskRow
+from domain.reasons import CancelReason, DeclineReason, RefuseReason, known
+from domain.records import (
+    Answer,
+    CheckOutcome,
+    DoorCheck,
+    Json,
+    OfferRow,
+    OrderFact,
+    Record,
+    StoredAnswer,
+    TaskRow,
+)
 
 if TYPE_CHECKING:
     from domain.region import Region
@@ -149,8 +166,9 @@ def _reject(region: Region, now_ms: int, ask: Ask) -> Draft:
     action = ask.action
     assert isinstance(action, Reject)
     _only(ask, Role.DRIVER)
+    reason = None if action.reason is None else str(known(DeclineReason, action.reason))
     offer = _live_offer(region, now_ms, ask, action.offer_id, action.task_id)
-    closed = offers.end(region, now_ms, offer, OfferStatus.REJECTED, action.reason or None)
+    closed = offers.end(region, now_ms, offer, OfferStatus.REJECTED, reason)
     tasks = offers.reopen(region, now_ms, offer)
     region.set_state(offer.driver_id)
     region.foresee(offer.driver_id, now_ms)
@@ -220,7 +238,8 @@ def _move(
     region: Region, now_ms: int, ask: Ask, job: Job, task_event: TaskEvent, order_event: OrderEvent
 ) -> Draft:
     advance_task(job.task.status, task_event)
-    fact = job.move_order(order_event, ask.role, ask.principal_id, now_ms, {"task_id": job.task.task_id})
+    payload = {"task_id": job.task.task_id} | _whereabouts(region, now_ms, ask, job, order_event)
+    fact = job.move_order(order_event, ask.role, ask.principal_id, now_ms, payload)
     task = job.move_task(task_event)
     if not _by_socket(ask):
         region.push(ask.principal_id, TaskUpdated(task=task_view(task)))
@@ -241,9 +260,8 @@ def _submit_id_check(region: Region, now_ms: int, ask: Ask) -> Draft:
         name_matches=action.name_matches,
         sober=action.sober,
     )
-    advance_order(
-        job.order_status, OrderEvent.ID_PASSED if reason is None else OrderEvent.ID_FAILED, ask.role
-    )
+    event = OrderEvent.ID_PASSED if reason is None else OrderEvent.ID_FAILED
+    advance_order(job.order_status, event, ask.role)
     check = DoorCheck(
         check_id=region.new_id(),  # never of the client's making: it has to be new whatever was said before
         order_id=action.order_id,
@@ -257,8 +275,9 @@ def _submit_id_check(region: Region, now_ms: int, ask: Ask) -> Draft:
         method=action.method,
         vendor_ref=action.vendor_ref,
         at_ms=now_ms,
+        outcome=CheckOutcome.PASS if reason is None else CheckOutcome.FAIL,
     )
-    payload = {
+    payload = _whereabouts(region, now_ms, ask, job, event) | {
         "check_id": check.check_id,
         "method": action.method,
         "vendor_ref": action.vendor_ref,
@@ -268,18 +287,58 @@ def _submit_id_check(region: Region, now_ms: int, ask: Ask) -> Draft:
         "sober": action.sober,
     }
     if reason is not None:
-        draft = _send_back(region, now_ms, ask, job, OrderEvent.ID_FAILED, payload | {"reason": reason})
+        draft = _send_back(region, now_ms, ask, job, event, payload | {"reason": reason})
         draft.checks = (check,)
         return draft
-    fact = job.move_order(OrderEvent.ID_PASSED, ask.role, ask.principal_id, now_ms, payload)
+    fact = job.move_order(event, ask.role, ask.principal_id, now_ms, payload)
     body = _task_answer(job).body | {"passed": True}
     return Draft(Answer(body=body), orders=(fact,), checks=(check,))
+
+
+def _note_id_check(region: Region, now_ms: int, ask: Ask) -> Draft:
+    action = ask.action
+    assert isinstance(action, NoteIdCheck)
+    job = _held_by_order(region, ask, action.order_id)
+    advance_order(job.order_status, OrderEvent.ID_UNCLEAR, ask.role)
+    if action.outcome not in _UNCLEAR:
+        raise InvalidRequest("A clear outcome is more than a note.")
+    check = DoorCheck(
+        check_id=region.new_id(),
+        order_id=action.order_id,
+        task_id=job.task.task_id,
+        driver_id=ask.principal_id,
+        passed=False,
+        over_age=False,
+        not_expired=False,
+        name_matches=False,
+        sober=action.sober,
+        method=action.method,
+        vendor_ref=action.vendor_ref,
+        at_ms=now_ms,
+        outcome=action.outcome,
+    )
+    payload = _whereabouts(region, now_ms, ask, job, OrderEvent.ID_UNCLEAR) | {
+        "check_id": check.check_id,
+        "outcome": str(action.outcome),
+        "method": action.method,
+        "vendor_ref": action.vendor_ref,
+        "sober": action.sober,
+    }
+    fact = job.move_order(OrderEvent.ID_UNCLEAR, ask.role, ask.principal_id, now_ms, payload)
+    return Draft(refused(_UNCLEAR[action.outcome]()), orders=(fact,), checks=(check,))
+
+
+# What an ID check without a clear outcome is answered with.
+_UNCLEAR: dict[CheckOutcome, type[Refusal]] = {
+    CheckOutcome.REVIEW: IdCheckInconclusive,
+    CheckOutcome.UNAVAILABLE: VendorUnavailable,
+}
 
 
 def _deliver(region: Region, now_ms: int, ask: Ask) -> Draft:
     assert isinstance(ask.action, Deliver)
     job = _held_by_order(region, ask, ask.action.order_id)
-    payload = {"task_id": job.task.task_id}
+    payload = {"task_id": job.task.task_id} | _whereabouts(region, now_ms, ask, job, OrderEvent.DELIVERED)
     advance_task(job.task.status, TaskEvent.COMPLETE)
     fact = job.move_order(OrderEvent.DELIVERED, ask.role, ask.principal_id, now_ms, payload)
     task = job.move_task(TaskEvent.COMPLETE, ended_ms=now_ms)
@@ -300,7 +359,9 @@ def _deliver(region: Region, now_ms: int, ask: Ask) -> Draft:
 def _refuse(region: Region, now_ms: int, ask: Ask) -> Draft:
     assert isinstance(ask.action, Refuse)
     job = _held_by_order(region, ask, ask.action.order_id)
-    return _send_back(region, now_ms, ask, job, OrderEvent.REFUSED, {"reason": ask.action.reason})
+    payload = {"reason": str(known(RefuseReason, ask.action.reason))}
+    payload |= _whereabouts(region, now_ms, ask, job, OrderEvent.REFUSED)
+    return _send_back(region, now_ms, ask, job, OrderEvent.REFUSED, payload)
 
 
 def _send_back(
@@ -343,9 +404,9 @@ def _confirm_return(region: Region, now_ms: int, ask: Ask) -> Draft:
     if job.task.kind is not TaskKind.RETURN:
         raise WrongState("The task is not a return.")
     advance_task(job.task.status, TaskEvent.COMPLETE)
-    fact = job.move_order(
-        OrderEvent.RETURN_CONFIRMED, ask.role, ask.principal_id, now_ms, {"task_id": job.task.task_id}
-    )
+    event = OrderEvent.RETURN_CONFIRMED
+    payload = {"task_id": job.task.task_id} | _whereabouts(region, now_ms, ask, job, event)
+    fact = job.move_order(event, ask.role, ask.principal_id, now_ms, payload)
     task = job.move_task(TaskEvent.COMPLETE, ended_ms=now_ms)
     region.end_job(now_ms, job)
     region.foresee(ask.principal_id, now_ms)
@@ -364,7 +425,7 @@ def _cancel(region: Region, now_ms: int, ask: Ask) -> Draft:
     job = region.job_of_order(ask.action.order_id)
     if ask.role is Role.CUSTOMER and job.order.customer_id != ask.principal_id:
         raise NotFound("There is no such order.")
-    payload = {"reason": ask.action.reason}
+    payload = {"reason": str(known(CancelReason, ask.action.reason))}
     advance_task(job.task.status, TaskEvent.CANCEL)
     fact = job.move_order(OrderEvent.CANCELLED, ask.role, ask.principal_id, now_ms, payload)
     offer = region.offers.get(job.task.offer_id or "")
@@ -420,6 +481,7 @@ HANDLERS: dict[type[Action], Handler] = {
     Arrive: _arrive,
     Pickup: _pickup,
     SubmitIdCheck: _submit_id_check,
+    NoteIdCheck: _note_id_check,
     Deliver: _deliver,
     Refuse: _refuse,
     ConfirmReturn: _confirm_return,
@@ -461,6 +523,23 @@ def _held(region: Region, ask: Ask, task_id: str) -> Job:
 
 def _held_by_order(region: Region, ask: Ask, order_id: str) -> Job:
     return _held(region, ask, region.job_of_order(order_id).task.task_id)
+
+
+# The steps that belong to the place where goods are fetched; all others of a driver belong to where they are brought.
+_AT_PICKUP = frozenset({OrderEvent.ARRIVED_AT_STORE, OrderEvent.PICKED_UP})
+
+
+def _whereabouts(region: Region, now_ms: int, ask: Ask, job: Job, event: OrderEvent) -> dict[str, Json]:
+    """How far from the place of this step the driver was when last seen, and how long ago that was; None: not known."""
+    fleet, task = region.fleet, job.task
+    row = fleet.index.get(ask.principal_id)
+    if row is None or not fleet.seen_ms[row]:
+        return {"distance_m": None, "position_age_ms": None}
+    at_pickup = event in _AT_PICKUP
+    lat, lng = (task.pickup_lat, task.pickup_lng) if at_pickup else (task.dropoff_lat, task.dropoff_lng)
+    away_m = distance_m(fleet.lat[row], fleet.lng[row], lat, lng)
+    age_ms = max(0, now_ms - int(fleet.seen_ms[row]))
+    return {"distance_m": round(float(away_m)), "position_age_ms": age_ms}
 
 
 def _by_socket(ask: Ask) -> bool:

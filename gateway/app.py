@@ -10,12 +10,12 @@ from gateway import apidocs, problem, ws
 from gateway.forms import Forms, Paths
 from gateway.middleware import Requests
 from gateway.ratelimit import RateLimits
-from gateway.routes import accounts, drivers, internal, merchants, offers, ops, orders, routing
+from gateway.routes import accounts, drivers, internal, merchants, notes, offers, ops, orders, routing
 from gateway.services import Services
 
 # A request is held against one route after the other: those that come most often are first.
 _ROUTERS = tuple(
-    module.router for module in (orders, drivers, offers, merchants, accounts, routing, ops, internal)
+    module.router for module in (orders, drivers, offers, merchants, notes, accounts, routing, ops, internal)
 )
 VERSION = "0.1.0"
 

@@ -19,6 +19,7 @@ from persistence.views import (
     Holder,
     OfferCursor,
     OfferPage,
+    OrderNote,
     OrderPage,
     OrderRow,
     Product,
@@ -137,6 +138,16 @@ class ReadSide(Protocol):
     async def dossier(self, order_id: str) -> list[Entry]:
         """Oldest first; empty when there is no such order."""
         ...
+
+    async def add_note(self, note: OrderNote) -> None:
+        """Keep it, unless its author has left one beside this kind of step."""
+        ...
+
+    async def notes(self, order_id: str) -> list[OrderNote]:
+        """Oldest first."""
+        ...
+
+    async def erase_note(self, note_id: str) -> None: ...
 
     async def task(self, task_id: str) -> TaskRow | None: ...
 

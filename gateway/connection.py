@@ -210,7 +210,7 @@ class Connection:
         if isinstance(frame, OfferAccept):
             return _question(frame, Accept(offer_id=frame.offer_id))
         if isinstance(frame, OfferReject):
-            return _question(frame, Reject(offer_id=frame.offer_id, reason=frame.reason or ""))
+            return _question(frame, Reject(offer_id=frame.offer_id, reason=frame.reason))
         if isinstance(frame, TaskArrive):
             return _question(frame, Arrive(frame.task_id))
         assert isinstance(frame, TaskPickup)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import time
 from collections.abc import Awaitable
 from typing import TypeVar
@@ -14,6 +15,7 @@ from domain.errors import NotFound, RegionUnavailable, VendorUnavailable, Versio
 from domain.lifecycle import REGION_DECIDES, OrderStatus, Role
 from domain.messages import Accept, Action, Reject
 from domain.order import DECIDER_MOVED, OrderAction
+from domain.ports import VendorError
 from domain.records import Answer
 from gateway.auth import OPERATORS, Principal
 from gateway.idempotency import Call
@@ -24,6 +26,8 @@ _log = structlog.stdlib.get_logger(__name__)
 
 T = TypeVar("T")
 
+# A vendor's name for its evidence goes into dossiers: a token, and no text.
+_VENDOR_REF = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}")
 ATTEMPTS = 3  # an order that is just changing hands is looked for so often
 PAUSE_S = 0.05
 
@@ -127,6 +131,8 @@ async def ask_vendor(services: Services, port: str, question: Awaitable[T]) -> T
     try:
         async with asyncio.timeout(services.config.limits.vendor_timeout_s):
             answer = await question
+        if not _VENDOR_REF.fullmatch(getattr(answer, "vendor_ref", "")):
+            raise VendorError("the vendor's reference is no token")
     except Exception as error:
         outcome = "timeout" if isinstance(error, TimeoutError) else "error"
         services.metrics.vendor_calls.labels(port, outcome).inc()

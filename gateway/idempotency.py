@@ -6,6 +6,7 @@ import hashlib
 import re
 import uuid
 from collections.abc import Sequence
+from copy import copy
 from typing import Annotated, Any
 
 import msgspec
@@ -70,6 +71,13 @@ class Call:
             self._content = body.model_dump(mode="json", exclude_none=True, exclude={but})
         return self
 
+    def part(self, name: str) -> Call:
+        """A step on the way to the call's answer, with an answer of its own for repeats. What the client's device says
+        belongs to the whole."""
+        part = copy(self)
+        part.scope, part.device = f"{self.scope}|{name}", None
+        return part
+
     def first(self, answer: Answer, at_ms: int) -> StoredAnswer | None:
         """The answer as it is kept for repeats; None where the client named no key, so that there can be none."""
         if not self.given:
@@ -78,8 +86,10 @@ class Call:
             scope=self.scope, key=self.key, fingerprint=self.fingerprint, answer=answer, at_ms=at_ms
         )
 
-    def command(self, order_id: str, at_ms: int, action: OrderAction | PaymentAction) -> OrderCommand:
-        """The call as a command to the rows."""
+    def command(
+        self, order_id: str, at_ms: int, action: OrderAction | PaymentAction, *, any_version: bool = False
+    ) -> OrderCommand:
+        """The call as a command to the rows. `any_version`: what the client has seen was looked at before."""
         return OrderCommand(
             scope=self.scope,
             key=self.key,
@@ -89,7 +99,7 @@ class Call:
             order_id=order_id,
             at_ms=at_ms,
             action=action,
-            if_match=self.if_match,
+            if_match=None if any_version else self.if_match,
         )
 
     def ask(self, action: Action) -> Ask:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from enum import StrEnum
+from typing import Annotated, Literal, Self, TypeVar
 from uuid import UUID
 
 from pydantic import (
@@ -25,6 +26,7 @@ from pydantic import (
 from domain.hours import DAY_MIN, OPENINGS_LIMIT
 from domain.lifecycle import OfferStatus, OrderStatus
 from domain.order import ITEMS_LIMIT, PRICE_LIMIT_CENTS, QUANTITY_LIMIT
+from domain.reasons import CancelReason, DeclineReason, RefuseReason, RejectReason
 from domain.text import legible, tidy
 from domain.times import rfc_3339
 from gateway.credentials import PASSWORD_MAX, email_of, password_of
@@ -48,10 +50,11 @@ def _instant(value: object) -> object:
     return rfc_3339(value if isinstance(value, str) else "")
 
 
+NOTE_LIMIT = 500  # characters of what is typed beside a reason
 Clean = AfterValidator(_no_nul)
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(legible)]
 Address = Annotated[str, StringConstraints(min_length=1, max_length=500), AfterValidator(legible)]
-Reason = Annotated[str, StringConstraints(max_length=500), AfterValidator(tidy)]
+Note = Annotated[str, StringConstraints(min_length=1, max_length=NOTE_LIMIT), AfterValidator(tidy)]
 VendorToken = Annotated[str, StringConstraints(min_length=1, max_length=2048), Clean]
 Email = Annotated[str, StringConstraints(min_length=3, max_length=254), AfterValidator(email_of)]
 Password = Annotated[
@@ -59,6 +62,8 @@ Password = Annotated[
 ]
 Lat = Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)]
 Lng = Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)]
+R = TypeVar("R", bound=StrEnum)
+Code = Annotated[R, Field(strict=False)]  # of a closed list
 Digits = BeforeValidator(_digits)  # for whole numbers in queries and headers
 Id = Annotated[UUID, Field(strict=False)]
 Instant = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_instant)]
@@ -186,11 +191,13 @@ class ProductView(BaseModel):
 
 
 class Action(Body):
-    """What the merchant does with an order. `prep_minutes`: until the goods are packed, for `accept`."""
+    """What the merchant does with an order. `prep_minutes`: until the goods are packed, for `accept`. `reason`: for
+    `reject`, and a `note` beside it, which is kept apart and can be erased."""
 
     action: Literal["accept", "reject", "ready"]
     prep_minutes: Annotated[float, Field(ge=0, le=24 * 60, allow_inf_nan=False)] | None = None
-    reason: Reason = ""
+    reason: Code[RejectReason] = RejectReason.UNSPECIFIED
+    note: Note | None = None
 
 
 # -- orders -----------------------------------------------------------------------------------------------------------
@@ -273,15 +280,28 @@ class VendorCheck(Body):
 
 
 class Cancel(Body):
-    """Why, if you like."""
+    """Why, if you like, and what you want to say beside it, which is kept apart and can be erased."""
 
-    reason: Reason = ""
+    reason: Code[CancelReason] = CancelReason.UNSPECIFIED
+    note: Note | None = None
 
 
 class Refuse(Body):
-    """Why the goods are not handed over."""
+    """Why the goods are not handed over, and what you want to say beside it, which is kept apart and can be erased."""
 
-    reason: Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True), Clean]
+    reason: Code[RefuseReason]
+    note: Note | None = None
+
+
+class NoteView(BaseModel):
+    """What somebody typed beside a step of an order. `about`: `cancel`, `refuse` or `reject`."""
+
+    id: str
+    about: str
+    author_id: str
+    author_role: str
+    at: datetime
+    text: str
 
 
 class DoorCheck(Body):
@@ -312,7 +332,7 @@ class Duty(Body):
 class Decline(Body):
     """Why, if you like."""
 
-    reason: Annotated[str, StringConstraints(max_length=200), Clean] = ""
+    reason: Code[DeclineReason] | None = None
 
 
 # -- offers -----------------------------------------------------------------------------------------------------------

@@ -50,6 +50,9 @@ GRANTS: dict[str, Grant] = {
     "offer_explanations": Grant(insert=True, update=("made_ms",), delete=True),  # locked by the sweep
     "dossier_events": ADD,
     "doorstep_checks": ADD,
+    # The first two are written with every outcome, so that a trigger refuses one that differs.
+    "age_attempts": Grant(insert=True, update=("customer_id", "order_id", "outcome", "vendor_ref")),
+    "order_notes": Grant(insert=True, delete=True),
     "idempotency": Grant(insert=True, update=("at_ms",), delete=True),  # locked by the sweep
     "outbox": Grant(
         insert=True, update=("done_at", "stage", "attempts", "next_try_at", "reason"), delete=True

@@ -23,7 +23,7 @@ from domain.lifecycle import (
     TaskKind,
     TaskStatus,
 )
-from domain.records import DoorCheck, OfferRow, TaskRow
+from domain.records import AgeAttempt, CheckOutcome, DoorCheck, OfferRow, TaskRow
 from persistence.plan import ConstraintBroken
 
 _HAS_DRIVER = TASK_HELD | {TaskStatus.DONE, TaskStatus.FAILED}
@@ -47,10 +47,19 @@ def guard_check(check: DoorCheck, known: bool, order: OrderStatus | None, task_e
     does. `order`: the order's status, None when there is none."""
     flags = check.over_age and check.not_expired and check.name_matches and check.sober
     _hold(not check.passed or flags, "ck_doorstep_checks_passed")
+    _hold(check.unclear is None or not check.passed, "ck_doorstep_checks_unclear")
     _hold(not known, "pk_doorstep_checks")
     _hold(order is not None, "fk_doorstep_checks_order_id")
     _hold(task_exists, "fk_doorstep_checks_task_id")
     _hold(order is OrderStatus.AT_DOOR, "doorstep_checks_at_door")
+
+
+def guard_attempt(before: AgeAttempt | None, after: AgeAttempt) -> None:
+    """A try at an age check has one outcome and stays of its person and order."""
+    if before is not None:
+        _hold(before.outcome in (CheckOutcome.ASKED, CheckOutcome.UNAVAILABLE), "age_attempts_frozen")
+        same = (before.customer_id, before.order_id) == (after.customer_id, after.order_id)
+        _hold(same, "age_attempts_frozen")
 
 
 def guard_offer(before: OfferRow | None, after: OfferRow) -> None:

@@ -17,7 +17,7 @@ from domain.hours import Hours
 from domain.lifecycle import OfferStatus, OrderStatus, TaskKind, TaskStatus
 from domain.order import OrderItem, OrderState, Product, Store
 from domain.payment import Attempt
-from domain.records import Answer, Json, OfferRow, StoredAnswer, TaskRow
+from domain.records import AgeAttempt, Answer, CheckOutcome, Json, OfferRow, StoredAnswer, TaskRow
 from domain.solve import Explanation
 from persistence.engine import Connection
 from persistence.plan import Head, Needs, Rows
@@ -69,6 +69,17 @@ SELECT product_id, store_id, category, price_cents FROM products WHERE product_i
 """
 
 
+# Who decides on a person's tries has them alone, whichever order they are about. After the orders, in order of id.
+_ALONE = """
+SELECT pg_advisory_xact_lock(hashtextextended(c.id, 1)) FROM (SELECT unnest($1::text[]) AS id ORDER BY 1) c
+"""
+_ATTEMPTS = """
+SELECT attempt_id, customer_id, order_id, min_age, at_ms, outcome, vendor_ref FROM age_attempts
+WHERE customer_id = ANY($1::uuid[])
+  AND (at_ms > $2 AND outcome NOT IN ('PASS', 'UNAVAILABLE') OR attempt_id = ANY($3::uuid[]))
+"""
+
+
 async def lock_free_orders(connection: Connection, order_ids: Iterable[str]) -> set[str]:
     """Lock those of the orders that nobody else has locked; returns the others, without waiting for them."""
     known = ids(order_ids)
@@ -89,6 +100,12 @@ async def load(connection: Connection, need: Needs) -> Rows:
     if orders := ids(need.orders):
         found = await connection.fetch(_LOCK_ORDERS, orders, ids(need.decided))
         rows.orders = {head.order.order_id: head for head in map(head_of, found)}
+    if customers := ids(need.customers):
+        await connection.execute(_ALONE, customers)
+        since_ms, named = need.attempts_since_ms, ids(need.attempts)
+        for row in await connection.fetch(_ATTEMPTS, customers, since_ms, named):
+            attempt = attempt_of(row)
+            rows.attempts.setdefault(attempt.customer_id, {})[attempt.attempt_id] = attempt
     # After the locks, so that whoever held them before has left its answers.
     if need.keys:
         scopes, keys = zip(*sorted(need.keys), strict=True)
@@ -144,6 +161,18 @@ def head_of(row: Row) -> Head:
         payments=payments_of(row["payments"]),
     )
     return Head(order, row["dossier_seq"], row["dossier_hash"])
+
+
+def attempt_of(row: Row) -> AgeAttempt:
+    return AgeAttempt(
+        attempt_id=str(row["attempt_id"]),
+        customer_id=str(row["customer_id"]),
+        order_id=str(row["order_id"]),
+        min_age=row["min_age"],
+        at_ms=row["at_ms"],
+        outcome=CheckOutcome(row["outcome"]),
+        vendor_ref=row["vendor_ref"],
+    )
 
 
 def task_of(row: Row) -> TaskRow:

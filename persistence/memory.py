@@ -21,6 +21,7 @@ from domain.lifecycle import TASK_ENDED, OfferStatus, OrderStatus
 from domain.order import OrderState, PolicyOf, Product, Store, one_policy, refused
 from domain.ports import IN_ORDER, Channel, Command
 from domain.records import (
+    AgeAttempt,
     Done,
     DoorCheck,
     Fenced,
@@ -36,9 +37,9 @@ from domain.records import (
     TaskRow,
 )
 from domain.solve import Explanation
-from persistence.guards import guard_check, guard_event, guard_offer, guard_order, guard_task
+from persistence.guards import guard_attempt, guard_check, guard_event, guard_offer, guard_order, guard_task
 from persistence.image import ANSWERS_LIMIT, RECENT_LIMIT, RECENT_MS, counters
-from persistence.plan import ConstraintBroken, Head, Key, Plan, Rows, Unit, is_fenced, needs, plan
+from persistence.plan import ConstraintBroken, Head, Key, Needs, Plan, Rows, Unit, is_fenced, needs, plan
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ class _Tables(Struct):
     offers: dict[str, OfferRow] = field(default_factory=dict)
     checks: dict[str, DoorCheck] = field(default_factory=dict)
     explanations: dict[str, Explanation] = field(default_factory=dict)  # by offer
+    attempts: dict[str, AgeAttempt] = field(default_factory=dict)
 
 
 class _Tried(Struct, frozen=True):
@@ -152,6 +154,10 @@ class MemoryStore:
     @property
     def checks(self) -> dict[str, DoorCheck]:
         return self._tables.checks
+
+    @property
+    def attempts(self) -> dict[str, AgeAttempt]:
+        return self._tables.attempts
 
     @property
     def explanations(self) -> dict[str, Explanation]:
@@ -291,6 +297,8 @@ class MemoryStore:
         orders = self._tables.orders
         if any(orders.get(order_id) is not head for order_id, head in transaction.orders.items()):
             return False
+        if needs(transaction.commands).customers:
+            return False  # others of the same person may have come in between
         return not any(key in self.answers for key in planned.own_keys) and all(
             isinstance(outcome, Fenced) or not is_fenced(command, self.epochs)
             for command, outcome in zip(transaction.commands, planned.outcomes, strict=True)
@@ -332,8 +340,16 @@ class MemoryStore:
             orders=orders,
             stores=_pick(self.stores, need.all_stores(orders)),
             products=_pick(self.products, need.products),
+            attempts=self._attempts(need),
             answers={key: self.answers[key][0] for key in need.keys if key in self.answers},
         )
+
+    def _attempts(self, need: Needs) -> dict[str, dict[str, AgeAttempt]]:
+        found: dict[str, dict[str, AgeAttempt]] = {}
+        for attempt in self._tables.attempts.values() if need.customers else ():
+            if attempt.customer_id in need.customers:
+                found.setdefault(attempt.customer_id, {})[attempt.attempt_id] = attempt
+        return found
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
@@ -342,6 +358,9 @@ class MemoryStore:
         for draft in drafts:
             draft.commit()
         _, tasks, offers, checks, _ = drafts
+        for unit in planned.units:
+            if unit.attempt is not None:
+                self._tables.attempts[unit.attempt.attempt_id] = unit.attempt
         for task in tasks.changes.values():
             self._tasks_of.setdefault(task.order_id, set()).add(task.task_id)
             _keep(self._live_tasks, task.region_id, task.task_id, task.status not in TASK_ENDED)
@@ -397,6 +416,8 @@ class MemoryStore:
             return orders.get(order_id) is not None
 
         for unit in units:
+            if unit.attempt is not None:
+                guard_attempt(tables.attempts.get(unit.attempt.attempt_id), unit.attempt)
             for check in unit.checks:
                 there = tasks.get(check.task_id) is not None
                 order = orders.get(check.order_id)

@@ -23,6 +23,7 @@ from persistence.views import (
     Holder,
     OfferCursor,
     OfferPage,
+    OrderNote,
     OrderPage,
     OrderRow,
     Product,
@@ -41,6 +42,7 @@ class MemoryReads:
         self.users: dict[str, User] = {} if users is None else users
         self.shops: dict[str, Store] = {}
         self.goods: dict[str, Product] = {}
+        self.typed: dict[str, OrderNote] = {}
 
     async def user(self, user_id: str) -> User | None:
         return self.users.get(user_id)
@@ -175,6 +177,17 @@ class MemoryReads:
 
     async def dossier(self, order_id: str) -> list[Entry]:
         return self.memory.dossier(order_id)
+
+    async def add_note(self, note: OrderNote) -> None:
+        step = note.order_id, note.author_id, note.about
+        if not any((one.order_id, one.author_id, one.about) == step for one in self.typed.values()):
+            self.typed[note.note_id] = note
+
+    async def notes(self, order_id: str) -> list[OrderNote]:
+        return [note for note in self.typed.values() if note.order_id == order_id]
+
+    async def erase_note(self, note_id: str) -> None:
+        self.typed.pop(note_id, None)
 
     async def task(self, task_id: str) -> TaskRow | None:
         return self.memory.tasks.get(task_id)

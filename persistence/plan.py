@@ -13,11 +13,13 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from domain.compliance import RULEBOOKS
 from domain.dossier import GENESIS, Entry, extend
 from domain.errors import IdempotencyKeyReused, InternalConflict, InternalError
 from domain.lifecycle import REGION_DECIDES, OrderStatus
 from domain.order import (
     DECIDER_MOVED,
+    BeginAgeCheck,
     CreateOrder,
     Decision,
     MerchantAccept,
@@ -26,6 +28,7 @@ from domain.order import (
     PaymentAction,
     PolicyOf,
     Product,
+    RecordAgeCheck,
     Store,
     decide,
     decide_create,
@@ -34,6 +37,7 @@ from domain.order import (
 )
 from domain.ports import Channel, Command
 from domain.records import (
+    AgeAttempt,
     Answer,
     Done,
     DoorCheck,
@@ -47,6 +51,7 @@ from domain.records import (
     StoredAnswer,
     TaskRow,
 )
+from domain.times import in_ms
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +59,9 @@ log = logging.getLogger(__name__)
 _SETTLED = frozenset(
     {OrderStatus.DELIVERED, OrderStatus.CANCELLED, OrderStatus.REJECTED, OrderStatus.RETURNED}
 )
+
+# Tries at age checks that are older count nowhere.
+_ATTEMPTS_MS = in_ms(max(rulebook.age_attempts_s for rulebook in RULEBOOKS.values()))
 
 Key: TypeAlias = tuple[str, str]  # (scope, key) of an answer
 
@@ -81,6 +89,7 @@ class Rows(Struct):
     orders: dict[str, Head] = field(default_factory=dict)
     stores: dict[str, Store] = field(default_factory=dict)
     products: dict[str, Product] = field(default_factory=dict)
+    attempts: dict[str, dict[str, AgeAttempt]] = field(default_factory=dict)  # of a customer, by their id
     answers: dict[Key, StoredAnswer] = field(default_factory=dict)
 
 
@@ -99,6 +108,7 @@ class Unit(Struct):
     offers: tuple[OfferRow, ...] = ()
     tasks: tuple[TaskRow, ...] = ()
     orders: list[OrderWrite] = field(default_factory=list)
+    attempt: AgeAttempt | None = None
 
 
 class OutboxRow(Struct, frozen=True):
@@ -132,6 +142,9 @@ class Needs(Struct):
     stores: set[str] = field(default_factory=set)
     accepted: set[str] = field(default_factory=set)  # orders whose stores are needed
     products: set[str] = field(default_factory=set)
+    customers: set[str] = field(default_factory=set)  # whose tries at age checks are needed
+    attempts: set[str] = field(default_factory=set)  # of those, even if they are old
+    attempts_since_ms: int = 2**62
     keys: set[Key] = field(default_factory=set)
 
     def all_stores(self, orders: Mapping[str, Head]) -> set[str]:
@@ -157,6 +170,10 @@ def needs(commands: Iterable[Command]) -> Needs:
             need.decided.add(command.order_id)
             if isinstance(command.action, MerchantAccept):
                 need.accepted.add(command.order_id)
+            if isinstance(command.action, BeginAgeCheck | RecordAgeCheck):
+                need.customers.add(command.principal_id)
+                need.attempts.add(command.action.attempt_id)
+                need.attempts_since_ms = min(need.attempts_since_ms, command.at_ms - _ATTEMPTS_MS)
     return need
 
 
@@ -228,7 +245,13 @@ def _order(command: OrderCommand, rows: Rows, result: Plan, policy_of: PolicyOf)
     try:
         if not isinstance(command.action, CreateOrder):
             order = head.order if head else None
-            decision = decide(command, order, rows.stores.get(order.store_id) if order else None, policy_of)
+            decision = decide(
+                command,
+                order,
+                rows.stores.get(order.store_id) if order else None,
+                policy_of,
+                tuple(rows.attempts.get(command.principal_id, {}).values()),
+            )
         elif head is None:
             decision = decide_create(
                 command, rows.stores.get(command.action.store_id), rows.products, policy_of
@@ -266,9 +289,13 @@ def _write_decision(
         result.outbox.append(
             OutboxRow(Channel.PAYMENTS, "payment.undo", region_id, command.order_id, command.at_ms, payload)
         )
+    unit = Unit(attempt=decision.attempt)
+    if (attempt := decision.attempt) is not None:
+        rows.attempts.setdefault(attempt.customer_id, {})[attempt.attempt_id] = attempt
     if decision.order is None:
+        if attempt is not None:
+            result.units.append(unit)
         return
-    unit = Unit()
     if not decision.facts:
         assert head is not None
         head = rows.orders[command.order_id] = Head(decision.order, head.seq, head.hash)

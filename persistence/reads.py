@@ -15,6 +15,7 @@ from sqlalchemy import (
     Text,
     bindparam,
     cast,
+    delete,
     exists,
     func,
     insert,
@@ -47,6 +48,7 @@ from persistence.views import (
     Holder,
     OfferCursor,
     OfferPage,
+    OrderNote,
     OrderPage,
     OrderRow,
     Product,
@@ -73,7 +75,7 @@ __all__ = [
 USERS, STORES, PRODUCTS = table_of(tables.User), table_of(tables.Store), table_of(tables.Product)
 ORDERS, ITEMS, EVENTS = table_of(tables.Order), table_of(tables.OrderItem), table_of(tables.DossierEvent)
 TASKS, REGIONS = table_of(tables.Task), table_of(tables.Region)
-ANSWERS = table_of(tables.Idempotency)
+ANSWERS, NOTES = table_of(tables.Idempotency), table_of(tables.OrderNote)
 
 LIVE = TASKS.c.live
 HELD = LIVE & TASKS.c.status.in_([str(status) for status in sorted(TASK_HELD)])
@@ -364,6 +366,24 @@ class Reads(OfferReads):
             return []
         query = select(EVENTS).where(EVENTS.c.order_id == order_id).order_by(EVENTS.c.seq)
         return [Entry(**row) for row in await self._all(query)]
+
+    async def add_note(self, note: OrderNote) -> None:
+        """Keep a note, unless its author has left one beside this kind of step."""
+        async with self._change() as connection:
+            row = msgspec.to_builtins(note)
+            await connection.execute(upsert(NOTES).values(row).on_conflict_do_nothing())
+
+    async def notes(self, order_id: str) -> list[OrderNote]:
+        """An order's notes, oldest first."""
+        if not is_id(order_id):
+            return []
+        query = select(NOTES).where(NOTES.c.order_id == order_id).order_by(NOTES.c.at_ms, NOTES.c.note_id)
+        return [OrderNote(**row) for row in await self._all(query)]
+
+    async def erase_note(self, note_id: str) -> None:
+        """Forget a note for good."""
+        async with self._change() as connection:
+            await connection.execute(delete(NOTES).where(NOTES.c.note_id == note_id))
 
     async def counts(self, region_id: str | None = None) -> dict[OrderStatus, int]:
         """The number of orders by status; statuses without an order are missing."""

@@ -33,7 +33,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from domain.hours import OPENINGS_LIMIT
 from domain.lifecycle import TASK_ENDED, OfferStatus, OrderEvent, OrderStatus, Role, TaskKind, TaskStatus
+from domain.order import PRICE_LIMIT_CENTS, QUANTITY_LIMIT
 from domain.ports import Channel
+from domain.records import CheckOutcome
 
 Uid = Uuid(as_uuid=False)
 
@@ -121,7 +123,7 @@ class Product(Base):
     name: Mapped[str]
     category: Mapped[str]
     price_cents: Mapped[int]
-    __table_args__ = (CheckConstraint("price_cents >= 0", name="price"),)
+    __table_args__ = (CheckConstraint(f"price_cents BETWEEN 0 AND {PRICE_LIMIT_CENTS}", name="price"),)
 
 
 class Order(Base):
@@ -177,7 +179,7 @@ class OrderItem(Base):
     line: Mapped[int] = mapped_column(Integer, primary_key=True)
     product_id: Mapped[str] = mapped_column(Uid, ForeignKey("products.product_id"))
     quantity: Mapped[int] = mapped_column(Integer)
-    __table_args__ = (CheckConstraint("quantity BETWEEN 1 AND 1000", name="quantity"),)
+    __table_args__ = (CheckConstraint(f"quantity BETWEEN 1 AND {QUANTITY_LIMIT}", name="quantity"),)
 
 
 _ENDED = ", ".join(f"'{status}'" for status in sorted(TASK_ENDED))
@@ -302,8 +304,47 @@ class DoorstepCheck(Base):
     method: Mapped[str]
     vendor_ref: Mapped[str]
     at_ms: Mapped[int]
+    unclear: Mapped[str | None]  # why it came to nothing; NULL where it passed or failed
     __table_args__ = (
         CheckConstraint("NOT passed OR (over_age AND not_expired AND name_matches AND sober)", name="passed"),
+        CheckConstraint(
+            "unclear IS NULL OR (NOT passed AND unclear IN ('REVIEW', 'UNAVAILABLE'))", name="unclear"
+        ),
+    )
+
+
+class AgeAttempt(Base):
+    """`domain.records.AgeAttempt`. A trigger lets a try have one outcome and stay."""
+
+    __tablename__ = "age_attempts"
+    attempt_id: Mapped[str] = mapped_column(Uid, primary_key=True)
+    customer_id: Mapped[str] = mapped_column(Uid)
+    order_id: Mapped[str] = mapped_column(Uid, ForeignKey("orders.order_id"), index=True)
+    min_age: Mapped[int] = mapped_column(Integer)
+    at_ms: Mapped[int]
+    outcome: Mapped[str]
+    vendor_ref: Mapped[str]
+    __table_args__ = (
+        _one_of("outcome", CheckOutcome),
+        CheckConstraint("octet_length(vendor_ref) <= 128", name="vendor_ref"),
+        Index("ix_age_attempts_customer", "customer_id", "at_ms"),
+    )
+
+
+class OrderNote(Base):
+    """`persistence.views.OrderNote`: what somebody typed beside a reason. May be erased."""
+
+    __tablename__ = "order_notes"
+    note_id: Mapped[str] = mapped_column(Uid, primary_key=True)
+    order_id: Mapped[str] = mapped_column(Uid, ForeignKey("orders.order_id"))
+    author_id: Mapped[str] = mapped_column(Uid)
+    author_role: Mapped[str]
+    about: Mapped[str]
+    at_ms: Mapped[int]
+    text: Mapped[str]
+    __table_args__ = (
+        CheckConstraint("length(text) BETWEEN 1 AND 2000", name="text"),
+        Index("uq_order_notes_step", "order_id", "author_id", "about", unique=True),
     )
 
 

@@ -41,6 +41,18 @@ class Holder(Struct, frozen=True):
     version: int
 
 
+class OrderNote(Struct, frozen=True, kw_only=True):
+    """What somebody typed beside a step of an order; `about`: the kind of step. One of an author for each kind."""
+
+    note_id: str
+    order_id: str
+    author_id: str
+    author_role: str
+    about: str
+    at_ms: int
+    text: str
+
+
 class Store(Struct, frozen=True, kw_only=True):
     """A merchant's store. `version` rises with each change of its hours."""
 

@@ -23,6 +23,9 @@ async def write(connection: Connection, plan: Plan) -> None:
     """Write all of it inside the caller's transaction; database errors come through as asyncpg raises them."""
     for layer in layers(plan.units):
         await _layer(connection, layer)
+    tries = {unit.attempt.attempt_id: unit.attempt for unit in plan.units if unit.attempt is not None}
+    if tries:
+        await connection.execute(_TRIES, *_columns(list(tries.values()), _TRY_FIELDS))
     items = [write for unit in plan.units for write in unit.orders if write.new]
     if items:
         await _items(connection, items)
@@ -206,14 +209,23 @@ async def _items(connection: Connection, writes: list[OrderWrite]) -> None:
 
 _CHECK_FIELDS = (
     "check_id", "order_id", "task_id", "driver_id", "passed", "over_age", "not_expired", "name_matches", "sober",
-    "method", "vendor_ref", "at_ms",
+    "method", "vendor_ref", "at_ms", "unclear",
 )  # fmt: skip
 
 _CHECKS = """
 INSERT INTO doorstep_checks (check_id, order_id, task_id, driver_id, passed, over_age, not_expired, name_matches, sober,
-                             method, vendor_ref, at_ms)
+                             method, vendor_ref, at_ms, unclear)
 SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::bool[], $6::bool[], $7::bool[], $8::bool[],
-                     $9::bool[], $10::text[], $11::text[], $12::bigint[])
+                     $9::bool[], $10::text[], $11::text[], $12::bigint[], $13::text[])
+"""
+
+_TRY_FIELDS = ("attempt_id", "customer_id", "order_id", "min_age", "at_ms", "outcome", "vendor_ref")
+
+_TRIES = """
+INSERT INTO age_attempts AS a (attempt_id, customer_id, order_id, min_age, at_ms, outcome, vendor_ref)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::bigint[], $6::text[], $7::text[])
+ON CONFLICT (attempt_id) DO UPDATE SET customer_id = EXCLUDED.customer_id, order_id = EXCLUDED.order_id,
+    outcome = EXCLUDED.outcome, vendor_ref = EXCLUDED.vendor_ref
 """
 
 # One statement for three tables: none looks at another's rows. The answers come sorted, so that two appends with the

@@ -52,7 +52,7 @@ class Auditor:
     async def _cancel(self, note: OrderNote) -> bool:
         path = f"/v1/orders/{note.order_id}/cancel"
         reply = await self._api.request(
-            "POST", path, account=note.customer, body={"reason": "end of the run"}, key=f"end-{note.order_id}"
+            "POST", path, account=note.customer, body={"reason": "OTHER"}, key=f"end-{note.order_id}"
         )
         await self._look(note)
         return reply.ok

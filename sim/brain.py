@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from domain import protocol as wire
 from domain.lifecycle import TaskEvent, TaskStatus, advance_task
+from domain.reasons import DeclineReason
 from domain.times import instant
 from sim.actions import Action, Call, Resync, Send
 from sim.asks import Asked, Asks, Frame
@@ -270,7 +271,9 @@ class Brain:
             if offer.choice is Choice.ACCEPT:
                 self._ask(now_s, offer.offer_id, wire.OfferAccept(id=self._id(), offer_id=offer.offer_id))
             else:
-                reject = wire.OfferReject(id=self._id(), offer_id=offer.offer_id, reason="not now")
+                reject = wire.OfferReject(
+                    id=self._id(), offer_id=offer.offer_id, reason=DeclineReason.NOT_NOW
+                )
                 self._ask(now_s, offer.offer_id, reject)
         if (next_s := self._offers.next_s()) > now_s:
             self._at(next_s)

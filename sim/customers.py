@@ -93,7 +93,7 @@ class Clerk:
             )
             if reply.ok or reply.code not in ("AGE_NOT_VERIFIED", "AGE_ATTEMPTS_EXHAUSTED"):
                 self._failed("verify_age of a minor", reply.code)
-        if await self._step(plan, order_id, "cancel", {"reason": "age not verified"}):
+        if await self._step(plan, order_id, "cancel", {"reason": "AGE_NOT_VERIFIED"}):
             self._books.told("under_age", order_id, self._clock.now_s())
 
     async def _step(self, plan: OrderPlan, order_id: str, step: str, body: dict[str, Any]) -> bool:

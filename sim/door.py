@@ -14,6 +14,8 @@ _VENDOR_TOKEN = {
     Door.WRONG_NAME: "fake:wrong_name",
 }
 
+_REASON = {Door.EXPIRED_ID: "ID_EXPIRED", Door.WRONG_NAME: "NAME_MISMATCH"}
+
 
 def door_request(task: TaskView, stage: str, door: Door) -> tuple[str, dict[str, Any]]:
     """Path and body of the POST that this stage (`check`, `refuse` or `deliver`) of the task asks for."""
@@ -29,6 +31,6 @@ def door_request(task: TaskView, stage: str, door: Door) -> tuple[str, dict[str,
         }
     if stage == "refuse":
         # Everything went well at this door but for the check itself: it came to no result, time after time.
-        reason = "ID_CHECK_INCONCLUSIVE" if door is Door.PASS else door.value.upper()
+        reason = "ID_CHECK_INCONCLUSIVE" if door is Door.PASS else _REASON.get(door, door.value.upper())
         return f"{order}/refuse", {"reason": reason}
     return f"{order}/deliver/confirm", {}

@@ -44,6 +44,7 @@ from domain.messages import (
 )
 from domain.policy import RegionPolicy
 from domain.protocol import Offer
+from domain.reasons import CancelReason
 from domain.records import Answer, OfferRow, OrderBrief, RegionImage, TaskRow
 from domain.region import Region
 from domain.solve import Plan, SolveRequest
@@ -277,7 +278,7 @@ class _Market:
     def give_up(self, order: DayOrder) -> None:
         """Call the order off unless somebody has taken it."""
         if self.status.get(_task_id(order), TaskStatus.OPEN) in (TaskStatus.OPEN, TaskStatus.OFFERED):
-            ready = self.ask("market", Role.DISPATCHER, Cancel(order.id, "TOO_LATE"))
+            ready = self.ask("market", Role.DISPATCHER, Cancel(order.id, CancelReason.TAKES_TOO_LONG))
             assert ready.records, "cancelled without a record"
             self.given_up.append(order.id)
 

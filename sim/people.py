@@ -77,7 +77,7 @@ class People:
         desk = f"/v1/merchants/{world.merchant_id}/stores/{world.store_id}/orders/{placed['id']}/action"
         action: dict[str, Any] = {"action": "accept", "prep_minutes": chance.choice([0, 1, 4])}
         if chance.random() < 0.05:
-            action = {"action": "reject", "reason": "sold out"}
+            action = {"action": "reject", "reason": "OUT_OF_STOCK"}
         status, _ = await self._do(merchant, desk, action, f"{name}-merchant", chance)
         if status == 200 and chance.random() < 0.4:
             await self._do(merchant, desk, {"action": "ready"}, f"{name}-ready", chance)
@@ -104,7 +104,7 @@ class People:
                 if now_ms - order.created_ms > stuck_s * 1000:
                     asked += 1
                     path = f"/v1/orders/{order.order_id}/cancel"
-                    await self._do(dispatcher, path, {"reason": "stuck"}, f"dispatcher-{asked}", chance)
+                    await self._do(dispatcher, path, {"reason": "NO_DRIVER"}, f"dispatcher-{asked}", chance)
 
     async def _do(
         self, who: Principal, path: str, body: dict[str, Any], key: str, chance: Random

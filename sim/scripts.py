@@ -22,6 +22,7 @@ ORDERS_PER_DRIVER_MIN = 0.04
 # A rush at the start, so that there is something to see at once: so many times the rate, for so many orders a driver.
 RUSH, RUSH_PER_DRIVER = 6, 0.15
 OPEN_PER_DRIVER_LIMIT = 2  # orders under way to a driver; more customers than that are turned away
+MINOR_EVERY = 8  # one of so many customers is under age
 
 
 class Part(Struct, frozen=True, kw_only=True):
@@ -106,6 +107,7 @@ class BuiltScript:
                 number + 1,
                 at_s + rng.expovariate((RUSH if number < rush else 1) * self._rate / 60),
             )
+            under_age = rng.random() < self._customers.under_age_at_checkout
             store = self._city.pick_store(rng)
             door, address = self._city.door_near(rng, store)
             yield OrderPlan(
@@ -113,11 +115,11 @@ class BuiltScript:
                 at_s=at_s,
                 ready_s=at_s + (rng.uniform(30, 150) if number < rush else rng.uniform(90, 420)),
                 shop=shops[store],
-                customer=rng.choice(customers),
+                customer=_customer(rng, customers, under_age),
                 door=door,
                 address=address,
                 items=_basket(rng, shops[store]),
-                under_age=rng.random() < self._customers.under_age_at_checkout,
+                under_age=under_age,
             )
 
     def is_full(self, open_orders: int) -> bool:
@@ -188,16 +190,17 @@ class ReplayScript:
         by_id = {shop.id: made for shop, made in zip(self._day.shops, shops, strict=True)}
         for number, order in enumerate(self._day.orders, start=1):
             shop = by_id[order.shop_id]
+            under_age = rng.random() < self._customers.under_age_at_checkout
             yield OrderPlan(
                 number=number,
                 at_s=self._at(now_s, order.placed_min),
                 ready_s=self._at(now_s, order.ready_min),
                 shop=shop,
-                customer=rng.choice(customers),
+                customer=_customer(rng, customers, under_age),
                 door=order.door,
                 address=f"Door of {order.id}, Dallas, TX",
                 items=_basket(rng, shop),
-                under_age=rng.random() < self._customers.under_age_at_checkout,
+                under_age=under_age,
             )
 
     def is_full(self, open_orders: int) -> bool:
@@ -205,6 +208,12 @@ class ReplayScript:
 
     def _at(self, now_s: float, minute: float) -> float:
         return now_s + (minute - self._from_min) * 60
+
+
+def _customer(rng: Random, customers: list[Account], under_age: bool) -> Account:
+    """Those under age are the same few: their tries at age checks count for all their orders."""
+    few = len(customers) // MINOR_EVERY
+    return rng.choice(customers[:few] if under_age and few else customers[few:])
 
 
 def _basket(rng: Random, shop: Shop) -> tuple[tuple[str, int], ...]:

@@ -6,11 +6,14 @@ from msgspec import Struct
 
 
 class Rulebook(Struct, frozen=True, kw_only=True):
-    """The rules of one jurisdiction. `min_age_by_category` in years; a category not named has the strictest age."""
+    """The rules of one jurisdiction. `min_age_by_category` in years; a category not named has the strictest age.
+    `age_attempts_limit`: of a person at age checks that did not pass, on whichever order, in `age_attempts_s` seconds.
+    """
 
     jurisdiction: str
     min_age_by_category: dict[str, int]
     age_attempts_limit: int
+    age_attempts_s: float
     source: str
 
     def min_age(self, categories: list[str]) -> int:

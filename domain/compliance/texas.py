@@ -13,5 +13,6 @@ RULEBOOK = Rulebook(
     jurisdiction="TX",
     min_age_by_category={"alcohol": 21, "tobacco": 21, "general": 0},
     age_attempts_limit=3,
+    age_attempts_s=24 * 3600,
     source="Tex. Alco. Bev. Code §§ 101.63, 106.03, ch. 57; Tex. Health & Safety Code § 161.082",
 )

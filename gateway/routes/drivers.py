@@ -101,7 +101,7 @@ async def reject(
 ) -> Response:
     """Decline the offer that this task is in."""
     call.covers(body)
-    action = Reject(task_id=str(task_id), reason=body.reason if body else "")
+    action = Reject(task_id=str(task_id), reason=body.reason if body else None)
     return await _step(services, call, str(task_id), action)
 
 

@@ -32,6 +32,7 @@ from gateway.models import (
 from gateway.problem import refusals
 from gateway.routes.common import Parts, Uid, etag, json_response, once, own
 from gateway.routes.listing import Page, order_page
+from gateway.routes.notes import keep_note
 from gateway.services import Services
 from gateway.strict import StrictRoute
 from persistence.views import Product, Store
@@ -220,7 +221,7 @@ async def act(
 ) -> Response:
     """Accept (which seeks a driver at once), reject, or say that the goods are packed."""
     own(merchant_id, merchant.id)
-    call.covers(body)
+    call.covers(body, but="note")
     order = await order_for(services, merchant, str(order_id))
     if order.store_id != str(store_id):
         raise NotFound("There is no such order.")
@@ -235,7 +236,10 @@ async def act(
         at_ms = services.config.clock.now_ms()
         return await services.backend.decide(call.command(order.order_id, at_ms, step))
 
-    return await once(services, call, now)
+    response = await once(services, call, now)
+    if body.action == "reject":
+        await keep_note(services, call, order.order_id, "reject", body.note)
+    return response
 
 
 def _closes_ms(store: Store, services: Services) -> tuple[bool, int | None]:

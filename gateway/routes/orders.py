@@ -5,21 +5,23 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from domain.compliance import RULEBOOKS
 from domain.dossier import verify
-from domain.errors import (
-    AgeAttemptsExhausted,
-    AgeNotVerified,
-    IdCheckInconclusive,
-)
+from domain.errors import VendorUnavailable
 from domain.lifecycle import OrderStatus
-from domain.markets import MARKETS
 from domain.messages import Cancel as CancelTask
-from domain.messages import Deliver, SubmitIdCheck
+from domain.messages import Deliver, NoteIdCheck, SubmitIdCheck
 from domain.messages import Refuse as RefuseAtDoor
-from domain.order import BeginPayment, CancelOrder, CreateOrder, OrderItem, RecordAgeCheck, RecordPayment
+from domain.order import (
+    BeginAgeCheck,
+    BeginPayment,
+    CancelOrder,
+    CreateOrder,
+    OrderItem,
+    RecordAgeCheck,
+    RecordPayment,
+)
 from domain.ports import Verdict
-from domain.records import Answer
+from domain.records import Answer, CheckOutcome
 from domain.times import instant
 from gateway.auth import Anyone, Customer, Driver
 from gateway.deciding import (
@@ -37,10 +39,16 @@ from gateway.models import Cancel, DoorCheck, NewOrder, OrderPage, OrderRef, Ord
 from gateway.problem import refusals
 from gateway.routes.common import Parts, Uid, answered, etag, first_or, json_response, once
 from gateway.routes.listing import Page, order_page, order_view
+from gateway.routes.notes import keep_note
 from gateway.strict import StrictRoute
 
 router = APIRouter(tags=["orders"], route_class=StrictRoute)
 
+_OUTCOMES = {
+    Verdict.PASS: CheckOutcome.PASS,
+    Verdict.FAIL: CheckOutcome.FAIL,
+    Verdict.REVIEW: CheckOutcome.REVIEW,
+}
 _STEP = ("FORBIDDEN", "NOT_FOUND", "WRONG_STATE", "VERSION_MISMATCH")
 
 
@@ -70,7 +78,7 @@ async def create(body: NewOrder, customer: Customer, call: Mutation, services: P
 
 @router.get("/v1/orders", response_model=OrderPage, responses=refusals())
 async def own_orders(principal: Anyone, page: Page, services: Parts) -> Response:
-    """Your orders, newest first: what you ordered, what your stores got, what you drove; operators see all."""
+    """Your orders, newest first: what you ordered, what your stores got, what you bring; operators see all."""
     return json_response(await order_page(services, principal, page))
 
 
@@ -93,29 +101,38 @@ async def verify_age(
 ) -> Response:
     """Have the identity vendor check the customer's age. Only a clear pass passes."""
     call.covers(body)
+    now_ms = services.config.clock.now_ms
 
     async def now() -> Answer:
         order = await order_for(services, customer, str(order_id))
         check_version(call, order)
         if order.status != OrderStatus.DRAFT:
             raise wrong_state(order)
-        if order.age_attempts >= RULEBOOKS[MARKETS[order.region_id].jurisdiction].age_attempts_limit:
-            raise AgeAttemptsExhausted()
-        result = await ask_vendor(
-            services,
-            "identity",
-            services.identity.verify_age(
-                request_id=about(order, "age", body.vendor_token),
-                vendor_token=body.vendor_token,
-                min_age=order.min_age,
-            ),
+        decide_now = services.backend.decide
+        # On record before the vendor is asked, so that tries side by side are counted as well.
+        begun = await decide_now(
+            call.part("begin").command(order.order_id, now_ms(), BeginAgeCheck(services.new_id()))
         )
-        if result.verdict is Verdict.REVIEW:
-            raise AgeNotVerified("The vendor could not tell: a person has to look. Try again later.")
-        action = RecordAgeCheck(passed=result.verdict is Verdict.PASS, vendor_ref=result.vendor_ref)
-        return await services.backend.decide(
-            call.command(order.order_id, services.config.clock.now_ms(), action)
-        )
+        if begun.code is not None:
+            return begun
+        attempt_id = str(begun.body["attempt_id"])
+        try:
+            result = await ask_vendor(
+                services,
+                "identity",
+                services.identity.verify_age(
+                    request_id=about(order, "age", body.vendor_token),
+                    vendor_token=body.vendor_token,
+                    min_age=order.min_age,
+                ),
+            )
+        except VendorUnavailable:
+            # Not the answer to this key: a repeat asks the vendor again.
+            silence = RecordAgeCheck(attempt_id, CheckOutcome.UNAVAILABLE)
+            await decide_now(call.part(services.new_id()).command(order.order_id, now_ms(), silence))
+            raise
+        said = RecordAgeCheck(attempt_id, _OUTCOMES[result.verdict], result.vendor_ref)
+        return await decide_now(call.command(order.order_id, now_ms(), said, any_version=True))
 
     return await once(services, call, now)
 
@@ -167,14 +184,16 @@ async def cancel(
     order_id: Uid, principal: Anyone, call: Mutation, services: Parts, body: Cancel | None = None
 ) -> Response:
     """Call the order off before the goods are picked up."""
-    call.covers(body)
-    reason = body.reason if body else ""
+    body = body or Cancel()
+    call.covers(body, but="note")
 
     async def now() -> Answer:
-        rows, region = CancelOrder(reason), CancelTask(str(order_id), reason)
+        rows, region = CancelOrder(body.reason), CancelTask(str(order_id), body.reason)
         return await decide(services, call, str(order_id), rows=rows, region=region)
 
-    return await once(services, call, now)
+    response = await once(services, call, now)
+    await keep_note(services, call, str(order_id), "cancel", body.note)
+    return response
 
 
 @router.post(
@@ -200,19 +219,30 @@ async def submit_id_check(
         check_version(call, order)
         if order.status != OrderStatus.AT_DOOR:
             raise wrong_state(order)
-        result = await ask_vendor(
-            services,
-            "identity",
-            services.identity.check_id(
-                request_id=about(order, "id", body.vendor_token),
-                vendor_token=body.vendor_token,
-                min_age=order.min_age,
-            ),
-        )
+
+        def note(outcome: CheckOutcome, vendor_ref: str = "") -> NoteIdCheck:
+            return NoteIdCheck(order.order_id, outcome, body.sober, body.method, vendor_ref)
+
+        try:
+            result = await ask_vendor(
+                services,
+                "identity",
+                services.identity.check_id(
+                    request_id=about(order, "id", body.vendor_token),
+                    vendor_token=body.vendor_token,
+                    min_age=order.min_age,
+                ),
+            )
+        except VendorUnavailable:
+            # Not the answer to this key: a repeat asks the vendor again.
+            apart = call.part(services.new_id())
+            await decide(services, apart, order.order_id, rows=None, region=note(CheckOutcome.UNAVAILABLE))
+            raise
         flags = (result.over_age, result.not_expired, result.name_matches)
         # A verdict that its own flags contradict is no verdict.
         if result.verdict is Verdict.REVIEW or (result.verdict is Verdict.FAIL and all(flags)):
-            raise IdCheckInconclusive()
+            unclear = note(CheckOutcome.REVIEW, result.vendor_ref)
+            return await decide(services, call, order.order_id, rows=None, region=unclear)
         check = SubmitIdCheck(
             order_id=order.order_id,
             over_age=result.over_age,
@@ -245,13 +275,15 @@ async def deliver(order_id: Uid, driver: Driver, call: DriverStep, services: Par
 )
 async def refuse(order_id: Uid, body: Refuse, driver: Driver, call: DriverStep, services: Parts) -> Response:
     """The goods are not handed over: they go back to the store, with the same driver."""
-    call.covers(body)
+    call.covers(body, but="note")
     order = str(order_id)
-    return await once(
+    response = await once(
         services,
         call,
         lambda: decide(services, call, order, rows=None, region=RefuseAtDoor(order, body.reason)),
     )
+    await keep_note(services, call, order, "refuse", body.note)
+    return response
 
 
 @router.get("/v1/orders/{order_id}/dossier", responses=refusals("NOT_FOUND"))

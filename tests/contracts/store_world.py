@@ -24,6 +24,7 @@ from domain.order import (
 from domain.ports import Channel, Store
 from domain.records import (
     Answer,
+    CheckOutcome,
     Done,
     DoorCheck,
     OfferRow,
@@ -162,7 +163,8 @@ class World:
         return self.command(order_id or new_id(), action, **fields)
 
     def age(self, order_id: str, passed: bool = True, **fields: Any) -> OrderCommand:
-        return self.command(order_id, RecordAgeCheck(passed=passed, vendor_ref="age-1"), **fields)
+        outcome = CheckOutcome.PASS if passed else CheckOutcome.FAIL
+        return self.command(order_id, RecordAgeCheck(new_id(), outcome, "age-1"), **fields)
 
     def pay(self, order_id: str, authorized: bool = True, **fields: Any) -> OrderCommand:
         return self.command(order_id, RecordPayment(authorized=authorized, vendor_ref="pay-1"), **fields)
@@ -284,6 +286,7 @@ class World:
             not_expired=True,
             name_matches=True,
             sober=True,
+            outcome=CheckOutcome.PASS if passed else CheckOutcome.FAIL,
             method="scan",
             vendor_ref="id-1",
             at_ms=self.tick(),

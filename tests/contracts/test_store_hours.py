@@ -8,6 +8,7 @@ from domain.hours import Opening
 from domain.lifecycle import Role, TaskStatus
 from domain.order import MerchantReject
 from domain.ports import Channel
+from domain.reasons import RejectReason
 from domain.records import Answer, Done
 from tests.contracts.store_world import REGION, START_MS, World
 
@@ -58,7 +59,7 @@ async def test_whose_store_is_closed_may_still_reject(world: World) -> None:
     order_id = await world.draft()
     await world.append(world.age(order_id), world.pay(order_id))
     await world.keep_hours(())
-    reject = world.command(order_id, MerchantReject("closed"), Role.MERCHANT)
+    reject = world.command(order_id, MerchantReject(RejectReason.CLOSING), Role.MERCHANT)
     assert (await world.answer(reject)).body["status"] == "REJECTED"
 
 

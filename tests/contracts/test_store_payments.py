@@ -8,6 +8,7 @@ from typing import Any
 from domain.lifecycle import Role
 from domain.order import AbandonPayment, BeginPayment, CancelOrder, RecordPayment
 from domain.ports import Channel
+from domain.reasons import CancelReason
 from domain.records import Done
 from persistence.memory import MemoryStore
 from tests.contracts.store_world import World
@@ -67,7 +68,7 @@ async def test_numbers_rise_only_when_one_is_over(world: World) -> None:
 async def test_a_yes_that_is_refused_is_let_go_once_and_the_orders_own_never(world: World) -> None:
     order_id = await payable(world)
     await begun(world, order_id)
-    await world.answer(world.command(order_id, CancelOrder("")))
+    await world.answer(world.command(order_id, CancelOrder(CancelReason.CHANGED_MIND)))
     for _ in range(3):
         assert (await world.answer(world.pay(order_id))).code == "WRONG_STATE"
     assert await undone(world, order_id) == [(f"authorize:{order_id}:0", "pay-1")]
@@ -115,7 +116,7 @@ async def test_beginning_and_cancelling_at_once(world: World) -> None:
     order_id = await payable(world)
     await asyncio.gather(
         *(world.append(world.command(order_id, BeginPayment("card", 0))) for _ in range(4)),
-        world.append(world.command(order_id, CancelOrder(""))),
+        world.append(world.command(order_id, CancelOrder(CancelReason.CHANGED_MIND))),
     )
     status = await world.status(order_id)
     assert status is not None
@@ -127,7 +128,7 @@ async def test_a_change_in_between_is_not_written_over(world: World) -> None:
         return  # Postgres holds the row's lock from the reading to the commit
     order_id = await payable(world)
     begin = world.store.begin([world.command(order_id, BeginPayment("card", 0))])
-    await world.answer(world.command(order_id, CancelOrder("")))
+    await world.answer(world.command(order_id, CancelOrder(CancelReason.CHANGED_MIND)))
     world.store.commit(begin)
     status = await world.status(order_id)
     assert status is not None

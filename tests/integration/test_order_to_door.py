@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from domain import protocol as wire
+from domain.reasons import DeclineReason
 from tests.integration.live import Town
 
 pytestmark = pytest.mark.integration
@@ -138,7 +139,7 @@ async def test_a_cancelled_order_revokes_the_offer_and_the_task(town: Town) -> N
     driver = await town.driver()
     first = await town.order()
     offer = await driver.offer()
-    assert (await town.post(f"/v1/orders/{first}/cancel", town.customer, {"reason": "too late"})).ok
+    assert (await town.post(f"/v1/orders/{first}/cancel", town.customer, {"reason": "TAKES_TOO_LONG"})).ok
     await driver.expect(wire.OfferRevoked, offer_id=offer.offer_id)
     second = await town.order()
     task = await driver.accept(await driver.offer())
@@ -151,7 +152,7 @@ async def test_a_rejected_offer_goes_to_another_driver(town: Town) -> None:
     near, far = await town.driver(), await town.driver(away=0.03)
     order_id = await town.order()
     offer = await near.offer()
-    answer = await near.ask(wire.OfferReject("no", offer.offer_id, "too far"))
+    answer = await near.ask(wire.OfferReject("no", offer.offer_id, DeclineReason.TOO_FAR))
     assert isinstance(answer, wire.OfferRejected)
     assert (await far.offer()).tasks[0].order_id == order_id
 

@@ -13,8 +13,10 @@ from alembic.migration import MigrationContext
 from msgspec.structs import replace
 from sqlalchemy import Connection, text
 
+from domain.compliance import RULEBOOKS
 from domain.dossier import verify
 from domain.lifecycle import OrderEvent, OrderStatus
+from domain.order import BeginAgeCheck
 from domain.records import Answer, Done, Fenced, Outcome, Record, RecordRefused, StoredAnswer
 from persistence.engine import create_plain_engine, driver_connection
 from persistence.migrate import alembic_config, current_revision, head_revision, migrate
@@ -25,6 +27,8 @@ from tests.contracts.store_world import REGION, World, new_id
 from tests.support.database import prepared, server_url
 
 pytestmark = pytest.mark.integration
+
+LIMIT = RULEBOOKS["TX"].age_attempts_limit
 
 
 @pytest.fixture
@@ -67,18 +71,33 @@ async def test_one_key_in_many_stores_at_once_is_carried_out_once(
 async def test_many_stores_on_the_same_orders_take_turns(
     world: World, stores: tuple[PostgresStore, PostgresStore]
 ) -> None:
-    """Batches over the same orders in different sequences: nobody deadlocks for good and each attempt counts once."""
+    """Batches over the same orders in different sequences: nobody deadlocks for good, and one decline is on record."""
     ids = [await world.draft() for _ in range(5)]
+    await world.append(*(world.age(order_id) for order_id in ids))
     batches = [
-        [world.age(order_id, passed=False) for order_id in (ids if n % 2 else reversed(ids))]
+        [world.pay(order_id, authorized=False) for order_id in (ids if n % 2 else reversed(ids))]
         for n in range(12)
     ]
     outcomes = await asyncio.gather(*(stores[n % 2].append(batch) for n, batch in enumerate(batches)))
-    assert codes(list(outcomes)).count("AGE_NOT_VERIFIED") == 15
-    assert codes(list(outcomes)).count("AGE_ATTEMPTS_EXHAUSTED") == 45
+    assert codes(list(outcomes)).count("PAYMENT_DECLINED") == 60
     for order_id in ids:
         dossier = await world.dossier(order_id)
-        assert (verify(dossier).ok, len(dossier)) == (True, 4)
+        assert (verify(dossier).ok, len(dossier)) == (True, 3)
+
+
+async def test_tries_at_an_age_check_are_counted_by_person_across_stores(
+    world: World, stores: tuple[PostgresStore, PostgresStore]
+) -> None:
+    """Tries on many orders at once, at several stores: the person's are counted as if they came one by one."""
+    ids = [await world.draft() for _ in range(6)]
+    for record in (False, True):  # granted before the vendor is asked, or at once
+        tries = [
+            world.age(order_id, passed=False) if record else world.command(order_id, BeginAgeCheck(new_id()))
+            for order_id in ids * 4
+        ]
+        outcomes = await asyncio.gather(*(stores[n % 2].append([one]) for n, one in enumerate(tries)))
+        granted = [code for code in codes(list(outcomes)) if code != "AGE_ATTEMPTS_EXHAUSTED"]
+        assert granted == ([] if record else [None] * LIMIT)
 
 
 async def test_a_region_that_was_replaced_is_fenced(

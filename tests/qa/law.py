@@ -27,6 +27,7 @@ _STEPS = """
     # Nobody pays before the age is verified, and the customer proves it in person (A1). A failed attempt leads nowhere.
     DRAFT               AGE_CHECK_PASSED    customer                  AGE_VERIFIED
     DRAFT               AGE_CHECK_FAILED    customer                  DRAFT
+    DRAFT               AGE_CHECK_INCONCLUSIVE customer               DRAFT
     AGE_VERIFIED        PAYMENT_AUTHORIZED  customer                  PAYMENT_AUTHORIZED
     AGE_VERIFIED        PAYMENT_DECLINED    customer                  AGE_VERIFIED
 
@@ -47,6 +48,7 @@ _STEPS = """
     # The door: goods change hands only after the driver has checked an ID there (A2, A3). No one else has a say, no
     # operator either.
     AT_DOOR             ID_CHECK_PASSED     driver                    ID_VERIFIED
+    AT_DOOR             ID_CHECK_INCONCLUSIVE driver                  AT_DOOR
     ID_VERIFIED         DELIVERED           driver                    DELIVERED
 
     # What is not handed over goes back (A7): no third place for goods that are in a car.

@@ -15,11 +15,13 @@ from domain.messages import (
     DispatchTick,
     ExpireOffers,
     GoodsReady,
+    NoteIdCheck,
     Pickup,
     Refuse,
     Reject,
 )
 from domain.order import (
+    BeginAgeCheck,
     CancelOrder,
     CloseOrder,
     CreateOrder,
@@ -29,6 +31,8 @@ from domain.order import (
     RecordAgeCheck,
     RecordPayment,
 )
+from domain.reasons import CancelReason, RefuseReason, RejectReason
+from domain.records import CheckOutcome
 from tests.qa.situations import MERCHANT_ACCEPTS, ORDER, PEOPLE, SITUATIONS, Case, among
 from tests.support import build
 
@@ -42,11 +46,12 @@ REGION: dict[str, Callable[[Case], Action]] = {
     "arrive": lambda case: Arrive(case.task_id),
     "pick up": lambda case: Pickup(case.task_id),
     "pass": lambda case: build.id_check(ORDER),
+    "unclear": lambda case: NoteIdCheck(ORDER, CheckOutcome.REVIEW, True, "scan"),
     "fail": lambda case: build.id_check(ORDER, over_age=False),
     "deliver": lambda case: Deliver(ORDER),
-    "refuse": lambda case: Refuse(ORDER, "absent"),
+    "refuse": lambda case: Refuse(ORDER, RefuseReason.NOBODY_HOME),
     "confirm return": lambda case: ConfirmReturn(case.task_id),
-    "cancel": lambda case: Cancel(ORDER, "changed my mind"),
+    "cancel": lambda case: Cancel(ORDER, CancelReason.CHANGED_MIND),
     "ready": lambda case: GoodsReady(ORDER),
     "expire offers": lambda case: ExpireOffers(10),
     "dispatch tick": lambda case: DispatchTick(),
@@ -60,13 +65,15 @@ ROWS: dict[str, OrderAction] = {
         dropoff_lng=build.DOOR_AT[1],
         dropoff_address="",
     ),
-    "age passed": RecordAgeCheck(True, "age-2"),
-    "age failed": RecordAgeCheck(False, "age-2"),
+    "begin age check": BeginAgeCheck("try-5"),
+    "age passed": RecordAgeCheck("try-2", CheckOutcome.PASS, "age-2"),
+    "age failed": RecordAgeCheck("try-3", CheckOutcome.FAIL, "age-2"),
+    "age unclear": RecordAgeCheck("try-4", CheckOutcome.REVIEW, "age-2"),
     "authorized": RecordPayment(True, "pay-2"),
     "declined": RecordPayment(False, "pay-2"),
     "accept": MERCHANT_ACCEPTS,
-    "reject": MerchantReject("sold out"),
-    "cancel": CancelOrder("changed my mind"),
+    "reject": MerchantReject(RejectReason.OUT_OF_STOCK),
+    "cancel": CancelOrder(CancelReason.CHANGED_MIND),
     "close": CloseOrder("pay-1"),
 }
 
@@ -86,6 +93,7 @@ REGION_GRANTS: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {
     "pick up": (("driver",), among(["at the store"])),
     "pass": (("driver",), among(["at the door"])),
     "fail": (("driver",), among(["at the door"])),
+    "unclear": (("driver",), among(["at the door"])),
     "deliver": (("driver",), among(["checked"])),
     "refuse": (("driver",), among(["at the door", "checked"])),
     "confirm return": (("driver",), among(["back at the store"])),
@@ -96,8 +104,10 @@ REGION_GRANTS: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {
 }
 ROW_GRANTS: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {
     "create": ((), among([])),  # the order is there already: an id is used once
+    "begin age check": (("customer",), among(["draft"])),
     "age passed": (("customer",), among(["draft"])),
     "age failed": (("customer",), among(["draft"])),
+    "age unclear": (("customer",), among(["draft"])),
     "authorized": (("customer",), among(["age verified"])),
     "declined": (("customer",), among(["age verified"])),
     "accept": (("merchant",), among(["authorized"])),
@@ -106,7 +116,12 @@ ROW_GRANTS: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {
     "close": (("system",), among(["delivered"])),
 }
 # Granted, and yet the client hears that it did not succeed: the failed attempt is on record.
-ON_RECORD = {"age failed": "AGE_NOT_VERIFIED", "declined": "PAYMENT_DECLINED"}
+ON_RECORD = {
+    "age failed": "AGE_NOT_VERIFIED",
+    "age unclear": "AGE_NOT_VERIFIED",
+    "declined": "PAYMENT_DECLINED",
+    "unclear": "ID_CHECK_INCONCLUSIVE",
+}
 
 # -- how the others are refused ---------------------------------------------------------------------------------------
 
@@ -114,7 +129,7 @@ _NO_TASK = among(
     ["draft", "age verified", "authorized", "rejected", "delivered", "closed", "cancelled", "returned"]
 )
 _WITH_A_TASK = _ANYWHERE - _NO_TASK
-_BY_ORDER = frozenset({"pass", "fail", "deliver", "refuse"})
+_BY_ORDER = frozenset({"pass", "fail", "unclear", "deliver", "refuse"})
 _OWNERS = {"cancel": "another customer", "ready": "another merchant"}
 
 

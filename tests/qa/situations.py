@@ -22,7 +22,8 @@ from domain.order import (
     RecordAgeCheck,
     RecordPayment,
 )
-from domain.records import Answer, Done, OrderFact, Record, RegionRecords
+from domain.reasons import RefuseReason, RejectReason
+from domain.records import Answer, CheckOutcome, Done, OrderFact, Record, RegionRecords
 from tests.qa.law import BIRTH, Triple
 from tests.support import build
 from tests.support.story import Story, digest
@@ -54,7 +55,7 @@ _CREATE = CreateOrder(
     dropoff_lng=build.DOOR_AT[1],
     dropoff_address="2 Elm Street",
 )
-_AGE, _PAY = RecordAgeCheck(True, "age-1"), RecordPayment(True, "pay-1")
+_AGE, _PAY = RecordAgeCheck("try-1", CheckOutcome.PASS, "age-1"), RecordPayment(True, "pay-1")
 MERCHANT_ACCEPTS = MerchantAccept(task_id=TASK, prep_s=300.0)
 
 
@@ -134,7 +135,7 @@ def _authorized(case: Case) -> None:
 
 def _rejected(case: Case) -> None:
     _authorized(case)
-    case.commands(MerchantReject("sold out"), by="merchant")
+    case.commands(MerchantReject(RejectReason.OUT_OF_STOCK), by="merchant")
 
 
 def _open(case: Case) -> None:
@@ -210,7 +211,7 @@ def _refused(case: Case) -> None:
 
 def _returning(case: Case) -> None:
     _at_door(case)
-    case.story.do("ann", Refuse(ORDER, "absent"))
+    case.story.do("ann", Refuse(ORDER, RefuseReason.NOBODY_HOME))
 
 
 def _back_at_store(case: Case) -> None:

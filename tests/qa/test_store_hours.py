@@ -14,6 +14,7 @@ from domain.jobs import Job, return_task
 from domain.lifecycle import OrderStatus, Role, TaskKind
 from domain.markets import MARKETS
 from domain.order import MerchantAccept, MerchantReject
+from domain.reasons import RejectReason
 from domain.records import Answer, Done, OrderBrief
 from domain.times import millis
 from tests.contracts.store_world import REGION, World, new_id
@@ -54,7 +55,7 @@ async def test_what_could_not_come_back_before_ten_is_not_accepted_and_the_merch
     assert await world.status(order_id) == ("PAYMENT_AUTHORIZED", 3)
     assert [entry.type for entry in await world.dossier(order_id)][-1] == "PAYMENT_AUTHORIZED"
     assert (await world.store.open_region(REGION, world.now_ms)).tasks == ()
-    reject = world.command(order_id, MerchantReject("too late"), Role.MERCHANT)
+    reject = world.command(order_id, MerchantReject(RejectReason.CLOSING), Role.MERCHANT)
     assert (await world.answer(reject)).body["status"] == "REJECTED"
 
 

@@ -58,6 +58,7 @@ from domain.messages import (
     SolveFailed,
 )
 from domain.policy import RegionPolicy
+from domain.reasons import RefuseReason
 from domain.records import Answer
 from domain.solve import SolveRequest
 from domain.waiting import why_open
@@ -85,7 +86,7 @@ ASKS: dict[str, Callable[[str], Action]] = {
     "stranger": lambda name: id_check(name, name_matches=False),
     "drunk": lambda name: id_check(name, sober=False),
     "deliver": Deliver,
-    "refuse": lambda name: Refuse(name, "nobody home"),
+    "refuse": lambda name: Refuse(name, RefuseReason.NOBODY_HOME),
     "confirm": ConfirmReturn,
     "cancel": Cancel,
     "ready": GoodsReady,

@@ -22,6 +22,7 @@ from domain.messages import (
     Refuse,
     Reject,
 )
+from domain.reasons import RefuseReason
 from persistence.image import RECENT_MS
 from tests.support.build import at, id_check
 from tests.support.story import Story
@@ -97,7 +98,7 @@ def request(story: Story, move: Move) -> tuple[str, Action, Role] | None:
         return driver, by_task[what](task_id), Role.DRIVER
     others: dict[str, tuple[str, Action, Role]] = {
         "deliver": (driver, Deliver(order_id), Role.DRIVER),
-        "refuse": (driver, Refuse(order_id, "absent"), Role.DRIVER),
+        "refuse": (driver, Refuse(order_id, RefuseReason.NOBODY_HOME), Role.DRIVER),
         "cancel": ("cara" if who < 4 else "carl", Cancel(order_id), Role.CUSTOMER),
         "ready": ("max" if who < 4 else "mia", GoodsReady(order_id), Role.MERCHANT),
     }

@@ -35,7 +35,7 @@ from domain.messages import (
 from domain.order import CreateOrder, MerchantAccept, OrderItem, RecordAgeCheck, RecordPayment, refused
 from domain.policy import RegionPolicy
 from domain.protocol import ServerFrame
-from domain.records import Answer, Done, OfferRow, Record, RegionRecords, TaskRow
+from domain.records import Answer, CheckOutcome, Done, OfferRow, Record, RegionRecords, TaskRow
 from domain.region import Region
 from domain.solve import Plan, Planning, SolveRequest
 from persistence.memory import MemoryStore
@@ -62,7 +62,9 @@ def put_order(store: MemoryStore, n: int, now_ms: int, door: Point = DOOR_AT) ->
     accept = MerchantAccept(task_id=f"task-{n}", prep_s=300.0)
     steps = [
         build.command(create, order_id=order_id, at_ms=now_ms),
-        build.command(RecordAgeCheck(True, "age-1"), order_id=order_id, at_ms=now_ms),
+        build.command(
+            RecordAgeCheck(f"age-{n}", CheckOutcome.PASS, "age-1"), order_id=order_id, at_ms=now_ms
+        ),
         build.command(RecordPayment(True, "pay-1"), order_id=order_id, at_ms=now_ms),
         build.command(accept, Role.MERCHANT, "max", order_id=order_id, at_ms=now_ms),
     ]

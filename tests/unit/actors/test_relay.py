@@ -11,6 +11,7 @@ from actors.relay import Relay
 from domain.lifecycle import OrderStatus, Role
 from domain.messages import Arrive, Cancel, ConfirmReturn, Refuse, TaskOpened
 from domain.ports import Channel, PaymentResult
+from domain.reasons import RefuseReason
 from tests.support.shells import Broken, Bus, HandClock, Payments, until
 from tests.support.story import Story
 
@@ -129,7 +130,7 @@ async def test_an_order_that_ends_otherwise_has_its_payment_voided(world: World,
         world.story.do("cara", Cancel("order-1"), role=Role.CUSTOMER)
     else:
         world.story.at_door()
-        world.story.do("ann", Refuse("order-1", "absent"))
+        world.story.do("ann", Refuse("order-1", RefuseReason.NOBODY_HOME))
         [back] = world.story.region.held["ann"]
         world.story.do("ann", Arrive(back), ConfirmReturn(back))
     world.relay.start()

@@ -14,6 +14,7 @@ from domain.device import taken_ms
 from domain.dossier import verify
 from domain.lifecycle import TaskStatus
 from domain.messages import Accept, Action, Arrive, ConfirmReturn, Deliver, Device, Pickup, Refuse, Reject
+from domain.reasons import RefuseReason
 from domain.records import Answer
 from tests.support import build
 from tests.support.story import Story
@@ -136,7 +137,7 @@ def test_numbers_go_on_with_the_goods_that_go_back() -> None:
     story = Story()
     story.at_door()
     story.wait(50)
-    do(story, Refuse("order-1", "nobody home"), n=7, ago_s=40)
+    do(story, Refuse("order-1", RefuseReason.NOBODY_HOME), n=7, ago_s=40)
     assert payload(story) == {}  # the newest event is the return's beginning, by the server
     [back] = story.region.held["ann"]
     assert do(story, Arrive(back), n=6).code == "OUT_OF_ORDER"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from domain.lifecycle import OfferStatus, TaskStatus
 from domain.messages import Accept, Arrive, Deliver, Pickup, Refuse
+from domain.reasons import RefuseReason
 from domain.solve import Planning
 from tests.support import build
 from tests.support.build import DOOR_AT
@@ -54,7 +55,7 @@ def test_without_it_only_who_is_free_is_asked() -> None:
 def test_a_refusal_at_the_door_takes_the_next_trip_away() -> None:
     story = at_the_door()
     story.do("ann", Accept(offer_id=story.offer_to("ann").offer_id))
-    story.do("ann", Refuse("order-1", "CUSTOMER_REFUSED"))
+    story.do("ann", Refuse("order-1", RefuseReason.NOBODY_HOME))
     assert story.task("task-2").status is TaskStatus.OPEN
     assert "task.cancelled" in story.kinds("ann")
     story.wait(120)
@@ -64,7 +65,7 @@ def test_a_refusal_at_the_door_takes_the_next_trip_away() -> None:
 def test_a_refusal_at_the_door_takes_the_open_offer_away() -> None:
     story = at_the_door()
     offer_id = story.offer_to("ann").offer_id
-    story.do("ann", Refuse("order-1", "CUSTOMER_REFUSED"))
+    story.do("ann", Refuse("order-1", RefuseReason.NOBODY_HOME))
     assert story.store.offers[offer_id].status is OfferStatus.REVOKED
     assert story.store.offers[offer_id].reason == "RETURN_FIRST"
     assert story.task("task-2").status is TaskStatus.OPEN

@@ -13,6 +13,7 @@ from domain.hours import Opening
 from domain.lifecycle import ORDER, REGION_DECIDES, OrderEvent, OrderStatus, Role, TaskKind, TaskStatus
 from domain.order import (
     DECIDER_MOVED,
+    BeginAgeCheck,
     CancelOrder,
     CloseOrder,
     CreateOrder,
@@ -27,8 +28,11 @@ from domain.order import (
     Store,
     decide,
     decide_create,
+    one_policy,
 )
 from domain.policy import RegionPolicy
+from domain.reasons import CancelReason, RejectReason
+from domain.records import AgeAttempt, Answer, CheckOutcome
 from domain.travel import Haversine
 from tests.support.build import DOOR_AT, NOW, STORE_AT, command, order_state, products, store
 
@@ -50,7 +54,8 @@ def place(action: CreateOrder, role: Role = Role.CUSTOMER) -> Decision:
 
 
 def refused_without_a_trace(decision: Decision, code: str) -> bool:
-    return (decision.answer.code, decision.order, decision.facts, decision.opened) == (code, None, (), None)
+    left = (decision.order, decision.facts, decision.opened, decision.attempt)
+    return (decision.answer.code, left) == (code, (None, (), None, None))
 
 
 # -- creation ---------------------------------------------------------------------------------------------------------
@@ -160,38 +165,119 @@ def test_the_version_that_was_seen_is_let_through_and_rises() -> None:
 # -- age --------------------------------------------------------------------------------------------------------------
 
 
-def test_a_failed_age_check_is_on_record_and_counts() -> None:
-    decision = decide(command(RecordAgeCheck(False, "age-1")), order_state())
+def tried(outcome: CheckOutcome = CheckOutcome.ASKED, n: int = 1, **fields: Any) -> AgeAttempt:
+    attempt = AgeAttempt(
+        attempt_id=f"try-{n}", customer_id="cara", order_id="order-1", min_age=21, at_ms=NOW, outcome=outcome
+    )
+    return replace(attempt, **fields)
+
+
+def test_a_try_is_on_record_before_the_vendor_is_asked() -> None:
+    decision = decide(command(BeginAgeCheck("try-1")), order_state())
+    assert decision.answer == Answer(body={"attempt_id": "try-1"})
+    assert decision.attempt == tried()
+    assert (decision.order, decision.facts) == (None, ())
+
+
+@pytest.mark.parametrize(
+    ("outcome", "event"),
+    [
+        (CheckOutcome.FAIL, OrderEvent.AGE_FAILED),
+        (CheckOutcome.REVIEW, OrderEvent.AGE_UNCLEAR),
+    ],
+)
+def test_an_age_check_without_a_pass_is_on_record_and_opens_nothing(
+    outcome: CheckOutcome, event: OrderEvent
+) -> None:
+    decision = decide(
+        command(RecordAgeCheck("try-1", outcome, "age-1")), order_state(), None, one_policy, [tried()]
+    )
     assert decision.answer.code == "AGE_NOT_VERIFIED"
     assert decision.order is not None
     assert (decision.order.status, decision.order.age_attempts) == (OrderStatus.DRAFT, 1)
-    assert [fact.event for fact in decision.facts] == [OrderEvent.AGE_FAILED]
+    assert [fact.event for fact in decision.facts] == [event]
+    assert decision.attempt == tried(outcome, vendor_ref="age-1")
 
 
-def test_attempts_at_age_verification_are_limited() -> None:
-    order, limit = order_state(), RULEBOOKS["TX"].age_attempts_limit
-    for _ in range(limit):
-        decision = decide(command(RecordAgeCheck(False, "age-1")), order)
-        assert decision.answer.code == "AGE_NOT_VERIFIED"
-        assert decision.order is not None
-        order = decision.order
-    for passed in (False, True):
-        again = decide(command(RecordAgeCheck(passed, "age-1")), order)
-        assert refused_without_a_trace(again, "AGE_ATTEMPTS_EXHAUSTED")
+def test_a_vendor_that_says_nothing_is_on_record_too() -> None:
+    silence = command(RecordAgeCheck("try-1", CheckOutcome.UNAVAILABLE))
+    decision = decide(silence, order_state(), None, one_policy, [tried()])
+    assert decision.answer.code == "VENDOR_UNAVAILABLE"
+    assert decision.attempt == tried(CheckOutcome.UNAVAILABLE)
+    assert decision.order is None
+
+
+LIMIT, WITHIN_MS = RULEBOOKS["TX"].age_attempts_limit, RULEBOOKS["TX"].age_attempts_s * 1000
+COUNTED = [CheckOutcome.ASKED, CheckOutcome.FAIL, CheckOutcome.REVIEW]
+
+
+@pytest.mark.parametrize("outcome", COUNTED)
+def test_tries_are_counted_by_person_whichever_order_they_were_on(outcome: CheckOutcome) -> None:
+    spent = [tried(outcome, n, order_id=f"other-{n}") for n in range(LIMIT)]
+    begin = command(BeginAgeCheck("new"))
+    assert refused_without_a_trace(
+        decide(begin, order_state(), None, one_policy, spent), "AGE_ATTEMPTS_EXHAUSTED"
+    )
+    assert decide(begin, order_state(), None, one_policy, spent[1:]).attempt is not None
+    late = command(RecordAgeCheck("new", CheckOutcome.PASS, "age-1"))
+    assert refused_without_a_trace(
+        decide(late, order_state(), None, one_policy, spent), "AGE_ATTEMPTS_EXHAUSTED"
+    )
+
+
+@pytest.mark.parametrize("outcome", [CheckOutcome.PASS, CheckOutcome.UNAVAILABLE])
+def test_what_is_no_failure_of_a_person_is_not_counted(outcome: CheckOutcome) -> None:
+    many = [tried(outcome, n) for n in range(2 * LIMIT)]
+    assert decide(command(BeginAgeCheck("new")), order_state(), None, one_policy, many).attempt is not None
+
+
+def test_after_a_while_tries_are_forgiven() -> None:
+    old = [tried(CheckOutcome.FAIL, n, at_ms=NOW - round(WITHIN_MS)) for n in range(LIMIT)]
+    assert decide(command(BeginAgeCheck("new")), order_state(), None, one_policy, old).attempt is not None
+
+
+def test_a_pass_that_comes_after_the_last_failure_opens_nothing() -> None:
+    """It was granted while the vendor was silent, and the tries were spent elsewhere meanwhile."""
+    waiting = tried(CheckOutcome.UNAVAILABLE, 9)
+    spent = [tried(CheckOutcome.FAIL, n) for n in range(LIMIT)]
+    passed = command(RecordAgeCheck("try-9", CheckOutcome.PASS, "age-1"))
+    decision = decide(passed, order_state(), None, one_policy, [waiting, *spent])
+    assert decision.answer.code == "AGE_ATTEMPTS_EXHAUSTED"
+    assert (decision.order, decision.facts) == (None, ())
+    assert decision.attempt == replace(waiting, outcome=CheckOutcome.PASS, vendor_ref="age-1")
 
 
 def test_the_last_attempt_may_pass() -> None:
-    decision = decide(command(RecordAgeCheck(True, "age-1")), order_state(age_attempts=2))
+    attempts = [tried(), *(tried(CheckOutcome.FAIL, n) for n in range(2, LIMIT + 1))]
+    decision = decide(
+        command(RecordAgeCheck("try-1", CheckOutcome.PASS, "a")), order_state(), None, one_policy, attempts
+    )
     assert decision.answer.code is None
     assert decision.order is not None
     assert decision.order.status is OrderStatus.AGE_VERIFIED
+    assert [fact.event for fact in decision.facts] == [OrderEvent.AGE_PASSED]
+
+
+def test_a_try_has_one_outcome_and_is_of_one_order() -> None:
+    again = command(RecordAgeCheck("try-1", CheckOutcome.PASS, "a"))
+    for attempt, code in (
+        (tried(CheckOutcome.FAIL), "WRONG_STATE"),
+        (tried(CheckOutcome.REVIEW), "WRONG_STATE"),
+        (tried(order_id="order-2"), "INVALID_REQUEST"),
+    ):
+        assert refused_without_a_trace(decide(again, order_state(), None, one_policy, [attempt]), code)
 
 
 def test_the_age_is_verified_once() -> None:
+    verified = order_state(OrderStatus.AGE_VERIFIED)
+    for action in (BeginAgeCheck("new"), RecordAgeCheck("new", CheckOutcome.PASS, "a")):
+        assert refused_without_a_trace(decide(command(action), verified), "WRONG_STATE")
+    # A try that was under way leaves its trace all the same.
     decision = decide(
-        command(RecordAgeCheck(True, "a")), order_state(OrderStatus.AGE_VERIFIED, age_attempts=3)
+        command(RecordAgeCheck("try-1", CheckOutcome.FAIL, "a")), verified, None, one_policy, [tried()]
     )
-    assert refused_without_a_trace(decision, "WRONG_STATE")
+    assert decision.answer.code == "WRONG_STATE"
+    assert decision.attempt == tried(CheckOutcome.FAIL, vendor_ref="a")
 
 
 # -- payment ----------------------------------------------------------------------------------------------------------
@@ -253,10 +339,12 @@ def test_nothing_is_due_before_it_is_ready() -> None:
 
 
 def test_rejection_ends_the_order_with_its_reason() -> None:
-    decision = merchant(MerchantReject("sold out"), order_state(OrderStatus.PAYMENT_AUTHORIZED))
+    decision = merchant(
+        MerchantReject(RejectReason.OUT_OF_STOCK), order_state(OrderStatus.PAYMENT_AUTHORIZED)
+    )
     assert decision.order is not None
     assert decision.order.status is OrderStatus.REJECTED
-    assert decision.facts[0].payload == {"reason": "sold out"}
+    assert decision.facts[0].payload == {"reason": "OUT_OF_STOCK"}
     assert decision.opened is None
 
 
@@ -276,13 +364,13 @@ def test_an_order_is_accepted_once() -> None:
 
 @pytest.mark.parametrize("status", OrderStatus)
 def test_cancelling_in_every_state(status: OrderStatus) -> None:
-    decision = decide(command(CancelOrder("changed my mind")), order_state(status))
+    decision = decide(command(CancelOrder(CancelReason.CHANGED_MIND)), order_state(status))
     if status in REGION_DECIDES:
         assert decision == Decision(answer=DECIDER_MOVED)
     elif (status, OrderEvent.CANCELLED) in ORDER:
         assert decision.order is not None
         assert decision.order.status is OrderStatus.CANCELLED
-        assert decision.facts[0].payload == {"reason": "changed my mind"}
+        assert decision.facts[0].payload == {"reason": "CHANGED_MIND"}
     else:
         assert refused_without_a_trace(decision, "WRONG_STATE")
 

@@ -17,6 +17,7 @@ from domain.messages import (
     SolveFailed,
 )
 from domain.protocol import Offer, OfferAccepted, OfferExpired, OfferRevoked
+from domain.reasons import DeclineReason
 from domain.solve import Assignment, Plan
 from solver.registry import solve
 from tests.support.build import STORE_AT, at
@@ -189,7 +190,7 @@ def test_a_declined_task_goes_to_others_first(how: str) -> None:
     story.drive("bob", at(9))
     offer_id = story.offered("ann")
     if how == "reject":
-        assert story.ask("ann", Reject(offer_id=offer_id, reason="too far")).code is None
+        assert story.ask("ann", Reject(offer_id=offer_id, reason=DeclineReason.TOO_FAR)).code is None
         assert story.store.offers[offer_id].reason == "too far"
         assert story.store.offers[offer_id].status is OfferStatus.REJECTED
     else:

@@ -6,6 +6,7 @@ from domain.lifecycle import Role, TaskStatus
 from domain.mailbox import SEQ_ROOM
 from domain.messages import Accept, Arrive, Cancel, ConfirmReturn, Deliver, Pickup, Refuse, Reject
 from domain.protocol import Offer, OfferExpired, TaskCancelled, TaskUpdated
+from domain.reasons import RefuseReason
 from tests.support.build import at, id_check
 from tests.support.story import Story
 
@@ -114,7 +115,7 @@ def test_a_cancelled_task_is_told_again_to_who_held_it() -> None:
 def test_a_return_goes_on() -> None:
     story = Story()
     story.at_door()
-    story.do("ann", Refuse("order-1", "absent"))
+    story.do("ann", Refuse("order-1", RefuseReason.NOBODY_HOME))
     [back] = story.region.held["ann"]
     assert reborn(story) == ["task.updated"]
     frame = story.frames("ann")[-1]

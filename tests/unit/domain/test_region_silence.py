@@ -9,6 +9,7 @@ from domain.lifecycle import OrderEvent, OrderStatus, Role, TaskStatus
 from domain.messages import Accept, Arrive, Pickup, PlanReady, Refuse, Tick
 from domain.policy import RegionPolicy
 from domain.protocol import TaskCancelled
+from domain.reasons import RefuseReason
 from domain.records import Answer
 from domain.solve import Assignment, Plan
 from tests.support.build import STORE_AT, ask, at, seen
@@ -59,7 +60,7 @@ def test_goods_in_the_car_stay_the_drivers(steps: int) -> None:
 def test_a_return_stays_the_drivers() -> None:
     story = Story()
     story.at_door()
-    story.do("ann", Refuse("order-1", "absent"))
+    story.do("ann", Refuse("order-1", RefuseReason.NOBODY_HOME))
     story.silence("ann")
     story.wait(10 * LOST_S)
     assert len(story.region.held["ann"]) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from domain.dossier import verify
@@ -19,6 +21,7 @@ from domain.messages import (
     SubmitIdCheck,
 )
 from domain.protocol import OfferRevoked, TaskCancelled, TaskUpdated
+from domain.reasons import CancelReason, RefuseReason
 from domain.records import Answer
 from tests.support.build import ask, id_check
 from tests.support.story import Story, put_order
@@ -75,7 +78,7 @@ def test_the_check_belongs_to_the_door() -> None:
     task_id = story.assigned()
     for action in (Arrive(task_id), Pickup(task_id)):
         assert story.ask("ann", id_check()).code == "WRONG_STATE"
-        assert story.ask("ann", Refuse("order-1", "absent")).code == "WRONG_STATE"
+        assert story.ask("ann", Refuse("order-1", RefuseReason.NOBODY_HOME)).code == "WRONG_STATE"
         story.do("ann", action)
     assert story.store.checks == {}
 
@@ -97,7 +100,13 @@ def test_steps_out_of_turn_are_refused() -> None:
 def test_nobody_but_a_driver_acts_on_a_task(role: Role) -> None:
     story = Story()
     task_id = story.at_door()
-    for action in (Arrive(task_id), Pickup(task_id), id_check(), Deliver("order-1"), Refuse("order-1", "x")):
+    for action in (
+        Arrive(task_id),
+        Pickup(task_id),
+        id_check(),
+        Deliver("order-1"),
+        Refuse("order-1", RefuseReason.NOBODY_HOME),
+    ):
         assert story.ask("ann", action, role).code == "FORBIDDEN"
 
 
@@ -110,7 +119,7 @@ def test_nobody_but_the_holder_acts_on_a_task() -> None:
         Pickup(task_id),
         id_check(),
         Deliver("order-1"),
-        Refuse("order-1", "x"),
+        Refuse("order-1", RefuseReason.NOBODY_HOME),
         ConfirmReturn(task_id),
     )
     for action in door:
@@ -169,18 +178,18 @@ def test_the_holder_may_refuse_for_a_reason_before_and_after_the_check(checked: 
     story.at_door()
     if checked:
         story.do("ann", id_check())
-    answer = story.do("ann", Refuse("order-1", "a child opened"))
-    assert answer.body["reason"] == "a child opened"
+    answer = story.do("ann", Refuse("order-1", RefuseReason.NOBODY_HOME))
+    assert answer.body["reason"] == "NOBODY_HOME"
     assert story.store.orders["order-1"].status is OrderStatus.RETURNING
     refused = [entry for entry in story.store.dossier("order-1") if entry.type == "REFUSED"]
-    assert [entry.payload["reason"] for entry in refused] == ["a child opened"]
+    assert [entry.payload["reason"] for entry in refused] == ["NOBODY_HOME"]
     assert story.region.counters["refused"] == 1
 
 
 def test_a_return_ends_when_it_is_confirmed_in_the_store() -> None:
     story = Story()
     story.at_door()
-    story.do("ann", Refuse("order-1", "absent"))
+    story.do("ann", Refuse("order-1", RefuseReason.NOBODY_HOME))
     back = return_of(story)
     assert story.ask("ann", ConfirmReturn(back)).code == "WRONG_STATE"
     story.do("ann", Arrive(back))
@@ -196,7 +205,7 @@ def test_a_return_ends_when_it_is_confirmed_in_the_store() -> None:
 def test_no_offer_until_the_return_is_confirmed() -> None:
     story = Story()
     story.at_door()
-    story.do("ann", Refuse("order-1", "absent"))
+    story.do("ann", Refuse("order-1", RefuseReason.NOBODY_HOME))
     back = return_of(story)
     story.order()
     story.wait(30)
@@ -212,7 +221,7 @@ def test_no_offer_until_the_return_is_confirmed() -> None:
 def test_a_return_cannot_be_called_off() -> None:
     story = Story()
     story.at_door()
-    story.do("ann", Refuse("order-1", "absent"))
+    story.do("ann", Refuse("order-1", RefuseReason.NOBODY_HOME))
     for role, who in ((Role.CUSTOMER, "cara"), (Role.ADMIN, "ada")):
         assert story.ask(who, Cancel("order-1"), role).code == "WRONG_STATE"
 
@@ -223,10 +232,10 @@ def test_a_return_cannot_be_called_off() -> None:
 def test_cancelling_before_anybody_was_asked() -> None:
     story = Story()
     story.order()
-    answer = story.do("cara", Cancel("order-1", "found some at home"), role=Role.CUSTOMER)
+    answer = story.do("cara", Cancel("order-1", CancelReason.CHANGED_MIND), role=Role.CUSTOMER)
     assert answer.body["status"] == "CANCELLED"
     assert story.task("task-1").status is TaskStatus.CANCELLED
-    assert story.store.dossier("order-1")[-1].payload == {"reason": "found some at home"}
+    assert story.store.dossier("order-1")[-1].payload == {"reason": "CHANGED_MIND"}
     story.drive("ann")
     story.wait(10)
     assert story.region.offers == {}
@@ -349,7 +358,7 @@ def test_goods_that_are_ready_stay_ready_however_often_it_is_said() -> None:
 def test_a_return_confirmed_by_rest_shows_on_the_socket() -> None:
     story = Story()
     story.at_door()
-    story.do("ann", Refuse("order-1", "absent"))
+    story.do("ann", Refuse("order-1", RefuseReason.NOBODY_HOME))
     [back] = story.region.held["ann"]
     story.do("ann", Arrive(back))
     assert story.ask("ann", ConfirmReturn(back), by="rest").code is None
@@ -372,9 +381,21 @@ def test_what_no_database_keeps_is_refused_before_it_is_decided(text: str) -> No
     story = Story()
     task_id = story.at_door()
     before = len(story.records)
-    assert story.ask("ann", Refuse("order-1", f"x{text}")).code == "INVALID_REQUEST"
-    reply = story.step(ask(Refuse("order-1", "x"), key=f"k{text}")).reply
+    assert story.ask("ann", Refuse(f"order-1{text}", RefuseReason.NOBODY_HOME)).code == "INVALID_REQUEST"
+    reply = story.step(ask(Refuse("order-1", RefuseReason.NOBODY_HOME), key=f"k{text}")).reply
     assert isinstance(reply, Answer)
     assert reply.code == "INVALID_REQUEST"
     assert len(story.records) == before
     assert story.region.jobs[task_id].task.status is TaskStatus.AT_DROPOFF
+
+
+@pytest.mark.parametrize("text", ["", "nobody_home", "Jane Roe was drunk"])
+def test_a_reason_is_one_of_its_list(text: str) -> None:
+    story = Story()
+    story.at_door()
+    before = len(story.records)
+    refuse: Any = Refuse("order-1", text)  # type: ignore[arg-type]
+    cancel: Any = Cancel("order-1", text)  # type: ignore[arg-type]
+    assert story.ask("ann", refuse).code == "INVALID_REQUEST"
+    assert story.ask("dan", cancel, Role.DISPATCHER).code == "INVALID_REQUEST"
+    assert len(story.records) == before

@@ -28,6 +28,7 @@ from domain.protocol import (
     TaskUpdated,
     TaskView,
 )
+from domain.reasons import DeclineReason
 from domain.records import Answer
 from gateway.connection import (
     CLOSE_BAD,
@@ -121,8 +122,8 @@ def test_frames_become_events(frame: dict[str, Any], event: object) -> None:
     [
         ({"type": "offer.accept", "id": "1", "offer_id": "o"}, Accept(offer_id="o")),
         (
-            {"type": "offer.reject", "id": "1", "offer_id": "o", "reason": "far"},
-            Reject(offer_id="o", reason="far"),
+            {"type": "offer.reject", "id": "1", "offer_id": "o", "reason": "TOO_FAR"},
+            Reject(offer_id="o", reason=DeclineReason.TOO_FAR),
         ),
         ({"type": "task.arrive", "id": "1", "task_id": "t"}, Arrive("t")),
         ({"type": "task.pickup", "id": "1", "task_id": "t"}, Pickup("t")),

@@ -121,7 +121,7 @@ async def test_cancel_is_decided_by_rows_and_then_by_the_region(world: World) ->
     _, client = await world.driver()
     confirmed = await world.order("CONFIRMED")
     offer = await client.receive("offer")
-    cancelled = await world.step(confirmed, "cancel", {"reason": "changed my mind"})
+    cancelled = await world.step(confirmed, "cancel", {"reason": "CHANGED_MIND"})
     assert cancelled.json()["status"] == "CANCELLED", cancelled.text
     revoked = await client.receive("offer.revoked")
     assert revoked["offer_id"] == offer["offer_id"]

@@ -18,6 +18,7 @@ from bench.mdrp_check import check
 from domain.lifecycle import Role
 from domain.messages import Arrive, Cancel, Deliver, Message, Pickup, Ready, Refuse
 from domain.policy import RegionPolicy
+from domain.reasons import RefuseReason
 from domain.region import Region
 from domain.solve import Planning, Services
 from domain.travel import Haversine, Planar
@@ -468,7 +469,7 @@ def test_what_is_not_of_the_day_is_left_out_and_told(tmp_path: Path) -> None:
         story.order()
         story.do("dan", Cancel("order-3"), role=Role.DISPATCHER)
         story.at_door("bob")
-        story.do("bob", Refuse("order-4", "NOT_HOME"))
+        story.do("bob", Refuse("order-4", RefuseReason.NOBODY_HOME))
 
     record(tmp_path / "log", tell)
     told = day_of_log(logs(tmp_path / "log"))
