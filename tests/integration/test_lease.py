@@ -154,4 +154,5 @@ def test_a_server_that_lost_its_database_to_another_ends_with_one_line(
         assert live.log().count("another `doorstep up` looks after a server on it by now") == 1
         assert "Traceback" not in live.log()
     finally:
+        live.stop()  # if it runs still
         shutil.rmtree(folder, ignore_errors=True)

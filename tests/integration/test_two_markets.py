@@ -82,6 +82,6 @@ async def test_a_frozen_market_holds_up_no_other(fresh_database_url: str, redis_
         driver = frozen.phones[0]
         task = await driver.accept(await driver.offer(60))
         assert task.order_id == late
-        assert await asyncio.to_thread(live.stop) == 0
     finally:
+        assert await asyncio.to_thread(live.stop) == 0
         shutil.rmtree(folder, ignore_errors=True)
