@@ -22,7 +22,12 @@ def wall_ms() -> int:
 
 def steady_ms() -> int:
     """Milliseconds by a clock that only goes forward, the same in all processes of this machine."""
-    return time.clock_gettime_ns(_STEADY) // 1_000_000
+    return steady_us() // 1000
+
+
+def steady_us() -> int:
+    """The same in microseconds."""
+    return time.clock_gettime_ns(_STEADY) // 1000
 
 
 def boot_id() -> str:
@@ -69,11 +74,23 @@ class ServerClock(Struct, frozen=True, kw_only=True):
         """How many seconds of wall time a span of server seconds takes."""
         return server_s / self.speed
 
+    def even_us(self) -> int:
+        """Microseconds since the Unix epoch as the wall clock would show them had nobody set it since the clock began:
+        for numbers that have to rise with time in all processes."""
+        if self._is_here:
+            return self.anchor_wall_ms * 1000 + steady_us() - self.anchor_steady_ms * 1000
+        return steady_us() + _PROCESS_WALL_MS * 1000
+
     def wall_moved_s(self) -> float:
         """By how many seconds the wall clock was set forward (or, below 0, back) since the clock began."""
         return (wall_ms() - self.anchor_wall_ms - self._since_anchor_ms()) / 1000
 
     def _since_anchor_ms(self) -> int:
-        if self.anchor_boot_id and self.anchor_boot_id == _PROCESS_BOOT_ID:
+        if self._is_here:
             return steady_ms() - self.anchor_steady_ms
         return steady_ms() + _PROCESS_WALL_MS - self.anchor_wall_ms
+
+    @property
+    def _is_here(self) -> bool:
+        """Whether the clock began on this machine, since it was started."""
+        return bool(self.anchor_boot_id) and self.anchor_boot_id == _PROCESS_BOOT_ID

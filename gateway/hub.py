@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Protocol
@@ -43,15 +42,12 @@ class Socket(Protocol):
         ...
 
 
-def wall_us() -> int:
-    """Wall time in microseconds since the Unix epoch."""
-    return time.time_ns() // 1000
-
-
 class Hub:
     """One socket a driver. Sessions rise with time, over gateways and restarts as well."""
 
-    def __init__(self, now_us: Callable[[], int] = wall_us) -> None:
+    def __init__(self, now_us: Callable[[], int]) -> None:
+        """`now_us`: the time in microseconds, as all gateways see it and whatever is done to their clocks: a socket
+        whose number is lower than that of the driver's last one is taken for an older one, and closed."""
         self._now_us = now_us
         self._sockets: dict[str, Socket] = {}
         self._last_session = 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -20,7 +19,7 @@ from gateway.admission import Admission
 from gateway.auth import Passwords, Tokens
 from gateway.backend import Backend, ReadSide
 from gateway.doors import Doors
-from gateway.hub import Hub, wall_us
+from gateway.hub import Hub
 from gateway.kept import Kept
 from gateway.lobby import Lobby
 from gateway.metrics import Metrics, Others
@@ -64,7 +63,6 @@ class Services:
     forgetful: set[str] = field(
         default_factory=set
     )  # regions that do not remember all that they have answered
-    now_us: Callable[[], int] = wall_us
     bounds: Bounds = field(init=False)  # of what positions are believed
     # Seeded by the system, not asked of it for each id: that call gives other threads the interpreter.
     chance: random.Random = field(default_factory=random.Random)
@@ -80,6 +78,10 @@ class Services:
             confirmations=limits.fix_confirmations,
             boxes=boxes(self.config.regions, limits.fix_reach_m),
         )
+
+    def now_us(self) -> int:
+        """The time by which what is newer is told from what is older, see `ServerClock.even_us`."""
+        return self.config.clock.even_us()
 
     def new_id(self) -> str:
         """A random UUID for something that comes into being."""
@@ -114,12 +116,11 @@ def assemble(
     identity: IdentityVendor,
     payment: PaymentVendor,
     others: Others | None = None,
-    now_us: Callable[[], int] = wall_us,
     chance: random.Random | None = None,
 ) -> Services:
-    """Put the parts of one gateway together. `others` tells the other parts' numbers, `now_us` numbers sessions,
+    """Put the parts of one gateway together. `others` tells the other parts' numbers,
     `chance` makes ids."""
-    hub, metrics = Hub(now_us), Metrics(gateway_id)
+    hub, metrics = Hub(config.clock.even_us), Metrics(gateway_id)
     open_sockets: set[DriverSocket] = set()
     chance = chance or random.Random()
 
@@ -162,7 +163,6 @@ def assemble(
         kept=Kept(config.limits.status_keep_s),
         lobby=Lobby(config.limits.ws_waiting_limit, config.limits.ws_waiting_per_address),
         recheck=Recheck(reads, lambda: open_sockets, config.limits.ws_recheck_s),
-        now_us=now_us,
         chance=chance,
     )
     metrics.gauge("doorstep_ws_sockets", "Driver sockets open", lambda: len(services.open_sockets))

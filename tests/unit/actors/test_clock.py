@@ -29,6 +29,7 @@ class Machine:
         self._set(clocks, "boot_id", lambda: boot_id)
         self._set(clocks, "_PROCESS_BOOT_ID", boot_id)
         self._set(clocks, "_PROCESS_WALL_MS", self.wall - self.steady)
+        self._set(clocks, "steady_us", lambda: self.steady * 1000)
 
     def passes(self, ms: int) -> None:
         self.wall, self.steady = self.wall + ms, self.steady + ms
@@ -49,6 +50,19 @@ def test_a_step_of_the_wall_clock_changes_nothing(machine: Machine, step_ms: int
     machine.passes(1_000)
     assert clock.now_ms() - began_ms == 2_000 * speed
     assert clock.wall_moved_s() == step_ms / 1000
+
+
+@pytest.mark.parametrize("step_ms", [HOUR_MS, -HOUR_MS])
+@pytest.mark.parametrize("boot_id", ["this", "that"])
+def test_numbers_by_the_time_rise_over_a_step(machine: Machine, step_ms: int, boot_id: str) -> None:
+    """A socket's number must be greater than that of the one before, or it is taken for the older one."""
+    clock = ServerClock.begin(10.0, after_ms=machine.wall + HOUR_MS)
+    machine.process_starts(boot_id)
+    before_us = clock.even_us()
+    assert before_us == machine.wall * 1000
+    machine.passes(1)
+    machine.wall += step_ms
+    assert clock.even_us() == before_us + 1000
 
 
 @pytest.mark.parametrize("step_ms", [HOUR_MS, -HOUR_MS])
