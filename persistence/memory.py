@@ -163,6 +163,11 @@ class MemoryStore:
     def explanations(self) -> dict[str, Explanation]:
         return self._tables.explanations
 
+    def put_offer(self, offer: OfferRow) -> None:
+        """Write an offer's row past all rules, as an operator can."""
+        self._tables.offers[offer.offer_id] = offer
+        _keep(self._live_offers, offer.region_id, offer.offer_id, offer.status is OfferStatus.OFFERED)
+
     def dossier(self, order_id: str) -> list[Entry]:
         """An order's dossier, oldest first."""
         return list(self.dossiers.get(order_id, ()))

@@ -29,11 +29,12 @@ Progress = Callable[[str], None]
 EVERY_WORLD = (
     *(str(event) for event in OrderEvent if event is not OrderEvent.RELEASED),
     *("bundle", "asked beside another", "tunnel", "done offline", "sent late"),
+    *("polled", "solved by batch", "solved by fast", "two markets", "two persistence actors"),
 )
 EVERY_FAULT = (
     *(f"fault {kind}" for kind in KINDS),
     *("died region", "died persistence", "died gateway", "twins", "repeated answer", "published again"),
-    *("replayed message", "meddled", "phone resumed", str(OrderEvent.RELEASED)),
+    *("replayed message", "meddled", "phone resumed", "one market hurt", str(OrderEvent.RELEASED)),
 )
 
 
@@ -83,6 +84,10 @@ class Summary(Struct, kw_only=True):
             ("region lives", f"{saw['region lives']:,}"),
             ("appends failed", f"{saw['fault store']:,} before, {saw['fault ack']:,} after the commit"),
             ("calls lost, late, twice", f"{saw['fault lose']:,}, {saw['fault delay']:,}, {saw['fault repeat']:,}"),
+            ("calls without end", f"{saw['fault hang']:,}"),
+            ("rows held, changed", f"{saw['fault lock']:,}, {saw['fault hand']:,}"),
+            ("holds refused for good", f"{saw['fault bank']:,}"),
+            ("two markets", f"{saw['two markets']:,}, one of them hurt alone in {saw['one market hurt']:,}"),
             ("sockets broken", f"{saw['fault socket']:,}, resumed {saw['phone resumed']:,}"),
             ("requests repeated", f"{saw['repeated answer']:,} got their first answer again"),
             ("violations", f"{len(self.violations):,}"),

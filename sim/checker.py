@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -27,16 +27,19 @@ from domain.lifecycle import (
 )
 from domain.messages import Message, Ready, Tick
 from domain.ops import COUNTERS
-from domain.policy import RegionPolicy
 from domain.ports import Channel
-from domain.records import OfferRow, OutboxEvent, TaskRow
+from domain.records import OfferRow, OutboxEvent, RecordRefused, TaskRow
 from domain.region import Region
 from domain.times import in_ms
 from domain.waiting import Waiting, why_open
 from persistence.image import counters
 from persistence.memory import MemoryStore
 from persistence.plan import Plan
+from sim.check_money import MoneyRules
 from sim.personas import Door
+
+if TYPE_CHECKING:
+    from sim.world import World
 
 ENDED = frozenset({OrderStatus.CLOSED, OrderStatus.CANCELLED, OrderStatus.REJECTED, OrderStatus.RETURNED})
 # Before a merchant took it on, an order may be left lying by its customer.
@@ -58,24 +61,25 @@ class Violation(Struct, frozen=True):
 class Checker:
     """`violation` is the first promise that was seen broken, None while all hold."""
 
-    def __init__(
-        self, door: Callable[[str], Door], policy: RegionPolicy, may_refuse: Callable[[], bool]
-    ) -> None:
-        """`may_refuse`: whether the database has refused something by our own will."""
+    def __init__(self, world: World) -> None:
+        """Of the world it asks what is drawn by its seed, and the time."""
+        policy = world.policy
         self.violation: Violation | None = None
-        self.memory = MemoryStore(self.committed, lambda _: policy)
+        self.memory = MemoryStore(self.committed, world.policy_of)
+        self.money = MoneyRules(world.bank, self.memory, self.must)
         self.saw: Counter[str] = Counter()
-        self.excused_regions: set[int] = (
-            set()
-        )  # epochs whose clock was stopped or set: late through no fault of theirs
-        self._door, self._may_refuse = door, may_refuse
+        # Lives of regions whose clock was stopped or set: late through no fault of theirs.
+        self.excused_regions: set[tuple[str, int]] = set()
+        self._world, self._door, self._may_refuse = world, world.door, world.may_refuse
         self._offer_ttl_ms, self._offers_ahead = in_ms(policy.offer_ttl_s), policy.offer_ahead_s > 0
         self._heads: dict[str, tuple[int, bytes]] = {}
         self._was: set[tuple[str, TaskStatus, str | None]] = (
             set()
         )  # every state of a task that was ever durable
         self._offer_was: set[tuple[str, OfferStatus]] = set()
-        self._granted: dict[tuple[str, str], Any] = {}  # request -> what it was granted
+        self._granted: dict[
+            tuple[str, str], tuple[float, Any]
+        ] = {}  # request -> when, and what it was granted
         self._won: dict[str, tuple[str, tuple[str, ...]]] = {}  # offer -> driver and tasks, as answered
         # As the rows say in the order in which they were written: tasks by holder, the open offer of each driver.
         self._held: dict[str, dict[str, TaskRow]] = {}
@@ -83,8 +87,10 @@ class Checker:
         self._open: dict[str, str] = {}
         self._asked: dict[str, set[str]] = {}  # task -> its open offers
         self._bundled: set[str] = set()  # held tasks that were taken with others
-        self._first_ms: dict[int, int] = {}  # region life -> its first step
+        self._by_hand: set[str] = set()  # tasks whose offer an operator has ended
+        self._first_ms: dict[tuple[str, int], int] = {}  # region life -> its first step
         self._published: dict[int, tuple[str, int]] = {}
+        self._told: dict[str, int] = {}  # order -> its newest event on the bus
         self._outbox: dict[int, tuple[str, int]] = {}  # committed events: id -> order, seq
 
     def broken(self, rule: str, what: str) -> None:
@@ -109,6 +115,9 @@ class Checker:
             self._heads[entry.order_id] = entry.seq, entry.hash
             self.saw[entry.type] += 1
         self._outbox_rows(planned)
+        for row in planned.outbox:
+            if row.channel is Channel.TASKS:
+                self._opened(row.payload["task"])
         for unit in planned.units:
             for offer in unit.offers:
                 self._offer_row(offer)
@@ -125,8 +134,17 @@ class Checker:
         )
         for task_id in sorted(touched):
             status, asked = self.memory.tasks[task_id].status, sorted(self._asked.get(task_id, ()))
-            fits = bool(asked) == (status is TaskStatus.OFFERED)
+            if status is not TaskStatus.OFFERED:
+                self._by_hand.discard(task_id)
+            fits = bool(asked) == (status is TaskStatus.OFFERED) or task_id in self._by_hand
             self.must(fits, "whole offer", f"{task_id} is {status}, offered by {asked}")
+
+    def _opened(self, task: Any) -> None:
+        """A task is opened by what its own market promises."""
+        promise_ms = in_ms(self._world.policy_of(task["region_id"]).promise_s)
+        due_ms = max(task["opened_ms"] + promise_ms, task["ready_ms"])
+        what = f"{task['task_id']} is due at {task['due_ms']}, by its market's policy at {due_ms}"
+        self.must(task["due_ms"] == due_ms, "policy", what)
 
     def _device(self, entry: Entry) -> None:
         """What a phone said of the time is noted within what can be."""
@@ -240,8 +258,8 @@ class Checker:
 
     def stepped(self, region: Region, now_ms: int, message: Message, ready: Ready) -> None:
         """A region took a message in."""
-        jobs, offers = region.jobs, region.offers
-        self._first_ms.setdefault(region.epoch, now_ms)
+        jobs, offers, life = region.jobs, region.offers, (region.id, region.epoch)
+        self._first_ms.setdefault(life, now_ms)
         for offer_id, offer in offers.items():
             self.must(region.offered.get(offer.driver_id) == offer_id, "memory", f"{offer_id} is half there")
             beside = region.asked.get(offer.task_ids, ())
@@ -265,8 +283,8 @@ class Checker:
         if isinstance(message, Tick):
             late = [offer.offer_id for offer in offers.values() if offer.expires_ms <= now_ms]
             self.must(not late, "ttl", lambda: f"{late[0]} outlives its end")
-        elif due_ms is not None and region.epoch not in self.excused_regions:
-            late_ms = now_ms - max(due_ms, self._first_ms[region.epoch])
+        elif due_ms is not None and life not in self.excused_regions:
+            late_ms = now_ms - max(due_ms, self._first_ms[life])
             self.must(late_ms < LATE_TICK_MS, "deadline", f"a deadline is {late_ms} ms late")
         for task_id in region.open:
             why = why_open(region, jobs[task_id], now_ms)
@@ -313,13 +331,23 @@ class Checker:
     def answered(self, who: str, key: str, granted: bool, what: Any) -> None:
         """A request was answered for good: granted stays granted, with the same words."""
         self.saw["answer" if granted else "refusal"] += 1
-        request = who, key
-        before = self._granted.get(request)
-        if before is not None:
+        request, now_s = (who, key), self._world.now_s()
+        first_s, before = self._granted.get(request, (now_s, None))
+        if before is not None and now_s - first_s < self._world.limits.idempotency_ttl_s:
             self.must(granted and before == what, "same answer", f"{who} asked {key} again and got {what}")
             self.saw["repeated answer"] += 1
         elif granted:
-            self._granted[request] = what
+            self._granted[request] = now_s, what
+
+    def ended_by_hand(self, offer: OfferRow) -> None:
+        """An operator has ended an offer: not by our books, but so it is."""
+        self._offer_row(offer)
+        self._by_hand.update(offer.task_ids)
+
+    def refused(self, region_id: str, outcome: RecordRefused) -> None:
+        """The rows refuse a region's record, which costs it a life."""
+        what = f"{outcome.record_id} of {region_id} broke {outcome.constraint}"
+        self.must(self._may_refuse(), "restarted", what)
 
     def failed(self, who: str, path: str, code: str, why: str) -> None:
         """Somebody got a 500. A change that the database refused is told so, but there must be such a change."""
@@ -335,14 +363,13 @@ class Checker:
             about = event.order_id, event.payload["seq"]
             committed = self._outbox.get(event.event_id) == about
             self.must(committed, "published", f"event {event.event_id} of {about} was never committed")
+            order_id, seq = about
+            newest = self._told.get(order_id, 0)
+            in_turn = f"event {seq} of {order_id} is published after event {newest}"
+            self.must(seq <= newest + 1, "bus order", in_turn)
+            self._told[order_id] = max(newest, seq)
             self.saw["published again"] += event.event_id in self._published
             self._published[event.event_id] = about
-
-    def settled(self, order_id: str, what: str) -> None:
-        """The payment vendor was asked to capture or void."""
-        order = self.memory.order(order_id)
-        handed_over = order is not None and order.status in (OrderStatus.DELIVERED, OrderStatus.CLOSED)
-        self.must(handed_over == (what == "capture"), "money", f"{what} of {order_id}")
 
     # -- in the end ---------------------------------------------------------------------------------------------------
 
@@ -351,42 +378,64 @@ class Checker:
         return [
             f"{order_id} is {order.status}"
             for order_id, order in self.memory.orders.items()
-            if order.status not in ENDED | UNBOUND
+            if (order.status not in ENDED | UNBOUND or order.payment_open_ms is not None)
+            and not (order.status is OrderStatus.DELIVERED and self.money.is_stuck(order_id))
         ]
 
-    def quiet(self, region: Region | None, phones: dict[str, set[str]]) -> None:
+    def waiting(self, channel: Channel) -> list[OutboxEvent]:
+        """Committed events that somebody still has to hand on. What its receiver never took is left to people."""
+        events = self.memory.outbox[channel].values()
+        return [event for event in events if not self._refused(channel, event.order_id)]
+
+    def _refused(self, channel: Channel, order_id: str) -> bool:
+        if channel is Channel.PAYMENTS:
+            return self.money.is_stuck(order_id)
+        return channel is Channel.BUS and self._world.was_poison(order_id)
+
+    def quiet(self, regions: dict[str, Region | None], phones: dict[str, set[str]]) -> None:
         """All is calm and has ended: what everybody believes is what the database says.
 
-        `region` is the one that serves, `phones` the tasks that each driver's phone shows as held.
+        `regions` are those that serve, by market, `phones` the tasks that each driver's phone shows as held.
         """
+        for task in self.memory.tasks.values():
+            hangs = task.status is TaskStatus.OFFERED and not self._asked.get(task.task_id)
+            self.must(not hangs, "hanging offer", f"{task.task_id} is OFFERED, and no offer of it stands")
         for what in self.unfinished():
             self.broken("liveness", what)
         for order_id in self.memory.orders:
             verdict = verify(self.memory.dossier(order_id))
             self.must(verdict.ok, "dossier", f"{order_id}: {verdict.reason}")
-        for channel, waiting in self.memory.outbox.items():
+        for channel in Channel:
+            waiting = self.waiting(channel)
             self.must(not waiting, "outbox", f"{len(waiting)} events of {channel} were never handed on")
-        lost = self._outbox.keys() - self._published.keys()
+        self.money.quiet()
+        told = self._published.keys()
+        lost = {
+            id for id, (of, _) in self._outbox.items() if id not in told and not self._world.was_poison(of)
+        }
         self.must(not lost, "outbox", lambda: f"event {min(lost)} was never published")
         for offer_id, (driver_id, _) in self._won.items():
             row = self.memory.offers[offer_id]
             kept = row.status is OfferStatus.ACCEPTED and row.driver_id == driver_id
             self.must(kept, "accept stays", f"{driver_id} was given {offer_id}, which is {row.status}")
-        if region is None:
-            self.broken("liveness", "no region serves")
-            return
-        live = {task.task_id: task for task in self.memory.tasks.values() if task.status not in TASK_ENDED}
-        here = {task_id: job.task for task_id, job in region.jobs.items()}
-        self.must(here == live, "memory", lambda: f"the region has {sorted(here)}, the store {sorted(live)}")
-        standing = {o.offer_id for o in self.memory.offers.values() if o.status is OfferStatus.OFFERED}
-        self.must(set(region.offers) == standing, "memory", "live offers differ from the store's")
-        self._counters(region)
+        for market, region in regions.items():
+            if region is None:
+                self.broken("liveness", f"no region serves {market}")
+            else:
+                self._remembers(region)
         for driver_id, shown in phones.items():
             held = set(self._held.get(driver_id, ()))
             self.must(shown == held, "phone", f"{driver_id} sees {sorted(shown)}, holds {sorted(held)}")
 
-    def _counters(self, region: Region) -> None:
-        tasks = Counter((str(task.kind), str(task.status)) for task in self.memory.tasks.values())
-        due = counters(tasks, Counter(str(offer.status) for offer in self.memory.offers.values()))
+    def _remembers(self, region: Region) -> None:
+        all_tasks = [task for task in self.memory.tasks.values() if task.region_id == region.id]
+        all_offers = [offer for offer in self.memory.offers.values() if offer.region_id == region.id]
+        live = {task.task_id: task for task in all_tasks if task.status not in TASK_ENDED}
+        here = {task_id: job.task for task_id, job in region.jobs.items()}
+        self.must(here == live, "memory", lambda: f"the region has {sorted(here)}, the store {sorted(live)}")
+        standing = {offer.offer_id for offer in all_offers if offer.status is OfferStatus.OFFERED}
+        self.must(set(region.offers) == standing, "memory", "live offers differ from the store's")
+        tasks = Counter((str(task.kind), str(task.status)) for task in all_tasks)
+        due = counters(tasks, Counter(str(offer.status) for offer in all_offers))
         wrong = [name for name in COUNTERS if region.counters[name] != due[name]]
         self.must(not wrong, "memory", lambda: f"{wrong[0]}: {region.counters} instead of {due}")

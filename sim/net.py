@@ -38,12 +38,19 @@ class Node(Process):
 
 
 class _Call:
-    __slots__ = ("args", "future", "method", "name", "number")
+    __slots__ = ("args", "future", "market", "method", "name", "number")
 
     def __init__(
-        self, number: int, name: str, method: str, args: tuple[Any, ...], future: asyncio.Future[Any]
+        self,
+        number: int,
+        name: str,
+        method: str,
+        args: tuple[Any, ...],
+        future: asyncio.Future[Any],
+        market: str,
     ) -> None:
         self.number, self.name, self.method, self.args, self.future = number, name, method, args, future
+        self.market = market
 
     def settle(self, result: Any, error: Exception | None) -> None:
         if self.future.done():
@@ -67,22 +74,25 @@ class Net:
         """Something arrived."""
         self.delivered += 1
 
-    def latency_s(self) -> float:
+    def latency_s(self, market: str = "") -> float:
         """One way's wall time."""
-        if self._turmoil.strikes("delay", 0.02):
+        if self._turmoil.strikes("delay", 0.02, market):
             return self._turmoil.amount("delay", *LATE_S)
         return self._chance.uniform(*LATENCY_S)
 
-    async def call(self, name: str, method: str, *args: Any) -> Any:
-        """One attempt to call; `Unavailable` when no answer can be had, whatever became of the call."""
+    async def call(self, name: str, method: str, *args: Any, market: str | None = None) -> Any:
+        """One attempt to call; `Unavailable` when no answer can be had, whatever became of the call. `market`: whose
+        call it is, None for that of the region called."""
         self._calls += 1
-        call = _Call(self._calls, name, method, args, self._loop.create_future())
-        if self._turmoil.strikes("lose", 0.01):
+        kind, _, of = name.partition(":")
+        market = market or (of if kind == "region" else "")
+        call = _Call(self._calls, name, method, args, self._loop.create_future(), market)
+        if self._turmoil.strikes("lose", 0.01, market):
             self._fail(call)
-        else:
-            self._loop.outside_later(self.latency_s(), self._arrive, call)
-            if method in _REPEATABLE and self._turmoil.strikes("repeat", 0.03):
-                self._loop.outside_later(self.latency_s() * 2, self._arrive, call)
+        elif not self._turmoil.strikes("hang", 0.003, market):
+            self._loop.outside_later(self.latency_s(market), self._arrive, call)
+            if method in _REPEATABLE and self._turmoil.strikes("repeat", 0.03, market):
+                self._loop.outside_later(self.latency_s(market) * 2, self._arrive, call)
         return await call.future
 
     def _fail(self, call: _Call) -> None:
@@ -105,10 +115,10 @@ class Net:
         except Exception as error:
             failure = error
         node.calls.pop(call.number, None)
-        if self._turmoil.strikes("lose", 0.01):
+        if self._turmoil.strikes("lose", 0.01, call.market):
             self._fail(call)
-        else:
-            self._loop.outside_later(self.latency_s(), call.settle, result, failure)
+        elif not self._turmoil.strikes("hang", 0.003, call.market):
+            self._loop.outside_later(self.latency_s(call.market), call.settle, result, failure)
 
     def abandon(self, node: Node) -> None:
         """The cluster holds this process for dead: who waits for it is told, and nobody is sent there any more."""

@@ -5,6 +5,7 @@ What a driver is like is a set of traits; most have none.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -28,11 +29,16 @@ TRAITS: dict[str, str] = {
     "replayer": "has a phone that sends old messages again",
     "twin": "is logged in on two phones",
     "meddler": "takes steps that belong to somebody else, or too early",
+    "thrifty": "uses old keys again for other orders",
+    "poller": "has no socket: asks over REST how things stand, and does every step there",
     TUNNEL: "drives through tunnels, and goes on with the work there",
 }
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
 GOODS_ABOARD = TASK_HELD - TASK_RELEASABLE
 REMEMBERED = 30  # sent messages that a replayer's phone keeps
-AGAIN_CODES = frozenset({"REGION_UNAVAILABLE", "STORE_UNAVAILABLE", "OVERLOADED", "VENDOR_UNAVAILABLE"})
+AGAIN_CODES = frozenset(
+    {"REGION_UNAVAILABLE", "STORE_UNAVAILABLE", "OVERLOADED", "VENDOR_UNAVAILABLE", "PAYMENT_UNDER_WAY"}
+)
 BUG_CODES = frozenset({"INTERNAL_ERROR", "INTERNAL_CONFLICT"})
 DARK_SHARE = 0.5  # sleepers whose phone does not even show an offer
 BACK_OFF_S = (0.1, 1.0)  # wall time between connections
@@ -219,10 +225,8 @@ class Phone:
         self._set_timer()
 
     def _send(self, frame: wire.ClientFrame) -> None:
-        if isinstance(frame, wire.TaskPickup):
-            held = self.brain.tasks.get(frame.task_id)
-            if held is not None and self._store_shut(held.view.order_id):
-                return
+        if isinstance(frame, wire.TaskPickup) and self._is_shut(frame):
+            return
         if self._is_dark and isinstance(frame, wire.OfferSeen):
             return
         data = wire.encode(frame).decode()
@@ -231,6 +235,11 @@ class Phone:
             self._sent = [*self._sent[-REMEMBERED:], data]
         if self._pipe is not None:
             self._pipe.send(data)
+
+    def _is_shut(self, frame: wire.TaskPickup) -> bool:
+        """Whether what the driver says to have picked up cannot be had."""
+        held = self.brain.tasks.get(frame.task_id)
+        return held is not None and self._store_shut(held.view.order_id)
 
     def _set_timer(self) -> None:
         if self._timer is not None:
@@ -249,7 +258,9 @@ class Phone:
     async def _call(self, call: Call) -> None:
         principal = Principal(self.driver_id, Role.DRIVER)
         device = device_of(call.at, call.n)
-        status, body = await self._world.post(principal, call.path, call.body, call.key, self._chance, device)
+        # Whoever saves on keys leaves out which task it is.
+        key = _UUID.sub("", call.key) if "thrifty" in self.traits else call.key
+        status, body = await self._world.post(principal, call.path, call.body, key, self._chance, device)
         self._act(self.brain.on_answer(self._world.now_s(), call.key, status, body))
 
     # -- mischief -----------------------------------------------------------------------------------------------------

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from actors.clock import ServerClock
-from actors.config import persistence_names
+from actors.config import persistence_names, persistence_of
+from actors.peers import Peers
 from actors.persistence import PersistenceShell
 from actors.region import RegionShell, Reply
 from actors.relay import Relay
-from actors.vendors import identity_vendor, payment_vendor
 from domain.messages import Device, DriversSeen, Kick, Message, Push, Ready, TaskOpened
-from domain.ports import AgeResult, Command, IdResult, PaymentResult, VendorError
+from domain.ports import AgeResult, Command, EventsRefused, IdResult, PaymentResult, VendorError
 from domain.records import OutboxEvent, Outcome, RegionImage
 from domain.region import Region
 from domain.solve import Plan, SolveRequest
@@ -22,32 +22,38 @@ from gateway.auth import Principal
 from gateway.services import Services, assemble
 from persistence.memory_reads import MemoryReads
 from sim import rest
+from sim.bank import read_token
 from sim.net import Net, Node
 from solver.registry import solve
 
 if TYPE_CHECKING:
     from sim.world import World
 
-REGION = "tx-dfw"
-(PERSISTENCE,) = persistence_names(1)
 EPOCH_S = 1_750_000_000  # the server's clock when a world begins, seconds since the Unix epoch
 
 
 class Clock(ServerClock, frozen=True, kw_only=True):
-    """One process's idea of the server's time; `wall` gives its wall time in seconds."""
+    """One process's idea of the server's time; `wall` gives its wall time in seconds, `set_by` by how much the machine
+    was set meanwhile, which nobody is to notice."""
 
     wall: Callable[[], float]
+    set_by: Callable[[], float]
 
     def now_ms(self) -> int:
         """See `ServerClock`."""
         return self.anchor_ms + round(self.wall() * self.speed * 1000)
 
+    def even_us(self) -> int:
+        """See `ServerClock`."""
+        return round((EPOCH_S + self.wall()) * 1e6)
+
 
 class PersistenceProcess:
-    """`persistence:0`."""
+    """`persistence:<n>`."""
 
     def __init__(self, world: World, node: Node) -> None:
         clock, vendors = world.clock_of(node), Vendors(world)
+        others = [name for name in persistence_names(world.persistences) if name != node.name]
 
         async def tell_region(region_id: str, opened: list[TaskOpened]) -> list[Reply]:
             replies: list[Reply] = await world.net.call(f"region:{region_id}", "post", opened)
@@ -60,8 +66,10 @@ class PersistenceProcess:
             tell_region=tell_region,
             clock=clock,
             limits=world.limits,
+            holder=node.name,
+            wake_others=Peers(world.net.call, others).wake,
         )
-        self._shell = PersistenceShell(world.store, relay, clock, world.limits)
+        self._shell = PersistenceShell(world.store, relay, clock, world.limits, name=node.name)
         node.spawn(self._start())
 
     async def _start(self) -> None:
@@ -69,6 +77,9 @@ class PersistenceProcess:
 
     async def append(self, commands: list[Command]) -> list[Outcome]:
         return await self._shell.append(commands)
+
+    async def look(self) -> None:
+        self._shell.look()
 
     async def open_region(self, region_id: str, now_ms: int) -> RegionImage:
         return await self._shell.open_region(region_id, now_ms)
@@ -83,11 +94,17 @@ class RegionProcess:
     def __init__(self, world: World, node: Node) -> None:
         self.region: Region | None = None
         self.lives: list[int] = []
+        self.region_id = node.name.partition(":")[2]
         self._world, self._node = world, node
         self._shell = RegionShell(
-            REGION,
-            store=_RemoteStore(world.net),
-            policy=world.policy,
+            self.region_id,
+            store=_RemoteStore(
+                world.net,
+                persistence_of(self.region_id, world.persistences),
+                self.region_id,
+                world.limits.store_call_deadline_s,
+            ),
+            policy=world.policy_of(self.region_id),
             limits=world.limits,
             clock=world.clock_of(node),
             solve=self._solve,
@@ -97,6 +114,11 @@ class RegionProcess:
         )
         node.spawn(self._shell.start())
 
+    @property
+    def serves(self) -> bool:
+        """Whether it takes messages."""
+        return self._shell._pump is not None
+
     async def post(self, messages: list[Message]) -> list[Reply]:
         return await self._shell.post(messages)
 
@@ -104,15 +126,19 @@ class RegionProcess:
         return self._shell.seen(batch)
 
     async def _send(self, gateway_id: str, pushes: list[Push | Kick]) -> None:
-        await self._world.net.call(gateway_id, "push", pushes)
+        async with asyncio.timeout(self._world.limits.push_deadline_s):
+            await self._world.net.call(gateway_id, "push", pushes, market=self.region_id)
 
     async def _solve(self, request: SolveRequest) -> Plan:
         turmoil = self._world.turmoil
-        if turmoil.strikes("solver", 0.1):
+        self._world.checker.saw[f"solved by {request.solver}"] += 1
+        if turmoil.strikes("solver", 0.1, self.region_id):
             await asyncio.sleep(turmoil.amount("solver", 0.05, 10.0))
         else:
             await asyncio.sleep(0.005)
-        if turmoil.strikes("solver", 0.1):
+        if turmoil.strikes("hang", 0.02, self.region_id):
+            await self._world.never()
+        if turmoil.strikes("solver", 0.1, self.region_id):
             raise RuntimeError("the solver's process died")
         return solve(request)
 
@@ -141,17 +167,25 @@ class GatewayProcess:
         self.services: Services = assemble(
             world.config(clock),
             node.name,
-            backend=ActorBackend(world.net.call, (REGION,), world.limits, world.chance),
+            backend=ActorBackend(
+                world.net.call,
+                world.regions,
+                world.limits,
+                world.chance,
+                persistence_actors=world.persistences,
+            ),
             reads=MemoryReads(world.checker.memory, world.users),
             identity=vendors,
             payment=vendors,
-            now_us=lambda: round((EPOCH_S + clock.wall()) * 1e6),
             chance=world.chance,
         )
         node.spawn(self.services.pings.run())
 
     async def push(self, batch: list[Push | Kick]) -> None:
         self.services.hub.deliver(batch)
+
+    async def current(self, who: Principal) -> rest.Body:
+        return await rest.current(self.services, who)
 
     async def rest(
         self, who: Principal, path: str, key: str, body: rest.Body, device: Device | None
@@ -168,21 +202,30 @@ PROCESSES: dict[str, Callable[[World, Node], PersistenceProcess | RegionProcess 
 
 
 class _RemoteStore:
-    """`domain.ports.RegionStore` through the persistence process."""
+    """`domain.ports.RegionStore` through a persistence process; as `actors.remote.RemoteStore`, with its deadline."""
 
-    def __init__(self, net: Net) -> None:
-        self._net = net
+    def __init__(self, net: Net, name: str, market: str, deadline_s: float) -> None:
+        self._net, self._name, self._market, self._deadline_s = net, name, market, deadline_s
 
     async def append(self, commands: Sequence[Command]) -> list[Outcome]:
-        outcomes: list[Outcome] = await self._net.call(PERSISTENCE, "append", list(commands))
+        async with asyncio.timeout(self._deadline_s):
+            outcomes: list[Outcome] = await self._net.call(
+                self._name, "append", list(commands), market=self._market
+            )
         return outcomes
 
     async def open_region(self, region_id: str, now_ms: int) -> RegionImage:
-        image: RegionImage = await self._net.call(PERSISTENCE, "open_region", region_id, now_ms)
+        async with asyncio.timeout(self._deadline_s):
+            image: RegionImage = await self._net.call(
+                self._name, "open_region", region_id, now_ms, market=self._market
+            )
         return image
 
     async def look_at_region(self, region_id: str, now_ms: int) -> RegionImage:
-        image: RegionImage = await self._net.call(PERSISTENCE, "look_at_region", region_id, now_ms)
+        async with asyncio.timeout(self._deadline_s):
+            image: RegionImage = await self._net.call(
+                self._name, "look_at_region", region_id, now_ms, market=self._market
+            )
         return image
 
 
@@ -190,22 +233,26 @@ class Vendors:
     """The fake identity and payment vendors and an event bus, when they answer."""
 
     def __init__(self, world: World) -> None:
-        config = world.config(ServerClock())
         self._world = world
-        self._identity, self._payment = identity_vendor(config), payment_vendor(config)
+        self._identity, self._payment = world.identity, world.payment
 
-    async def _answers(self) -> None:
+    async def _answers(self, market: str = "") -> None:
         turmoil = self._world.turmoil
-        if turmoil.strikes("vendor", 0.05):
+        if turmoil.strikes("vendor", 0.05, market):
             await asyncio.sleep(turmoil.amount("vendor", 0.01, 5.0))
-        if turmoil.strikes("vendor", 0.1):
+        if turmoil.strikes("hang", 0.02, market):
+            await self._world.never()
+        if turmoil.strikes("vendor", 0.1, market):
             raise VendorError("no answer")
+
+    def _market_of(self, vendor_ref: str) -> str:
+        hold = self._world.bank.holds.get(vendor_ref)
+        return "" if hold is None else self._world.market_of(hold.order_id)
 
     async def verify_age(self, *, request_id: str, vendor_token: str, min_age: int) -> AgeResult:
         await self._answers()
-        return await self._identity.verify_age(
-            request_id=request_id, vendor_token=vendor_token, min_age=min_age
-        )
+        plain, _ = read_token(vendor_token)
+        return await self._identity.verify_age(request_id=request_id, vendor_token=plain, min_age=min_age)
 
     async def check_id(self, *, request_id: str, vendor_token: str, min_age: int) -> IdResult:
         await self._answers()
@@ -214,30 +261,45 @@ class Vendors:
         )
 
     async def authorize(self, *, request_id: str, amount_cents: int, vendor_token: str) -> PaymentResult:
-        await self._answers()
-        return await self._payment.authorize(
-            request_id=request_id, amount_cents=amount_cents, vendor_token=vendor_token
+        plain, order_id = read_token(vendor_token)
+        market = self._world.market_of(order_id)
+        await self._answers(market)
+        if request_id in self._world.bank.released:
+            raise VendorError("the request was let go")
+        result = await self._payment.authorize(
+            request_id=request_id, amount_cents=amount_cents, vendor_token=plain
         )
+        if result.ok:
+            hold = self._world.bank.hold(request_id, result.vendor_ref, order_id, amount_cents)
+            hold.stuck |= self._world.turmoil.strikes("bank", 0.1, market)
+            self._world.checker.money.held(hold)
+            if self._world.turmoil.strikes("bank", 0.1, market):
+                raise VendorError("granted, and no word of it")
+        return result
 
     async def capture(self, *, request_id: str, vendor_ref: str, amount_cents: int) -> PaymentResult:
-        await self._answers()
-        self._world.checker.settled(request_id.partition(":")[2], "capture")
-        return await self._payment.capture(
-            request_id=request_id, vendor_ref=vendor_ref, amount_cents=amount_cents
-        )
+        await self._answers(self._market_of(vendor_ref))
+        self._world.checker.money.settled(vendor_ref, "capture")
+        return PaymentResult(self._world.bank.capture(vendor_ref, amount_cents), vendor_ref)
 
     async def void(self, *, request_id: str, vendor_ref: str) -> PaymentResult:
-        await self._answers()
-        purpose, _, what = request_id.partition(":")
-        if not what.startswith("authorize:"):  # the order's own hold, not one that it had no use for
-            self._world.checker.settled(what, purpose)
-        return await self._payment.void(request_id=request_id, vendor_ref=vendor_ref)
+        await self._answers(self._market_of(vendor_ref))
+        self._world.checker.money.settled(vendor_ref, "void")
+        return PaymentResult(self._world.bank.void(vendor_ref), vendor_ref)
 
     async def release(self, *, request_id: str) -> PaymentResult:
-        await self._answers()
-        return await self._payment.release(request_id=request_id)
+        ref = self._world.bank.refs.get(request_id, "")
+        await self._answers(self._market_of(ref))
+        if ref:
+            self._world.checker.money.settled(ref, "void")
+        return PaymentResult(self._world.bank.release(request_id), ref)
 
     async def publish(self, events: Sequence[OutboxEvent]) -> None:
         await self._answers()
-        self._world.checker.published(events)
+        bad = {event.event_id: "poison" for event in events if self._world.is_poison(event.order_id)}
+        if bad and self._world.seed % 2:
+            raise ConnectionError("the bus cannot bear one of these")
+        self._world.checker.published([event for event in events if event.event_id not in bad])
+        if bad:
+            raise EventsRefused(bad)
         await self._answers()  # the events are out, and nobody says so

@@ -44,11 +44,24 @@ ROUTES: dict[str, _Route] = {
         ids[0], ids[1], ids[2], models.Action(**body), who, call, s
     ),
     "/v1/tasks/{}/accept": lambda s, who, call, ids, _: drivers.accept(ids[0], who, call, s),
+    "/v1/tasks/{}/reject": lambda s, who, call, ids, body: drivers.reject(
+        ids[0], who, call, s, models.Decline(**body)
+    ),
+    "/v1/drivers/{}/duty": lambda s, who, call, ids, body: drivers.duty(
+        ids[0], models.Duty(**body), who, call, s
+    ),
     "/v1/tasks/{}/arrive": lambda s, who, call, ids, _: drivers.arrive(ids[0], who, call, s),
     "/v1/tasks/{}/pickup": lambda s, who, call, ids, _: drivers.pickup(ids[0], who, call, s),
     "/v1/tasks/{}/return/confirm": lambda s, who, call, ids, _: drivers.confirm_return(ids[0], who, call, s),
 }
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
+
+
+async def current(services: Services, principal: Principal) -> Body:
+    """What a driver polls: open offers and tasks under way."""
+    response = await drivers.current(UUID(principal.id), principal, services)
+    body: Body = msgspec.json.decode(response.body)
+    return body
 
 
 async def post(

@@ -7,14 +7,29 @@ even when whoever asked for it has died meanwhile.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from random import Random
 from typing import TypeVar
 
+from msgspec.structs import replace
+
+from domain.lifecycle import OfferStatus
 from domain.ports import Channel, Command
-from domain.records import Fenced, NotTaken, OutboxEvent, Outcome, RecordRefused, RegionImage, RegionRecords
-from persistence.memory import MemoryStore
+from domain.records import (
+    Fenced,
+    NotTaken,
+    OfferRow,
+    OutboxEvent,
+    Outcome,
+    RecordRefused,
+    RegionImage,
+    RegionRecords,
+)
+from persistence.memory import MemoryStore, Transaction
 from persistence.plan import is_fenced
+from sim.locks import Locks, around, told
 from sim.turmoil import Turmoil
 from sim.virtual import VirtualLoop
 
@@ -32,19 +47,49 @@ class ConnectionLost(Exception):
 class SimStore:
     """`domain.ports.Store` over a `MemoryStore`."""
 
-    def __init__(self, memory: MemoryStore, loop: VirtualLoop, chance: Random, turmoil: Turmoil) -> None:
+    def __init__(
+        self,
+        memory: MemoryStore,
+        loop: VirtualLoop,
+        chance: Random,
+        turmoil: Turmoil,
+        *,
+        lock_timeout_s: float,
+        on_refusal: Callable[[str, RecordRefused], None],
+    ) -> None:
+        """`lock_timeout_s`: that a statement waits for a row. `on_refusal` hears of each region whose record the rows
+        themselves refuse."""
         self._memory, self._loop, self._chance, self._turmoil = memory, loop, chance, turmoil
+        self._lock_timeout_s, self._on_refusal = lock_timeout_s, on_refusal
+        self._locks = Locks(loop)
+        self._set_by_s = 0.0
         self._down_until_s = 0.0
+        self._spoilt_until_s: dict[str, float] = {}
+        self._leases: dict[str, tuple[str, float]] = {}  # name -> holder, until
 
     async def append(self, commands: Sequence[Command]) -> list[Outcome]:
         """See `domain.ports.Store.append`."""
         await self._connect()
         [first, *others] = commands
-        if isinstance(first, RegionRecords) and not others and self._turmoil.strikes("refuse", 0.01):
-            record = first.records[self._turmoil.choice("refuse", len(first.records))]
-            return await self._later(lambda: self._refuse(first, record.record_id))
-        transaction = self._memory.begin(commands)
-        return await self._later(lambda: self._memory.commit(transaction))
+        lone = first if isinstance(first, RegionRecords) and not others else None
+        if lone is not None and self._turmoil.strikes("refuse", 0.01, lone.region_id):
+            record = lone.records[self._turmoil.choice("refuse", len(lone.records))]
+            return await self._later(partial(self._refuse, lone, record.record_id))
+        held = self._locks.held(commands)
+        if held and (wait_s := self._locks.wait_s(held, self._lock_timeout_s)):
+            await asyncio.sleep(wait_s)
+            held = self._locks.held(commands)
+        self._locks.suspect(held)
+        free, left_out = around(commands, held)
+        transaction = self._memory.begin(free)
+        return told(await self._later(lambda: self._commit(transaction)), left_out)
+
+    def _commit(self, transaction: Transaction) -> list[Outcome]:
+        outcomes = self._memory.commit(transaction)
+        for command, outcome in zip(transaction.commands, outcomes, strict=True):
+            if isinstance(outcome, RecordRefused) and isinstance(command, RegionRecords):
+                self._on_refusal(command.region_id, outcome)
+        return outcomes
 
     def _refuse(self, command: RegionRecords, record_id: str) -> list[Outcome]:
         epochs = self._memory.epochs
@@ -55,12 +100,19 @@ class SimStore:
     async def open_region(self, region_id: str, now_ms: int) -> RegionImage:
         """See `domain.ports.Store.open_region`."""
         await self._connect()
-        return await self._later(lambda: self._memory.open_region_now(region_id, now_ms))
+        return self._as_read(await self._later(lambda: self._memory.open_region_now(region_id, now_ms)))
 
     async def look_at_region(self, region_id: str, now_ms: int) -> RegionImage:
         """See `domain.ports.RegionStore.look_at_region`."""
         await self._connect()
-        return await self._memory.look_at_region(region_id, now_ms)
+        return self._as_read(await self._memory.look_at_region(region_id, now_ms))
+
+    def _as_read(self, image: RegionImage) -> RegionImage:
+        """With what an operator did to one of its rows, while that stands."""
+        if not image.tasks or self._loop.time() >= self._spoilt_until_s.get(image.region_id, 0.0):
+            return image
+        [first, *others] = image.tasks
+        return replace(image, tasks=(replace(first, dropoff_lat=math.nan), *others))
 
     async def outbox_batch(
         self,
@@ -99,11 +151,17 @@ class SimStore:
 
     async def lease(self, name: str, holder: str, for_s: float) -> bool:
         """See `domain.ports.Store.lease`."""
-        return await self._memory.lease(name, holder, for_s)
+        now_s = self._loop.time() + self._set_by_s
+        has, until_s = self._leases.get(name, (holder, now_s))
+        # One that lasts longer than any is of before the database's clock was set back.
+        if has != holder and now_s <= until_s <= now_s + for_s:
+            return False
+        self._leases[name] = holder, now_s + for_s
+        return True
 
     async def release(self, holder: str) -> None:
         """See `domain.ports.Store.release`."""
-        await self._memory.release(holder)
+        self._leases = {name: one for name, one in self._leases.items() if one[0] != holder}
 
     async def _connect(self) -> None:
         if self._turmoil.strikes("store", 0.002):
@@ -131,3 +189,23 @@ class SimStore:
             future.set_exception(ConnectionLost("before the commit" if broken else "after the commit"))
         else:
             future.set_result(result)  # type: ignore[arg-type]  # only a broken one has none
+
+    # -- what others do to the rows -----------------------------------------------------------------------------------
+
+    def set_clock(self, by_s: float) -> None:
+        """The database's clock is set."""
+        self._set_by_s += by_s
+
+    def hold_row(self, order_id: str, for_s: float) -> None:
+        """Somebody else has the order's row locked for so long."""
+        self._locks.hold(order_id, for_s)
+
+    def end_offer(self, offer_id: str, at_ms: int) -> OfferRow:
+        """An offer is over by an operator's word, and its tasks go on saying that it stands. Returns the row."""
+        row = replace(self._memory.offers[offer_id], status=OfferStatus.REVOKED, closed_ms=at_ms)
+        self._memory.put_offer(row)
+        return row
+
+    def spoil(self, region_id: str, for_s: float) -> None:
+        """For so long one of the region's rows cannot be lived with."""
+        self._spoilt_until_s[region_id] = self._loop.time() + for_s

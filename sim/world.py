@@ -8,6 +8,7 @@ die. The weather (`sim/turmoil.py`) rages for a while, then clears, and everythi
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -15,38 +16,45 @@ from hashlib import blake2b
 from random import Random
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from actors.clock import ServerClock
-from actors.config import Config, Limits
+from actors.config import Config, persistence_names
+from actors.vendors import identity_vendor, payment_vendor
+from domain.errors import IdempotencyKeyReused
 from domain.journal import digest
 from domain.lifecycle import Role
 from domain.messages import Device, DriversSeen, Message, Ready
 from domain.order import Product, Store
 from domain.outline import message_line, ready_lines
 from domain.policy import RegionPolicy
+from domain.ports import Channel
 from domain.region import Region
-from domain.solve import Planning
 from gateway.auth import Principal, Tokens
 from gateway.collector import Unavailable
 from persistence.views import User
 from sim import rest
+from sim.bank import Bank
 from sim.brain import Brain
+from sim.check_recovery import RecoveryRules
 from sim.checker import Checker, Violation
+from sim.makeup import make_limits, make_policy
 from sim.motion import Point, offset
 from sim.net import Net, Node
 from sim.people import People
 from sim.personas import CustomerShares, Door, DriverPersona, door_outcome
 from sim.phones import TRAITS, TUNNEL, Phone
-from sim.processes import EPOCH_S, PERSISTENCE, PROCESSES, REGION, Clock, RegionProcess
+from sim.pollers import Poller
+from sim.processes import EPOCH_S, PROCESSES, Clock
 from sim.simstore import SimStore
 from sim.turmoil import KINDS, Turmoil
 from sim.virtual import TimeStandsStill, VirtualLoop
+from sim.weather import RESTART_S, Weather
 
 STEPS = 4_000  # messages after which the weather clears at the latest
 RAGE_S = (8.0, 30.0)  # wall time that the weather rages
 CALM_LIMIT_S = 400.0  # wall time of calm by which everything must have ended
 SETTLE_S = 6.0  # wall time of calm after the last order, before all is compared
-RESTART_S = (0.2, 2.0)  # wall time until the cluster has started a dead process again
 SECRET = "the same in every gateway of a simulated world"
 SHARES = CustomerShares(
     under_age=0.08, expired_id=0.06, wrong_name=0.06, no_id=0.06, intoxicated=0.06, nobody_home=0.08
@@ -55,6 +63,22 @@ SHUT_SHARE = 0.06  # orders of a store that turns out to be closed
 RUSH_SHARE = 0.4  # worlds in which all orders are placed at once
 TRAIT_SHARE = 0.12  # drivers with each of the traits
 TUNNEL_SHARE = 0.25  # drivers who go through tunnels
+REGIONS = ("tx-dfw", "tx-hou")
+STORES = (Point(32.80, -96.80), Point(29.76, -95.37))
+DRIVERS_LIMIT = 10  # of a market
+TWO_MARKETS_SHARE, TWO_PERSISTENCES_SHARE = 0.3, 0.3  # worlds with so many
+HURT_SHARE = 0.5  # worlds of two markets in which one alone is hurt
+CLIENT_TIMEOUT_S = 30.0  # after which people ask again
+
+
+class Shop(Struct, frozen=True, kw_only=True):
+    """A market's store, and what it sells."""
+
+    region_id: str
+    at: Point
+    merchant_id: str
+    store_id: str
+    product_id: str
 
 
 class Result(Struct, frozen=True, kw_only=True):
@@ -83,69 +107,53 @@ class World:
         self.seed, self._steps, self._told = seed, steps, told
         self.chance = chance = Random(f"{seed}:world")
         self.loop = VirtualLoop()  # type: ignore[abstract]  # of asyncio's loop it has what runs here
-        self.turmoil = Turmoil(seed, faults)
+        # Drawn by itself, so that what a world is made of else does not change with it.
+        shape = Random(f"{seed}:shape")
+        self.regions = REGIONS if shape.random() < TWO_MARKETS_SHARE else REGIONS[:1]
+        hurt = self.regions[0] if len(self.regions) > 1 and shape.random() < HURT_SHARE else None
+        self.persistences = 2 if shape.random() < TWO_PERSISTENCES_SHARE else 1
+        self.turmoil = Turmoil(seed, faults, hurt)
         self.speed = chance.choice((15.0, 25.0, 35.0))
-        self.policy = RegionPolicy(
-            offer_ttl_s=chance.choice((30.0, 60.0)),
-            fast_max_wait_s=chance.choice((10.0, 30.0)),
-            driver_lost_s=300.0,
-            push_ring=chance.choice((4, 64)),
-            batch_solver="",  # its routes are not the same each time (solver/names.py), and a world must be
-            offer_lead_s=chance.choice((60.0, 300.0, 3600.0)),
-            offer_ahead_s=chance.choice((0.0, 0.0, 300.0)),
-            planning=chance.choice((Planning(), Planning(), Planning(bundle_tries=0))),
-        )
-        self.limits = Limits(
-            # A region that lost sight of a socket finds it again with the next ping, well within an offer's time.
-            ping_flush_s=self.policy.offer_ttl_s / 2 / self.speed,
-            ws_hello_timeout_s=5.0,
-            region_call_deadline_s=10.0,
-            outbox_pace_s=0.02,  # the more happens at the same time
-            outbox_retry_s=3.0,
-            vendor_timeout_s=2.0,
-            rate_limits="off",  # they live on wall time
-            # Now and then so tight that they are met.
-            append_in_flight=chance.choice((1, 2)),
-            append_batch_limit=chance.choice((1, 3, 512)),
-            append_queue_limit=chance.choice((3, 20_000)),
-            region_inbox_limit=(inbox := chance.choice((4, 20_000))),
-            region_shed_at=inbox // 2,
-            gateway_outbox_limit=chance.choice((8, 50_000)),
-            ws_outbox_limit=chance.choice((8, 256)),
-            outbox_batch=chance.choice((1, 200)),
-        )
-        self.checker = Checker(self._door, self.policy, lambda: self.turmoil.struck["refuse"] > 0)
+        self.policy = make_policy(chance, self.turmoil)
+        # The second market has a policy of its own.
+        own = replace(self.policy, promise_s=1800.0, prep_s=300.0)
+        self.policies = dict.fromkeys(self.regions[1:], own)
+        self.limits = make_limits(chance, self.turmoil, self.policy, self.speed)
+        self.bank = Bank()
+        config = self.config(ServerClock())
+        self.identity, self.payment = identity_vendor(config), payment_vendor(config)
+        self.checker = Checker(self)
         self.net = Net(self.loop, Random(f"{seed}:net"), self.turmoil)
-        self.store = SimStore(self.checker.memory, self.loop, Random(f"{seed}:store"), self.turmoil)
+        self.store = SimStore(
+            self.checker.memory,
+            self.loop,
+            Random(f"{seed}:store"),
+            self.turmoil,
+            lock_timeout_s=self.limits.db_lock_timeout_s,
+            on_refusal=self.checker.refused,
+        )
+        self.recovery = RecoveryRules(self)
+        self._poison: dict[str, bool] = {}
         self.over = False
         self._decided = blake2b(digest_size=16)
-        self._twins: list[Node] = []
+        self.set_by_s = 0.0  # by which the machine's clock was set, wall time
         self._calm_s: float | None = None
         self._ended_s: float | None = None
         self._build(chance)
 
     def _build(self, chance: Random) -> None:
-        self.store_at = Point(32.80, -96.80)
-        self.merchant_id, self.store_id = self.uid("merchant"), self.uid("store")
-        self.product_id = self.uid("beer")
-        shop = Store(
-            store_id=self.store_id,
-            merchant_id=self.merchant_id,
-            region_id=REGION,
-            lat=self.store_at.lat,
-            lng=self.store_at.lng,
-        )
-        beer = Product(
-            product_id=self.product_id, store_id=self.store_id, category="alcohol", price_cents=1250
-        )
         self.users: dict[str, User] = {}
-        self.checker.memory.add_store(shop, [beer])
+        self.shops = [self._open_shop(region_id) for region_id in self.regions]
         self.gateways = [f"gateway:{n}" for n in range(chance.choice((1, 2)))]
-        for name in (PERSISTENCE, f"region:{REGION}", *self.gateways):
-            self._start(name)
+        regions = (f"region:{region_id}" for region_id in self.regions)
+        for name in (*persistence_names(self.persistences), *regions, *self.gateways):
+            self.start(name)
         self.phones: list[Phone] = []
-        for number in range(chance.randint(2, 4)):
-            self._hire(number, Random(f"{self.seed}:driver:{number}"))
+        drivers = chance.randint(2, 4)
+        for shop in self.shops:
+            for nth in range(drivers):
+                number = DRIVERS_LIMIT * self.shops.index(shop) + nth
+                self._hire(number, shop, Random(f"{self.seed}:driver:{number}"))
         rage_s = chance.uniform(*RAGE_S)
         # A rush makes bundles: more orders at once than there are drivers.
         rush = chance.random() < RUSH_SHARE
@@ -154,11 +162,32 @@ class World:
         )
         self.loop.outside_later(rage_s, self._clear_up)
         self.loop.outside_later(0.5, self._watch)
-        for kind, strike in (("crash", self._crash), ("freeze", self._freeze), ("clock", self._set_clock)):
-            if kind in self.turmoil.kinds:
-                self.loop.outside_later(chance.uniform(1, 10), self._weather, kind, strike)
+        self.weather = Weather(self)
 
-    def _hire(self, number: int, chance: Random) -> None:
+    def _open_shop(self, region_id: str) -> Shop:
+        """A store with one product near the middle of a market."""
+        number = self.regions.index(region_id)
+        shop = Shop(
+            region_id=region_id,
+            at=STORES[number],
+            merchant_id=self.uid(f"merchant-{number}"),
+            store_id=self.uid(f"store-{number}"),
+            product_id=self.uid(f"beer-{number}"),
+        )
+        store = Store(
+            store_id=shop.store_id,
+            merchant_id=shop.merchant_id,
+            region_id=region_id,
+            lat=shop.at.lat,
+            lng=shop.at.lng,
+        )
+        beer = Product(
+            product_id=shop.product_id, store_id=shop.store_id, category="alcohol", price_cents=1250
+        )
+        self.checker.memory.add_store(store, [beer])
+        return shop
+
+    def _hire(self, number: int, shop: Shop, chance: Random) -> None:
         driver_id = self.uid(f"driver-{number}")
         token = Tokens(SECRET, 86_400).issue(driver_id, Role.DRIVER)
         self.users[driver_id] = User(
@@ -169,33 +198,63 @@ class World:
             name="Driver",
             created_ms=0,
         )
-        # The first is honest, so that whatever can be brought is brought in the end.
-        others = [trait for trait in TRAITS if trait != TUNNEL]
-        traits = frozenset(trait for trait in others if number and chance.random() < TRAIT_SHARE)
+        # The first of a market is honest, so that whatever can be brought is brought in the end.
+        others, honest = [trait for trait in TRAITS if trait != TUNNEL], number % DRIVERS_LIMIT == 0
+        traits = frozenset(trait for trait in others if not honest and chance.random() < TRAIT_SHARE)
+        if "sweep" in self.turmoil.kinds:
+            traits |= {"thrifty"}
         # Drawn by itself, so that whoever has other traits has them with and without tunnels.
         if Random(f"{self.seed}:tunnel:{number}").random() < TUNNEL_SHARE:
             traits |= {TUNNEL}
         persona = DriverPersona(
             lapse=1.0 if "sleeper" in traits else chance.choice((0.0, 0.1)),
-            reject=chance.choice((0.0, 0.1, 0.3)) if number else 0.0,
+            reject=0.0 if honest else chance.choice((0.0, 0.1, 0.3)),
         )
         for phone in range(2 if "twin" in traits else 1):
             brain = Brain(
                 name=f"d{number}.{phone}",
                 persona=persona,
                 rng=Random(f"{self.seed}:brain:{number}:{phone}"),
-                start=offset(self.store_at, chance.uniform(-2500, 2500), chance.uniform(-2500, 2500)),
-                door=self._door,
+                start=offset(shop.at, chance.uniform(-2500, 2500), chance.uniform(-2500, 2500)),
+                door=self.door,
                 speed=self.speed,
             )
             whims = Random(f"{self.seed}:phone:{number}:{phone}")
-            self.phones.append(Phone(self, driver_id, token, brain, traits, whims, self.store_shut))
+            kind = Poller if "poller" in traits else Phone
+            self.phones.append(kind(self, driver_id, token, brain, traits, whims, self.store_shut))
+
+    def may_refuse(self) -> bool:
+        """Whether the database has refused something by our own will, or an operator's."""
+        return self.turmoil.struck["refuse"] > 0 or self.turmoil.struck["hand"] > 0
 
     # -- what the parts ask -------------------------------------------------------------------------------------------
 
     def uid(self, name: str) -> str:
         """An id that hangs on the seed and a name alone."""
         return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.seed}/{name}"))
+
+    async def never(self) -> None:
+        """What does not return."""
+        await self.loop.create_future()
+
+    def policy_of(self, region_id: str) -> RegionPolicy:
+        """What this market lives by."""
+        return self.policies.get(region_id, self.policy)
+
+    def market_of(self, order_id: str) -> str:
+        """An order's market; empty when there is no such order."""
+        order = self.checker.memory.order(order_id)
+        return "" if order is None else order.region_id
+
+    def is_poison(self, order_id: str) -> bool:
+        """Whether the event bus does not take this order's events now. It is so from its first one on."""
+        if order_id not in self._poison:
+            self._poison[order_id] = self.turmoil.strikes("poison", 0.2, self.market_of(order_id))
+        return self._poison[order_id] and self.turmoil.raging
+
+    def was_poison(self, order_id: str) -> bool:
+        """Whether the event bus did not take this order's events for a while."""
+        return self._poison.get(order_id, False)
 
     def now_s(self) -> float:
         """The server's time as it really is."""
@@ -208,6 +267,7 @@ class World:
             speed=self.speed,
             anchor_ms=EPOCH_S * 1000,
             wall=lambda: self.loop.time() * drift + node.ahead_s,
+            set_by=lambda: self.set_by_s,
         )
 
     def config(self, clock: ServerClock) -> Config:
@@ -217,7 +277,8 @@ class World:
             namespace="sim",
             database_url="",
             redis_url="",
-            regions=(REGION,),
+            regions=self.regions,
+            persistence_actors=self.persistences,
             clock=clock,
             jwt_secret=SECRET,
             jwt_ttl_s=86_400,
@@ -225,6 +286,7 @@ class World:
             host="",
             port=0,
             policy=self.policy,
+            policies=self.policies,
             limits=self.limits,
         )
 
@@ -237,7 +299,8 @@ class World:
         """Whether this order's store turns out to be closed."""
         return Random(f"{self.seed}:shut:{order_id}").random() < SHUT_SHARE
 
-    def _door(self, order_id: str) -> Door:
+    def door(self, order_id: str) -> Door:
+        """What the driver finds at this order's door."""
         return door_outcome(self.seed, order_id, SHARES)
 
     def any_gateway(self, chance: Random) -> Node | None:
@@ -253,22 +316,28 @@ class World:
         key: str,
         chance: Random,
         device: Device | None = None,
+        market: str = "",
     ) -> tuple[int, rest.Body]:
-        """A REST request over any gateway; status 0: no answer came."""
+        """A REST request over any gateway; status 0: no answer came. `market`: whose request it is."""
         self.say(lambda: f"{who.role} {who.id} POST {path} {body}, key {key}")
-        gateway = chance.choice(self.gateways)
+        gateway, asked_s = chance.choice(self.gateways), self.loop.time()
         try:
-            status, answer, fault = await self.net.call(gateway, "rest", who, path, key, body, device)
-        except Unavailable:
+            async with asyncio.timeout(CLIENT_TIMEOUT_S):
+                status, answer, fault = await self.net.call(
+                    gateway, "rest", who, path, key, body, device, market=market
+                )
+        except (Unavailable, TimeoutError):
             self.say(lambda: f"{who.role} {who.id} gets no answer to {key}")
             return 0, {}
+        finally:
+            self.recovery.answered(market, lambda: f"POST {path}, key {key},", self.loop.time() - asked_s)
         self.say(lambda: f"{who.role} {who.id} gets {status} to {key}: {answer}")
         if fault is not None or status == 500:
             self.checker.failed(who.id, path, answer.get("code", ""), fault or str(answer))
         elif status < 300:
-            self.checker.answered(f"{who.id}|{path}", key, True, answer)
-        elif status not in (429, 503):
-            self.checker.answered(f"{who.id}|{path}", key, False, answer)
+            self.checker.answered(f"{who.id}|{path}|{body}", key, True, answer)
+        elif status not in (429, 503) and answer.get("code") != IdempotencyKeyReused.code:
+            self.checker.answered(f"{who.id}|{path}|{body}", key, False, answer)
         return status, answer
 
     def stepped(self, node: Node, region: Region, now_ms: int, message: Message, ready: Ready) -> None:
@@ -283,7 +352,8 @@ class World:
 
     # -- processes ----------------------------------------------------------------------------------------------------
 
-    def _start(self, name: str) -> None:
+    def start(self, name: str) -> None:
+        """The cluster starts a process, unless there is one of this name."""
         if self.over or name in self.net.nodes:
             return
         self.say(lambda: f"{name} starts")
@@ -298,63 +368,9 @@ class World:
         is_current = self.net.nodes.get(node.name) is node
         self.net.abandon(node)
         if is_current:
-            self.loop.outside_later(self.chance.uniform(*RESTART_S), self._start, node.name)
+            self.loop.outside_later(self.chance.uniform(*RESTART_S), self.start, node.name)
 
-    # -- weather ------------------------------------------------------------------------------------------------------
-
-    def _weather(self, kind: str, strike: Callable[[], None]) -> None:
-        if self.turmoil.strikes(kind, 0.35):
-            strike()
-        if self.turmoil.raging:
-            self.loop.outside_later(self.chance.uniform(0.5, 8.0), self._weather, kind, strike)
-
-    def _victim(self, kind: str) -> Node | None:
-        nodes = [node for node in self.net.nodes.values() if node.alive and not node.frozen]
-        return nodes[self.turmoil.choice(kind, len(nodes))] if nodes else None
-
-    def _crash(self) -> None:
-        if (node := self._victim("crash")) is not None:
-            self.died(node)
-
-    def _freeze(self) -> None:
-        node = self._victim("freeze")
-        if node is None:
-            return
-        self.say(lambda: f"{node.name} freezes")
-        self.checker.saw[f"froze {node.name.partition(':')[0]}"] += 1
-        node.freeze()
-        self._excuse(node)
-        noticed_s = self.turmoil.amount("freeze", 0.05, 6.0)
-        self.loop.outside_later(noticed_s, self._replace, node)
-        self.loop.outside_later(self.turmoil.amount("freeze", 0.05, 20.0), self._thaw, node)
-
-    def _replace(self, node: Node) -> None:
-        """The cluster holds a frozen process for dead; it may wake beside its successor."""
-        if node.frozen and node.alive:
-            self.checker.saw["twins"] += 1
-            self._twins.append(node)
-            self.net.abandon(node)
-            self.loop.outside_later(self.chance.uniform(*RESTART_S), self._start, node.name)
-
-    def _thaw(self, node: Node) -> None:
-        if node.frozen and node.alive:
-            self.say(lambda: f"{node.name} wakes")
-            self._excuse(node)
-            node.thaw()
-            if node in self._twins:
-                # The cluster ends the twin when it sees it; until then it goes on.
-                self.loop.outside_later(self.chance.uniform(0.5, 10.0), node.kill)
-
-    def _set_clock(self) -> None:
-        if (node := self._victim("clock")) is not None:
-            node.ahead_s += self.turmoil.amount("clock", 0.01, 0.5) * self.chance.choice((-1, 1))
-            self.say(lambda: f"{node.name}'s clock is {node.ahead_s:+.2f} s off")
-            self._excuse(node)
-
-    def _excuse(self, node: Node) -> None:
-        """Whatever this process is late with is not its fault."""
-        if isinstance(node.target, RegionProcess):
-            self.checker.excused_regions.update(node.target.lives)
+    # -- all of it ----------------------------------------------------------------------------------------------------
 
     def _clear_up(self) -> None:
         if self._calm_s is not None:
@@ -362,8 +378,7 @@ class World:
         self.say(lambda: "the weather clears")
         self._calm_s = self.loop.time()
         self.turmoil.end()
-        for node in [*self.net.nodes.values(), *self._twins]:
-            self._thaw(node)
+        self.weather.clear_up()
         for phone in self.phones:
             if phone.brain.name.endswith(".1"):
                 phone.switch_off()  # the second phone of a twin goes into a drawer
@@ -371,21 +386,20 @@ class World:
                 # Whoever has goods in the car (perhaps by the other phone's doing) is found; others may stay away.
                 self.loop.outside_later(self.chance.uniform(0, 30), phone.switch_on)
 
-    # -- all of it ----------------------------------------------------------------------------------------------------
-
     def _watch(self) -> None:
         """See whether it is all over."""
         now_s = self.loop.time()
+        self.recovery.look(now_s)
         if self._calm_s is None:
             if self.net.delivered >= self._steps:
                 self._clear_up()
         elif now_s > self._calm_s + CALM_LIMIT_S:
             self._end()
-        elif self.people.placing or self.checker.unfinished() or any(self.checker.memory.outbox.values()):
+        elif self.people.placing or self.checker.unfinished() or any(map(self.checker.waiting, Channel)):
             self._ended_s = None
         elif not all(phone.is_heard for phone in self.phones):
             self._ended_s = None  # whoever waits to connect again knows nothing of what happened meanwhile
-        elif any(node.alive for node in self._twins):
+        elif any(node.alive for node in self.weather.twins):
             self._ended_s = None  # whose socket hangs at a twin is not told either, until the cluster ends it
         elif self._ended_s is None:
             self._ended_s = now_s
@@ -396,8 +410,8 @@ class World:
 
     def _end(self) -> None:
         self.over = True
-        node = self.net.nodes.get(f"region:{REGION}")
-        region = node.target.region if node is not None else None
+        nodes = {region_id: self.net.nodes.get(f"region:{region_id}") for region_id in self.regions}
+        regions = {of: node.target.region if node is not None else None for of, node in nodes.items()}
         shown: dict[str, set[str]] = {}
         for phone in self.phones:
             lost = phone.brain.stats["lost_frames"]
@@ -406,7 +420,7 @@ class World:
             self.checker.must(not kept, "phone", f"{phone.driver_id}'s phone keeps {kept} steps to itself")
             if not phone.away:
                 shown.setdefault(phone.driver_id, set()).update(phone.shown)
-        self.checker.quiet(region, shown)
+        self.checker.quiet(regions, shown)
 
     def run(self) -> Result:
         """Let it happen, until everything has ended or a promise is broken."""
@@ -418,6 +432,9 @@ class World:
         finally:
             self.loop.close()
         saw = Counter(checker.saw)
+        saw["two markets"] = len(self.regions) > 1
+        saw["one market hurt"] = self.turmoil.hurt is not None
+        saw["two persistence actors"] = self.persistences > 1
         saw.update({f"fault {kind}": count for kind, count in self.turmoil.struck.items()})
         for phone in self.phones:
             saw["phone resumed"] += phone.brain.stats["resumed"]

