@@ -157,6 +157,11 @@ class Region:
             if bad.table == "tasks" and bad.driver_id is not None:  # may have goods in the vehicle
                 row = self.fleet.row(bad.driver_id)  # may make room, so it comes before the column is named
                 self.fleet.rest_until_ms[row] = _FOR_EVER_MS
+        away = {bad.row_id for bad in self.aside}
+        for offer in self.strays:
+            if not away.isdisjoint(offer.task_ids):  # it stands in the store until its task is mended
+                row = self.fleet.row(offer.driver_id)
+                self.fleet.rest_until_ms[row] = _FOR_EVER_MS
         for driver_id in self.held:
             self.foresee(driver_id, now_ms)
         for task in image.tasks:
