@@ -122,7 +122,7 @@ class Poller(Phone):
         if task_id is None:
             return
         self._under_way.add(key)
-        body = {"reason": frame.reason or ""} if step == "reject" else {}
+        body = {"reason": str(frame.reason)} if step == "reject" and frame.reason else {}
         principal, device = Principal(self.driver_id, Role.DRIVER), device_of(frame.at, frame.n)
         path = f"/v1/tasks/{task_id}/{step}"
         status, answer = await world.post(principal, path, body, key, self._chance, device)

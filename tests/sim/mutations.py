@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import pytest
 from msgspec.structs import replace
 
-import actors.persistence
 import actors.relay
 import domain.order
 import domain.region
@@ -185,11 +184,6 @@ def even_clock(patch: Patch) -> None:
     patch.setattr(Clock, "even_us", lambda self: real(self) + round(self.set_by() * 1e6))
 
 
-def slow_places(patch: Patch) -> None:
-    """Transactions that wait for a row keep all others waiting."""
-    patch.setattr(actors.persistence, "SLOW_LIMIT", 0)
-
-
 class Mutation(NamedTuple):
     """How to take a protection out, and a seed whose world, with these kinds of fault, notices."""
 
@@ -199,22 +193,21 @@ class Mutation(NamedTuple):
 
 
 MUTATIONS: dict[str, Mutation] = {
-    "epoch check": Mutation(epoch_check, 18),
+    "epoch check": Mutation(epoch_check, 65),
     "durable first": Mutation(durable_first, 1),
     "dossier key": Mutation(dossier_key, 137),
-    "repeat guard": Mutation(repeat_guard, 41),
+    "repeat guard": Mutation(repeat_guard, 37),
     "accept guard": Mutation(accept_guard, 17),
     "expiry": Mutation(expiry, 1),
-    "return first": Mutation(return_first, 18),
-    "busy driver": Mutation(busy_driver, 3),
+    "return first": Mutation(return_first, 20),
+    "busy driver": Mutation(busy_driver, 5),
     "half bundle": Mutation(half_bundle, 11),
     "shown once": Mutation(shown_once, 407),
     "release": Mutation(release, 73),
     "relay deadline": Mutation(relay_deadline, 3, ("hang",)),
-    "store deadline": Mutation(store_deadline, 41, ("hang",)),
-    "undo": Mutation(undo, 1, ()),
-    "put right": Mutation(put_right, 14, ("hand",)),
+    "store deadline": Mutation(store_deadline, 56, ("hang",)),
+    "undo": Mutation(undo, 21, ()),
+    "put right": Mutation(put_right, 26, ("hand",)),
     "bus order": Mutation(bus_order, 11, ("poison",)),
     "even clock": Mutation(even_clock, 31, ("step", "crash")),
-    "slow places": Mutation(slow_places, 0, ("lock",)),
 }
