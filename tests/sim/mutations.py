@@ -24,7 +24,6 @@ from domain.messages import Ask, OfferSeenBy
 from domain.order import Decision, refused
 from domain.records import OfferRow, TaskRow
 from domain.region import Region
-from persistence.memory import MemoryStore
 from sim.makeup import make_limits
 from sim.processes import Clock
 from sim.turmoil import KINDS
@@ -47,11 +46,6 @@ def durable_first(patch: Patch) -> None:
         return await real(self, pump, batch)
 
     patch.setattr(RegionShell, "_make_durable", early)
-
-
-def dossier_key(patch: Patch) -> None:
-    """Two events of a dossier may have the same number."""
-    patch.setattr(MemoryStore, "_is_taken", lambda self, entry: False)
 
 
 def repeat_guard(patch: Patch) -> None:
@@ -195,15 +189,14 @@ class Mutation(NamedTuple):
 MUTATIONS: dict[str, Mutation] = {
     "epoch check": Mutation(epoch_check, 65),
     "durable first": Mutation(durable_first, 1),
-    "dossier key": Mutation(dossier_key, 137),
     "repeat guard": Mutation(repeat_guard, 37),
-    "accept guard": Mutation(accept_guard, 17),
+    "accept guard": Mutation(accept_guard, 84, ("lose", "delay", "repeat", "socket")),
     "expiry": Mutation(expiry, 1),
     "return first": Mutation(return_first, 20),
     "busy driver": Mutation(busy_driver, 5),
     "half bundle": Mutation(half_bundle, 11),
-    "shown once": Mutation(shown_once, 407),
-    "release": Mutation(release, 73),
+    "shown once": Mutation(shown_once, 148, ("socket", "freeze", "ack", "lose", "delay")),
+    "release": Mutation(release, 44),
     "relay deadline": Mutation(relay_deadline, 3, ("hang",)),
     "store deadline": Mutation(store_deadline, 56, ("hang",)),
     "undo": Mutation(undo, 21, ()),
