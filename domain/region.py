@@ -25,7 +25,7 @@ import numpy as np
 from domain import offers, requests
 from domain.answers import LOOK_FIRST, Answers
 from domain.arrays import F64
-from domain.errors import IdempotencyKeyReused, NotFound, Refusal
+from domain.errors import IdempotencyKeyReused, NotFound, Refusal, RegionUnavailable
 from domain.fast_loop import FastLoop
 from domain.fleet import DriverState, Fleet, Rows
 from domain.foresight import when_done
@@ -203,7 +203,7 @@ class Region:
         try:
             draft = requests.decide(self, now_ms, ask)
         except Refusal as error:
-            answer = refused(error)
+            answer = refused(self._set_aside(ask) or error if isinstance(error, NotFound) else error)
         else:
             answer = draft.answer
             if ask.role is Role.DRIVER:
@@ -215,9 +215,19 @@ class Region:
                 )
                 self.record(draft.record(self.new_id(), stored))
         # "Not found" may mean that the region has not been told yet, so a repeat must get a new look.
-        if answer.code != NotFound.code:
+        if answer.code not in (NotFound.code, RegionUnavailable.code):
             self.answers.remember(ask.scope, ask.key, ask.fingerprint, answer)
         self._ready.reply = answer
+
+    def _set_aside(self, ask: Ask) -> Refusal | None:
+        """The refusal of a request about a row that was set aside: it comes back when it is mended, and whoever heard
+        "not found" would take it for ended."""
+        named = {getattr(ask.action, name, None) for name in ("task_id", "order_id")} - {None}
+        for bad in self.aside:
+            theirs = ask.role is not Role.DRIVER or bad.driver_id in (None, ask.principal_id)
+            if theirs and not named.isdisjoint((bad.row_id, bad.order_id)):
+                return RegionUnavailable("The order is set aside until its row is mended.")
+        return None
 
     # -- drivers ------------------------------------------------------------------------------------------------------
 

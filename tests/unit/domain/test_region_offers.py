@@ -191,7 +191,7 @@ def test_a_declined_task_goes_to_others_first(how: str) -> None:
     offer_id = story.offered("ann")
     if how == "reject":
         assert story.ask("ann", Reject(offer_id=offer_id, reason=DeclineReason.TOO_FAR)).code is None
-        assert story.store.offers[offer_id].reason == "too far"
+        assert story.store.offers[offer_id].reason == "TOO_FAR"
         assert story.store.offers[offer_id].status is OfferStatus.REJECTED
     else:
         story.wait(30)

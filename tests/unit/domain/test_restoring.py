@@ -99,7 +99,11 @@ def test_nothing_is_decided_on_what_was_set_aside(story: Story) -> None:
     story.region = restored(replace(image, tasks=rest, aside=(aside,)), story.policy, story.now)
     story.step(opened)  # told again by the outbox, whose copy is good
     assert "task-3" not in story.region.jobs
-    assert story.ask("cara", Cancel("order-3"), Role.CUSTOMER).code == "NOT_FOUND"
+    # Not "not found": a phone would take the task for ended, and hear nothing of it when it is back.
+    assert story.ask("cara", Cancel("order-3"), Role.CUSTOMER).code == "REGION_UNAVAILABLE"
+    assert story.ask("ann", Arrive("task-3")).code == "REGION_UNAVAILABLE"
+    assert story.ask("cyd", Arrive("task-3")).code == "NOT_FOUND"  # somebody else's
+    assert story.ask("ann", Arrive("task-4711")).code == "NOT_FOUND"
     story.drive("ann")
     story.drive("cyd")
     before = len(story.store.offers)
