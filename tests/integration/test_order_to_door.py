@@ -16,9 +16,10 @@ async def test_an_order_reaches_the_door_and_its_dossier_proves_it(town: Town) -
     order_id = await town.order()
     offer = await driver.offer()
     assert offer.tasks[0].order_id == order_id
-    assert offer.tasks[0].dropoff.address == "12 Elm St"
+    assert offer.tasks[0].dropoff.address == ""  # nobody's business before it is accepted
     assert offer.tasks[0].min_age == 21
     task = await driver.accept(offer)
+    assert task.dropoff.address == "12 Elm St"
     await driver.to_the_door(task)
     assert (await driver.deliver(order_id)).code == "WRONG_STATE"  # no hand-over before the check
     checked = await driver.check_id(order_id)
