@@ -24,8 +24,9 @@ async def samples(server: str, name: str) -> list[float]:
         try:
             # A connection of its own: one that was left idle may be closed by the server just as it is used again.
             async with httpx.AsyncClient(base_url=server, timeout=20, trust_env=False) as http:
+                token = metrics_token(server)
                 answer = await http.get(
-                    "/metrics", headers={"Authorization": f"Bearer {metrics_token(server)}"}
+                    "/metrics", headers={"Authorization": f"Bearer {token}"} if token else {}
                 )
             break
         except httpx.TransportError:

@@ -197,6 +197,12 @@ class AgeAttemptsExhausted(Refusal):
     hint = "They are counted by person, on whichever order, for a day."
 
 
+class AgeCheckUnderWay(Refusal):
+    """As many age checks of this person are under way as attempts are left."""
+
+    code, status, hint = "AGE_CHECK_UNDER_WAY", 409, "Wait for their outcome, or try again in a moment."
+
+
 class PaymentDeclined(Refusal):
     """The payment was declined."""
 

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from domain.compliance import RULEBOOKS
 from domain.errors import (
     AgeAttemptsExhausted,
+    AgeCheckUnderWay,
     AgeNotVerified,
     Forbidden,
     InvalidRequest,
@@ -347,6 +348,7 @@ _NOT_OF_AGE: dict[CheckOutcome, tuple[OrderEvent, str]] = {
         "The vendor could not tell: a person has to look. Try again later.",
     ),
 }
+AGE_UNANSWERED_S = 120.0  # server time after which a vendor will not answer any more
 # Those that are no try against the customer: a pass, and a vendor that was not there.
 _NOT_COUNTED = frozenset({CheckOutcome.PASS, CheckOutcome.UNAVAILABLE})
 
@@ -408,9 +410,14 @@ def _require_attempts_left(
     """Tries are counted by person, whichever order they were made on: a new order is no new try."""
     rulebook = RULEBOOKS[MARKETS[order.region_id].jurisdiction]
     since_ms = command.at_ms - in_ms(rulebook.age_attempts_s)
-    spent = sum(one.at_ms > since_ms and one.outcome not in _NOT_COUNTED for one in attempts)
-    if spent >= rulebook.age_attempts_limit:
+    counted = [one for one in attempts if one.at_ms > since_ms and one.outcome not in _NOT_COUNTED]
+    # What was asked just now may still pass; what nobody answered since counts as a try.
+    asked_ms = command.at_ms - in_ms(AGE_UNANSWERED_S)
+    under_way = sum(one.outcome is CheckOutcome.ASKED and one.at_ms > asked_ms for one in counted)
+    if len(counted) - under_way >= rulebook.age_attempts_limit:
         raise AgeAttemptsExhausted()
+    if len(counted) >= rulebook.age_attempts_limit:
+        raise AgeCheckUnderWay(retry_after_s=1)
 
 
 def _payment(command: OrderCommand, order: OrderState) -> Decision:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
+
 from fastapi import APIRouter
 from starlette.responses import Response
 
 from domain.dossier import verify
-from domain.errors import VendorUnavailable
+from domain.errors import AgeCheckUnderWay, VendorUnavailable
 from domain.lifecycle import OrderStatus
 from domain.messages import Cancel as CancelTask
 from domain.messages import Deliver, NoteIdCheck, SubmitIdCheck
@@ -41,6 +44,8 @@ from gateway.routes.common import Parts, Uid, answered, etag, first_or, json_res
 from gateway.routes.listing import Page, order_page, order_view
 from gateway.routes.notes import keep_note
 from gateway.strict import StrictRoute
+
+TURN_PAUSE_S = 0.05  # between two tries of an age check to have its turn
 
 router = APIRouter(tags=["orders"], route_class=StrictRoute)
 
@@ -93,7 +98,9 @@ async def read(order_id: Uid, principal: Anyone, services: Parts) -> Response:
     "/v1/orders/{order_id}/verify_age",
     response_model=OrderRef,
     responses=refusals(
-        *_STEP, "AGE_NOT_VERIFIED", "AGE_ATTEMPTS_EXHAUSTED", "VENDOR_UNAVAILABLE", mutation=True
+        *_STEP,
+        *("AGE_NOT_VERIFIED", "AGE_ATTEMPTS_EXHAUSTED", "AGE_CHECK_UNDER_WAY", "VENDOR_UNAVAILABLE"),
+        mutation=True,
     ),
 )
 async def verify_age(
@@ -110,8 +117,11 @@ async def verify_age(
             raise wrong_state(order)
         decide_now = services.backend.decide
         # On record before the vendor is asked, so that tries side by side are counted as well.
-        begun = await decide_now(
-            call.part("begin").command(order.order_id, now_ms(), BeginAgeCheck(services.new_id()))
+        begun = await _in_turn(
+            lambda part: decide_now(
+                call.part(part).command(order.order_id, now_ms(), BeginAgeCheck(services.new_id()))
+            ),
+            services.config.limits.vendor_timeout_s,
         )
         if begun.code is not None:
             return begun
@@ -135,6 +145,19 @@ async def verify_age(
         return await decide_now(call.command(order.order_id, now_ms(), said, any_version=True))
 
     return await once(services, call, now)
+
+
+async def _in_turn(begin: Callable[[str], Awaitable[Answer]], patience_s: float) -> Answer:
+    """What `begin` says, by the name of the part that it is; again while as many checks of the person are under way as
+    attempts are left, for as long as they may take."""
+    loop = asyncio.get_running_loop()
+    until_s, number = loop.time() + patience_s, 0
+    while True:
+        answer = await begin(f"begin {number}" if number else "begin")
+        number += 1
+        if answer.code != AgeCheckUnderWay.code or loop.time() >= until_s:
+            return answer
+        await asyncio.sleep(TURN_PAUSE_S)
 
 
 @router.post(

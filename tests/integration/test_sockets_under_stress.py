@@ -18,12 +18,14 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from bench.counters import know
 from bench.hostile import HostileOptions, run_hostile
 from bench.load import text_frame
 from domain import protocol as wire
 from doorstep.embedded import Services
 from tests.conftest import temporary
 from tests.integration.live import (
+    METRICS_TOKEN,
     SCRAPER,
     STORE_LAT,
     STORE_LNG,
@@ -254,6 +256,7 @@ async def test_a_mob_of_mutants_leaves_the_server_up_and_the_neighbours_alone(
     gateway = tight.pid("gateway")
     assert gateway is not None
     process = psutil.Process(gateway)
+    know(street.api.server, METRICS_TOKEN)
     made = await run_hostile(
         street.api.server,
         [account.token for account in accounts],

@@ -106,13 +106,13 @@ async def test_every_triple_that_is_not_the_laws_is_refused_and_leaves_nothing(w
                 0
             ]
         assert await contents(world) == before, at
-    assert triples == 15 * 22 * 6
+    assert triples == 15 * 24 * 6
 
 
 async def test_every_triple_of_the_law_is_taken_as_a_fact_while_the_region_decides(world: World) -> None:
     await world.open()
     lawful = {triple: to for triple, to in ALLOWED.items() if triple.at in WITH_A_TASK}
-    assert len(lawful) == 21
+    assert len(lawful) == 22
     for triple, to in lawful.items():
         task = await reached(world, triple.at)
         fact = replace(world.fact(task, triple.event, to), role=triple.role)

@@ -12,6 +12,7 @@ from domain.compliance import RULEBOOKS
 from domain.hours import Opening
 from domain.lifecycle import ORDER, REGION_DECIDES, OrderEvent, OrderStatus, Role, TaskKind, TaskStatus
 from domain.order import (
+    AGE_UNANSWERED_S,
     DECIDER_MOVED,
     BeginAgeCheck,
     CancelOrder,
@@ -214,14 +215,20 @@ COUNTED = [CheckOutcome.ASKED, CheckOutcome.FAIL, CheckOutcome.REVIEW]
 @pytest.mark.parametrize("outcome", COUNTED)
 def test_tries_are_counted_by_person_whichever_order_they_were_on(outcome: CheckOutcome) -> None:
     spent = [tried(outcome, n, order_id=f"other-{n}") for n in range(LIMIT)]
+    code = "AGE_CHECK_UNDER_WAY" if outcome is CheckOutcome.ASKED else "AGE_ATTEMPTS_EXHAUSTED"
     begin = command(BeginAgeCheck("new"))
-    assert refused_without_a_trace(
-        decide(begin, order_state(), None, one_policy, spent), "AGE_ATTEMPTS_EXHAUSTED"
-    )
+    assert refused_without_a_trace(decide(begin, order_state(), None, one_policy, spent), code)
     assert decide(begin, order_state(), None, one_policy, spent[1:]).attempt is not None
     late = command(RecordAgeCheck("new", CheckOutcome.PASS, "age-1"))
+    assert refused_without_a_trace(decide(late, order_state(), None, one_policy, spent), code)
+
+
+def test_what_nobody_answered_in_time_is_a_try_that_was_spent() -> None:
+    at_ms = NOW - round(AGE_UNANSWERED_S * 1000)
+    silent = [tried(CheckOutcome.ASKED, n, order_id=f"other-{n}", at_ms=at_ms) for n in range(LIMIT)]
+    begin = command(BeginAgeCheck("new"))
     assert refused_without_a_trace(
-        decide(late, order_state(), None, one_policy, spent), "AGE_ATTEMPTS_EXHAUSTED"
+        decide(begin, order_state(), None, one_policy, silent), "AGE_ATTEMPTS_EXHAUSTED"
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from domain.compliance import RULEBOOKS
 from domain.lifecycle import Role
@@ -165,6 +166,29 @@ async def test_tries_side_by_side_are_counted_before_the_vendor_is_asked(
     codes = await asyncio.gather(*(verify(world, order, "fake:fail") for order in orders))
     assert asked == LIMIT
     assert sorted(codes, key=str) == ["AGE_ATTEMPTS_EXHAUSTED"] * (8 - LIMIT) + ["AGE_NOT_VERIFIED"] * LIMIT
+
+
+async def test_checks_that_pass_wait_for_their_turn(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody with many orders at once is asked for so many at a time, and refused none."""
+    under_way = most = asked = 0
+
+    async def passes_at_leisure(**_: object) -> AgeResult:
+        nonlocal under_way, most, asked
+        under_way, asked = under_way + 1, asked + 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.02)
+        under_way -= 1
+        return AgeResult(Verdict.PASS, f"age-{asked}")
+
+    monkeypatch.setattr(world.services.identity, "verify_age", passes_at_leisure)
+    config = world.services.config
+    patient = replace(config.limits, vendor_timeout_s=20.0)
+    world.services.config = replace(config, limits=patient)
+    first = await world.order()
+    orders = [first] + [await second_order(world, first) for _ in range(7)]
+    codes = await asyncio.gather(*(verify(world, order, "fake:pass") for order in orders))
+    assert codes == [None] * 8
+    assert most <= LIMIT
 
 
 async def test_every_try_is_on_record(world: World) -> None:
