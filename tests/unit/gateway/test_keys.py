@@ -194,10 +194,14 @@ async def test_a_vendors_request_is_of_the_order_and_the_evidence(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
+    all_asked = asyncio.Event()
     verify = world.services.identity.verify_age
 
     async def note(**request: Any) -> Any:
         asked.append(request["request_id"])
+        if len(asked) == 4:
+            all_asked.set()
+        await all_asked.wait()  # the vendor's time, in which the others come in
         return await verify(**request)
 
     monkeypatch.setattr(world.services.identity, "verify_age", note)
