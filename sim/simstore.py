@@ -111,10 +111,11 @@ class SimStore:
         """With what an operator did to one of its rows, while that stands."""
         if self._loop.time() >= self._spoilt_until_s.get(image.region_id, 0.0):
             return image
-        tasks = tuple(
-            task if number else replace(task, dropoff_lat=math.nan) for number, task in enumerate(image.tasks)
-        )
-        return replace(image, tasks=tasks)
+        # Of what nobody holds: a driver who was told once that there is no such task does not take it up again.
+        free = [task.task_id for task in image.tasks if task.driver_id is None]
+        bad = free[:1]
+        tasks = (replace(task, dropoff_lat=math.nan) if task.task_id in bad else task for task in image.tasks)
+        return replace(image, tasks=tuple(tasks))
 
     async def outbox_batch(
         self,
