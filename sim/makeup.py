@@ -35,7 +35,9 @@ def make_policy(chance: Random, turmoil: Turmoil) -> RegionPolicy:
         tight = Random(f"{turmoil.seed}:limits")
         policy = replace(
             policy,
-            answers_limit=tight.choice((4, 8)),  # more than are given while one is looked for and its region dies
+            answers_limit=tight.choice(
+                (4, 8)
+            ),  # more than are given while one is looked for and its region dies
             closed_offers_limit=tight.choice((1, 4)),
             push_ring=tight.choice((1, 2)),
         )

@@ -330,7 +330,7 @@ async def test_a_bad_row_is_named_and_the_market_serves_until_it_is_mended() -> 
     )
     assert isinstance(answer, Answer)
     assert isinstance(other, Answer)
-    assert (answer.code, other.code) == ("NOT_FOUND", None)
+    assert (answer.code, other.code) == ("REGION_UNAVAILABLE", None)
     assert await shell.shell.post([orders[0]]) == [Answer()]
     epoch = store.inner.epochs[REGION]
     spoiled(shell, "task-1", due_ms=good.due_ms)
