@@ -101,6 +101,7 @@ FAULTS = [
     Fault("GCS frozen", freeze("gcs_server"), 15),
     Fault("raylet killed", kill("raylet"), 15),
     Fault("raylet frozen", freeze("raylet"), 15),
+    Fault("Postgres killed", kill("postgres"), 15),
 ]
 
 
