@@ -2,10 +2,8 @@
 
 FROM node:24-slim AS web
 WORKDIR /app/web
-COPY web/package.json web/package-lock.json ./
-RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY web/ ./
-RUN npm run build
+RUN npm ci --ignore-scripts --no-audit --no-fund && npm run build
 
 # The full image: what has no wheel for this platform is compiled here, and the compiler stays behind.
 FROM python:3.12 AS packages

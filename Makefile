@@ -96,7 +96,7 @@ screenshot: $(VENV)/.stamp-dev $(WEB) ## take the pictures used in the docs
 	@$(BIN)/python scripts/screenshot.py
 
 clean: ## remove what make made; the data in .doorstep stays
-	@rm -rf $(VENV) web/dist web/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) web/dist web/node_modules web/*/*/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---------------------------------------------------------------------------------------------- set-up
@@ -138,7 +138,7 @@ $(VENV)/.stamp-node: requirements-node.lock | $(BIN)/python
 	@$(PIP) install --no-compile --require-hashes -r $<
 	@touch $@
 
-web/node_modules/.installed: web/package.json web/package-lock.json | $(BIN)/python
+web/node_modules/.installed: web/package.json web/package-lock.json $(wildcard web/*/*/package.json) | $(BIN)/python
 	@echo "web: installing packages"
 	@$(WITH_NODE); cd web && npm ci --silent --ignore-scripts --no-audit --no-fund
 	@touch $@

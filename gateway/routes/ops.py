@@ -142,7 +142,7 @@ async def page(services: Parts, path: str = "") -> Response:
     if not dist:
         return PlainTextResponse(NOT_BUILT, 404)
     try:
-        response = await asyncio.to_thread(_file, Path(dist), path)
+        response = await asyncio.to_thread(_file, Path(dist, "ops"), path)
     except (OSError, ValueError):  # a name that no file system takes
         response = PlainTextResponse(NO_FILE, 404)
     response.headers[POLICY_HEADER] = page_policy(tile_url=services.config.tile_url)

@@ -14,7 +14,7 @@ from tests.unit.gateway.listening import serving
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.skipif(not WEB_DIST.is_dir(), reason="the page is not built (make web)"),
+    pytest.mark.skipif(not (WEB_DIST / "ops").is_dir(), reason="the page is not built (make web)"),
     pytest.mark.skipif(not any(map(shutil.which, BROWSERS)), reason="there is no Chromium"),
 ]
 DEADLINE_MS = 30_000

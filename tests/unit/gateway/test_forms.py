@@ -213,7 +213,8 @@ async def test_what_cannot_be_seen_is_no_name_and_no_address(world: World, nothi
 
 
 async def test_a_name_that_no_file_system_takes_is_no_file(tmp_path: Path) -> None:
-    (tmp_path / "index.html").write_text("<html></html>")
+    (tmp_path / "ops").mkdir()
+    (tmp_path / "ops" / "index.html").write_text("<html></html>")
     async with running(web_dist=str(tmp_path)) as world:
         for path in ("a" * 5_000, "a/" * 2_000 + "b", "assets/" + "\U0001f600" * 300 + ".js"):
             assert (await world.http.get(f"/ops/{path}")).status_code in (200, 404), path[:20]
@@ -233,7 +234,8 @@ async def test_every_answer_tells_browsers_what_it_is_not(world: World, tmp_path
         assert policy.startswith(
             "default-src 'self'" if path in ("/docs", "/redoc") else "default-src 'none'"
         ), path
-    (tmp_path / "index.html").write_text("<html></html>")
+    (tmp_path / "ops").mkdir()
+    (tmp_path / "ops" / "index.html").write_text("<html></html>")
     async with running(
         web_dist=str(tmp_path), tile_url="https://{s}.tiles.example.org:8443/{z}/{x}/{y}.png"
     ) as other:

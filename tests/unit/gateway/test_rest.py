@@ -516,11 +516,12 @@ async def test_viewers_share_one_poll_and_hear_of_an_outage(world: World) -> Non
 
 
 async def test_the_app_is_served_with_its_own_paths(tmp_path: Path) -> None:
-    (tmp_path / "assets").mkdir()
-    (tmp_path / "index.html").write_text("<title>ops</title>")
-    (tmp_path / "assets" / "a-1234.js").write_text("1")
-    (tmp_path / "favicon.svg").write_text("<svg/>")
-    (tmp_path.parent / "secret.txt").write_text("secret")
+    app = tmp_path / "ops"
+    (app / "assets").mkdir(parents=True)
+    (app / "index.html").write_text("<title>ops</title>")
+    (app / "assets" / "a-1234.js").write_text("1")
+    (app / "favicon.svg").write_text("<svg/>")
+    (tmp_path / "secret.txt").write_text("secret")
     async with running(web_dist=str(tmp_path)) as world:
         for path in ("/ops", "/ops/", "/ops/region/tx-dfw", "/ops/index.html"):
             page = await world.http.get(path)

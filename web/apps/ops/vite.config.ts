@@ -1,7 +1,11 @@
 import { copyFileSync, mkdirSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { basename, join } from 'node:path';
 import react from '@vitejs/plugin-react';
 import { defineConfig, type Plugin } from 'vite';
+
+const require = createRequire(import.meta.url);
+const outDir = '../../dist/ops';
 
 /** Where `npm run dev` finds a gateway; the built page always talks to the server it came from. */
 const gateway = process.env.DOORSTEP_GATEWAY ?? 'http://127.0.0.1:8000';
@@ -11,14 +15,14 @@ const apiDocs: Plugin = {
   name: 'api-docs',
   apply: 'build',
   closeBundle() {
-    const target = 'dist/api-docs';
+    const target = join(outDir, 'api-docs');
     mkdirSync(target, { recursive: true });
     for (const file of [
       'swagger-ui-dist/swagger-ui-bundle.js',
       'swagger-ui-dist/swagger-ui.css',
       'redoc/bundles/redoc.standalone.js',
     ]) {
-      copyFileSync(join('node_modules', file), join(target, basename(file)));
+      copyFileSync(require.resolve(file), join(target, basename(file)));
     }
   },
 };
@@ -29,7 +33,8 @@ export default defineConfig({
   // MapLibre 6 ships its worker as an ES module.
   worker: { format: 'es' },
   build: {
-    outDir: 'dist',
+    outDir,
+    emptyOutDir: true,
     target: 'es2022',
     // MapLibre is one indivisible megabyte, loaded after the panels; the default limit would warn on every build.
     chunkSizeWarningLimit: 1400,

@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
 
-import { feedLines, toneOf } from '../src/ops/decisions';
-import { clock, count, millis, plural, share, speed } from '../src/ops/format';
-import { LIMITS, toneFor } from '../src/ops/limits';
-import { sparkPath } from '../src/ops/sparkPath';
-import { backoffMs, downDetail } from '../src/ops/stream';
-import { taskRows, waitingRows } from '../src/ops/vocabulary';
+import { feedLines, toneOf } from '../src/decisions';
+import { clock, count, millis, plural, share, speed } from '../src/format';
+import { LIMITS, toneFor } from '../src/limits';
+import { sparkPath } from '../src/sparkPath';
+import { backoffMs, downDetail } from '../src/stream';
+import { taskRows, waitingRows } from '../src/vocabulary';
 
 describe('formats', () => {
   test.each([

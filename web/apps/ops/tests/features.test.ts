@@ -1,8 +1,8 @@
 import { cellToBoundary } from 'h3-js';
 import { describe, expect, test } from 'vitest';
 
-import { driverFeatures, hexFeatures, pulseFeatures, taskFeatures } from '../src/ops/map/features';
-import { LONG_WAIT_S } from '../src/ops/vocabulary';
+import { driverFeatures, hexFeatures, pulseFeatures, taskFeatures } from '../src/map/features';
+import { LONG_WAIT_S } from '../src/vocabulary';
 import { aFrame } from './fixtures';
 
 const CELL = '8726cb921ffffff';

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
 
-import { chartOf, loadExplanation, loadOffers, type Candidate } from '../src/ops/explain';
+import { chartOf, loadExplanation, loadOffers, type Candidate } from '../src/explain';
 
 const NEAR: Candidate = { rank: 1, driver_id: 'ann', cost: 50, terms: { delay: 30, travel: 10, p_accept: 0.8 } };
 const CREDITED: Candidate = {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 
-import { parseFrame } from '../src/ops/frame';
+import { parseFrame } from '../src/frame';
 import { aFrame } from './fixtures';
 
 function parse(value: unknown) {

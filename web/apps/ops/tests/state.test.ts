@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 
-import { INITIAL_STATE, SAMPLES_KEPT, SAMPLE_EVERY_MS, reduceOps, type OpsEvent, type OpsState } from '../src/ops/state';
+import { INITIAL_STATE, SAMPLES_KEPT, SAMPLE_EVERY_MS, reduceOps, type OpsEvent, type OpsState } from '../src/state';
 import { aFrame } from './fixtures';
 
 function after(...events: OpsEvent[]): OpsState {

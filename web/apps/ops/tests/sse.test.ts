@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 
-import { SseParser } from '../src/ops/sse';
+import { SseParser } from '../src/sse';
 
 const STREAM = ': hello\n\nevent: frame\ndata: {"a":1}\n\nevent: down\r\ndata: x\r\ndata: y\r\n\r\ndata:bare\n\n';
 const EVENTS = [

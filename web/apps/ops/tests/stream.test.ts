@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 
-import { followStream, type StreamEvent } from '../src/ops/stream';
+import { followStream, type StreamEvent } from '../src/stream';
 import { aFrame } from './fixtures';
 
 function streamOf(text: string): Response {

@@ -1,4 +1,4 @@
-import type { OpsFrame } from '../src/ops/frame';
+import type { OpsFrame } from '../src/frame';
 
 /** A small whole frame; a test changes the part it is about. */
 export function aFrame(changes: Partial<OpsFrame> = {}): OpsFrame {
