@@ -1,6 +1,6 @@
 """Numbers for Prometheus as plain data, cheap to keep and to send from actor to actor.
 
-An actor's `figures()` gives families; the gateway writes them into its page (`gateway/metrics.py`), and
+An actor's `figures()` gives families; the gateway writes them into its page (`gateway/http/metrics.py`), and
 `actors/remote.py` hands the same to Ray. Times are in seconds of wall time, and what an alert rests on is a histogram:
 buckets of several actors and scrapes can be added up, quantiles cannot. No label holds the id of a driver, an order or
 a request.

@@ -31,7 +31,7 @@ from bench.report import Figures, Report, median, ratio, report
 from domain.markets import MARKETS
 from domain.order import OrderCommand
 from domain.records import Done, Outcome, Record, RegionRecords
-from gateway.collector import Collector
+from gateway.deciders.collector import Collector
 from persistence.reads import Reads
 from sim.api import Account, Api
 from sim.motion import Point

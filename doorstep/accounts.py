@@ -9,8 +9,8 @@ from domain.lifecycle import Role
 from doorstep.embedded import EmbeddedError
 from doorstep.settings import Settings
 from doorstep.up import Say, database
-from gateway.auth import OPERATORS, Passwords
-from gateway.credentials import email_key, email_of, password_of
+from gateway.http.auth import OPERATORS, Passwords
+from gateway.http.credentials import email_key, email_of, password_of
 from persistence.reads import Reads
 
 

@@ -16,8 +16,8 @@ from domain.times import millis
 from doorstep.embedded import EmbeddedError
 from doorstep.settings import Settings
 from doorstep.up import Say, database
-from gateway.backend import ReadSide
-from gateway.routes.offers import log_row
+from gateway.deciders.ports import ReadSide
+from gateway.rest.offers import log_row
 from persistence.reads import Reads
 
 PAGE_LIMIT = 2_000  # offers read at once
@@ -68,7 +68,7 @@ async def export(
 ) -> int:
     """Write the offers, newest first, page by page, and return how many; `out` is there when it is complete.
 
-    A row has the fields of `gateway.models.OfferLogRow`. `OSError` when the file cannot be written.
+    A row has the fields of `gateway.rest.models.OfferLogRow`. `OSError` when the file cannot be written.
     """
     count, pages, cursor = 0, 0, None
     features: set[str] = set()

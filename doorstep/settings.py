@@ -666,7 +666,7 @@ class Settings(BaseSettings):
     @classmethod
     def _budgets(cls, value: str) -> str:
         if value:
-            from gateway.ratelimit import rules  # slow to load, and most servers have the defaults
+            from gateway.http.ratelimit import rules  # slow to load, and most servers have the defaults
 
             rules(value)
         return value

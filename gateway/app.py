@@ -6,12 +6,13 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from gateway import apidocs, problem, ws
-from gateway.forms import Forms, Paths
-from gateway.middleware import Requests
-from gateway.ratelimit import RateLimits
-from gateway.routes import accounts, drivers, internal, merchants, notes, offers, ops, orders, routing
+from gateway.http import apidocs, problem
+from gateway.http.middleware import Requests
+from gateway.http.ratelimit import RateLimits
+from gateway.http.request_checks import Forms, Paths
+from gateway.rest import accounts, drivers, internal, merchants, notes, offers, ops, orders, routing
 from gateway.services import Services
+from gateway.sockets import session
 
 # A request is held against one route after the other: those that come most often are first.
 _ROUTERS = tuple(
@@ -44,7 +45,7 @@ def build_app(services: Services) -> FastAPI:
         app.include_router(router)
     app.include_router(ops.app_router)
     app.include_router(apidocs.router)
-    app.include_router(ws.router)
+    app.include_router(session.router)
     problem.install(app)
     routes = [route for router in (*_ROUTERS, ops.app_router, apidocs.router) for route in router.routes]
     paths = app.state.paths = Paths(routes)

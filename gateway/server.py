@@ -20,12 +20,12 @@ from actors.metrics import Family, Process
 from actors.vendors import identity_vendor, payment_vendor
 from domain.messages import Kick, Push
 from domain.protocol import CLOSE_RESTARTING
-from gateway.actor_backend import ActorBackend
 from gateway.app import build_app
-from gateway.cluster import connect, others
-from gateway.httpserver import bounded_requests
+from gateway.deciders.actor_backend import ActorBackend
+from gateway.deciders.ray import connect, others
+from gateway.http.listener.server import bounded_requests
 from gateway.services import Services, assemble
-from gateway.wsserver import bounded_socket
+from gateway.sockets.server import bounded_socket
 from persistence.reads import Reads
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -194,7 +194,7 @@ def _uvicorn_config(services: Services, config: Config) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,  # whom to believe about addresses is TRUSTED_PROXIES' business
-        # Idle connections are `gateway.doors`' business: this is longer than all its times together.
+        # Idle connections are `connection_limits`' business: this is longer than all its times together.
         timeout_keep_alive=1
         + math.ceil(limits.http_idle_timeout_s + limits.http_head_timeout_s + limits.http_body_timeout_s),
         timeout_graceful_shutdown=max(1, round(limits.drain_s)),

@@ -14,24 +14,24 @@ from domain.fixes import Bounds, boxes
 from domain.markets import MARKETS
 from domain.ports import IdentityVendor, PaymentVendor
 from domain.times import in_ms
-from gateway.accounts import Accounts
-from gateway.admission import Admission
-from gateway.auth import Passwords, Tokens
-from gateway.backend import Backend, ReadSide
-from gateway.doors import Doors
-from gateway.hub import Hub
-from gateway.kept import Kept
-from gateway.lobby import Lobby
-from gateway.metrics import Metrics, Others
-from gateway.observed import Observed
-from gateway.opsfeed import Feeds
-from gateway.pings import Pings
-from gateway.ratelimit import Limiter, limiter_of
-from gateway.recheck import Recheck
-from gateway.roads import RoadDesk
+from gateway.deciders.observed import Observed
+from gateway.deciders.ops_feed import Feeds
+from gateway.deciders.ports import Backend, ReadSide
+from gateway.deciders.roads import RoadDesk
+from gateway.http.account_status import Accounts
+from gateway.http.admission import Admission
+from gateway.http.auth import Passwords, Tokens
+from gateway.http.cache import Kept
+from gateway.http.listener.connection_limits import Doors
+from gateway.http.metrics import Metrics, Others
+from gateway.http.ratelimit import Limiter, limiter_of
+from gateway.sockets.handshakes import Lobby
+from gateway.sockets.hub import Hub
+from gateway.sockets.positions import Pings
+from gateway.sockets.recheck import Recheck
 
 if TYPE_CHECKING:
-    from gateway.ws import DriverSocket
+    from gateway.sockets.session import DriverSocket
 
 
 @dataclass

@@ -34,7 +34,7 @@ from persistence.views import (
 
 
 class MemoryReads:
-    """`gateway.backend.ReadSide` over a `MemoryStore`."""
+    """`gateway.deciders.ports.ReadSide` over a `MemoryStore`."""
 
     def __init__(self, store: MemoryStore, users: dict[str, User] | None = None) -> None:
         """`users`: the accounts that there are, where several gateways share them."""

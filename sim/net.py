@@ -7,7 +7,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from gateway.collector import Unavailable
+from gateway.deciders.collector import Unavailable
 from sim.turmoil import Turmoil
 from sim.virtual import Process, VirtualLoop
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from domain.errors import IdempotencyKeyReused
 from domain.lifecycle import OrderStatus, Role
-from gateway.auth import Principal
+from gateway.http.auth import Principal
 from sim.bank import token
 from sim.motion import offset
 from sim.phones import AGAIN_CODES

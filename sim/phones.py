@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from domain import protocol as wire
 from domain.device import device_of
 from domain.lifecycle import TASK_HELD, TASK_RELEASABLE, Role
-from gateway.auth import Principal
-from gateway.ws import DriverSocket
+from gateway.http.auth import Principal
+from gateway.sockets.session import DriverSocket
 from sim.actions import Action, Call, Resync, Send
 from sim.brain import Brain
 from sim.pipe import Pipe

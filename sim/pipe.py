@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
-from gateway.wire import Spend, Take
+from gateway.sockets.wire import Spend, Take
 from sim.net import Net
 from sim.virtual import VirtualLoop
 
@@ -16,7 +16,7 @@ _DISCONNECT = {"type": "websocket.disconnect", "code": GONE}
 
 
 class Pipe:
-    """Both ends of one connection. The server's end is a `gateway.wire.Wire`; the client's are two callbacks."""
+    """Both ends of one connection. The server's end is a `Wire` of `gateway`; the client's are two callbacks."""
 
     def __init__(
         self,
@@ -35,21 +35,21 @@ class Pipe:
     # -- the server's end ---------------------------------------------------------------------------------------------
 
     async def receive(self) -> MutableMapping[str, Any]:
-        """See `gateway.wire.Wire`."""
+        """See `gateway.sockets.wire.Wire`."""
         while not self._inbox:
             self._reader = self._loop.create_future()
             await self._reader
         return self._inbox.popleft()
 
     async def send_text(self, data: str) -> None:
-        """See `gateway.wire.Wire`."""
+        """See `gateway.sockets.wire.Wire`."""
         self._send(1, self._to_client, data)
 
     def hand_over(self, take: Take, spend: Spend | None = None) -> None:
-        """See `gateway.wire.Wire`: messages go on coming by `receive`."""
+        """See `gateway.sockets.wire.Wire`: messages go on coming by `receive`."""
 
     async def close(self, code: int = 1000, reason: str | None = None) -> None:
-        """See `gateway.wire.Wire`."""
+        """See `gateway.sockets.wire.Wire`."""
         self._send(1, self._close_client, code)
 
     # -- the client's end ---------------------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ from domain import protocol as wire
 from domain.device import device_of
 from domain.lifecycle import Role
 from domain.times import instant
-from gateway.auth import Principal
-from gateway.collector import Unavailable
+from gateway.deciders.collector import Unavailable
+from gateway.http.auth import Principal
 from sim.actions import Resync
 from sim.phones import Phone
 

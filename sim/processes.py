@@ -17,8 +17,8 @@ from domain.ports import AgeResult, Command, EventsRefused, IdResult, PaymentRes
 from domain.records import OutboxEvent, Outcome, RegionImage
 from domain.region import Region
 from domain.solve import Plan, SolveRequest
-from gateway.actor_backend import ActorBackend
-from gateway.auth import Principal
+from gateway.deciders.actor_backend import ActorBackend
+from gateway.http.auth import Principal
 from gateway.services import Services, assemble
 from persistence.memory_reads import MemoryReads
 from sim import rest

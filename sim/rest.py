@@ -12,10 +12,9 @@ from starlette.responses import Response
 
 from domain.errors import InternalError, Refusal
 from domain.messages import Device
-from gateway import models
-from gateway.auth import Principal
-from gateway.idempotency import Call
-from gateway.routes import drivers, merchants, orders
+from gateway.http.auth import Principal
+from gateway.http.idempotency import Call
+from gateway.rest import drivers, merchants, models, orders
 from gateway.services import Services
 
 Body = dict[str, Any]

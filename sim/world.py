@@ -30,8 +30,8 @@ from domain.outline import message_line, ready_lines
 from domain.policy import RegionPolicy
 from domain.ports import Channel
 from domain.region import Region
-from gateway.auth import Principal, Tokens
-from gateway.collector import Unavailable
+from gateway.deciders.collector import Unavailable
+from gateway.http.auth import Principal, Tokens
 from persistence.views import User
 from sim import rest
 from sim.bank import Bank

@@ -12,7 +12,7 @@ from domain.errors import EmailTaken, NotFound, VersionMismatch
 from domain.lifecycle import OfferStatus, OrderStatus, Role
 from domain.order import OrderItem
 from domain.records import OfferRow
-from gateway.backend import ReadSide
+from gateway.deciders.ports import ReadSide
 from persistence.memory import MemoryStore
 from persistence.memory_reads import MemoryReads
 from persistence.postgres import PostgresStore

@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from actors.config import Limits
-from gateway.metrics import Metrics
-from gateway.ratelimit import Limiter, limiter_of
+from gateway.http.metrics import Metrics
+from gateway.http.ratelimit import Limiter, limiter_of
 from tests.unit.gateway.world import make_config
 
 pytestmark = pytest.mark.integration

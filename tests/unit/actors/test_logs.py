@@ -34,7 +34,7 @@ def test_at_debug_libraries_still_keep_their_frames_to_themselves(capsys: pytest
     configure("DEBUG", json=True)
     for name in ("websockets.server", "asyncpg", "httpcore.http11"):
         logging.getLogger(name).debug('TEXT \'{"token": "..."}\'')
-    logging.getLogger("gateway.hub").debug("ours")
+    logging.getLogger("gateway.sockets.hub").debug("ours")
     structlog.stdlib.get_logger("actors.region").debug("region.decided", request_id="r1")
     assert [line["event"] for line in written(capsys)] == ["ours", "region.decided"]
 

@@ -23,7 +23,7 @@ from domain.lifecycle import OfferStatus, Role
 from domain.messages import Accept, Acked, Cancel, Message, Ready
 from domain.order import CancelOrder
 from domain.records import Answer, RegionRecords
-from gateway.actor_backend import ActorBackend
+from gateway.deciders.actor_backend import ActorBackend
 from tests.support.build import REGION, STORE_AT, ask, attach, command, seen
 from tests.support.shells import DEADLINE_S, Bus, HeldStore, Payments, Shell, until
 from tests.support.story import put_order

@@ -19,8 +19,8 @@ from actors.persistence import PersistenceShell
 from actors.relay import Relay
 from domain.ports import Channel
 from doorstep.settings import explain_settings
-from gateway.actor_backend import ActorBackend
-from gateway.metrics import whole
+from gateway.deciders.actor_backend import ActorBackend
+from gateway.http.metrics import whole
 from persistence.views import Backlog, Waiting
 from scripts import dashboards
 from tests.support.shells import Bus, HandClock, HeldStore, Payments, Shell, until

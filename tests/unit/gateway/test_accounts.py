@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from domain.errors import StoreUnavailable, Unauthenticated
 from domain.lifecycle import Role
-from gateway.accounts import Accounts
-from gateway.auth import Principal
-from gateway.routes.ops import _while_allowed
+from gateway.http.account_status import Accounts
+from gateway.http.auth import Principal
+from gateway.rest.ops import _while_allowed
 from persistence.views import Holder, User
 from tests.unit.gateway.world import PASSWORD, World
 

@@ -14,7 +14,7 @@ from domain.errors import RegionUnavailable
 from domain.lifecycle import Role
 from domain.messages import Accept, Acked, Action, Arrive, Ask, Detach
 from domain.records import Answer
-from gateway.actor_backend import ActorBackend
+from gateway.deciders.actor_backend import ActorBackend
 from tests.unit.gateway.test_collector import turns
 
 REGION = "tx-dfw"
@@ -68,7 +68,7 @@ async def test_a_silent_market_keeps_so_many_requests_waiting_and_no_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """They have places that the requests for other markets need."""
-    monkeypatch.setattr("gateway.actor_backend.SILENT_S", 0.02)
+    monkeypatch.setattr("gateway.deciders.actor_backend.SILENT_S", 0.02)
     frozen, lively = Line(), Line()
     lively.gate.set()
 

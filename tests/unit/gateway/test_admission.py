@@ -15,7 +15,7 @@ from domain.lifecycle import Role
 from domain.messages import Ask
 from domain.protocol import retry_after_ms, retry_reason
 from domain.records import Answer
-from gateway.admission import NEW_SHARE, Admission, Bounds, Kind, Load, kind_of, refusal
+from gateway.http.admission import NEW_SHARE, Admission, Bounds, Kind, Load, kind_of, refusal
 from gateway.server import FILES_SPARE, room_for
 from tests.unit.gateway.world import DALLAS, SCRAPER, World, running, until
 

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 import pytest
 
 from domain.errors import Overloaded, RegionUnavailable
-from gateway.collector import Collector, Unavailable
+from gateway.deciders.collector import Collector, Unavailable
 
 
 class Target:

@@ -30,7 +30,7 @@ from domain.protocol import (
 )
 from domain.reasons import DeclineReason
 from domain.records import Answer
-from gateway.connection import (
+from gateway.sockets.connection import (
     CLOSE_BAD,
     CLOSE_TOO_LARGE,
     Connection,

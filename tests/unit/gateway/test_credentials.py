@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.credentials import email_key, email_of, is_guessable, password_of
+from gateway.http.credentials import email_key, email_of, is_guessable, password_of
 from tests.unit.gateway.world import PASSWORD, World
 
 ZERO_WIDTH, RIGHT_TO_LEFT, SOFT_HYPHEN, FILLER = "\u200b", "\u202e", "\u00ad", "\u3164"

@@ -10,9 +10,9 @@ from msgspec.structs import replace
 from starlette.types import Receive, Scope, Send
 
 from actors.config import Limits
-from gateway import httpserver
-from gateway.doors import CROWDED_SHARE, FRESH_S, LINGER_S, Doors, Phase
-from gateway.wire import SLOW_DOWN
+from gateway.http.listener import server
+from gateway.http.listener.connection_limits import CROWDED_SHARE, FRESH_S, LINGER_S, Doors, Phase
+from gateway.sockets.wire import SLOW_DOWN
 from tests.unit.gateway.listening import Line, serving
 
 LIMITS = Limits(
@@ -250,7 +250,7 @@ async def test_who_takes_nothing_of_an_answer_is_let_go() -> None:
 async def test_after_an_answer_that_says_so_the_next_request_is_read_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(httpserver, "SLOW_S", 0.5)
+    monkeypatch.setattr(server, "SLOW_S", 0.5)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == "/slow":

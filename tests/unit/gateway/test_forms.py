@@ -10,8 +10,8 @@ from starlette.types import Message
 
 from domain.errors import InvalidRequest
 from domain.lifecycle import Role
-from gateway.browsers import is_welcome, page_policy
-from gateway.etags import is_known, versions
+from gateway.http.browsers import is_welcome, page_policy
+from gateway.http.etags import is_known, versions
 from tests.unit.gateway.world import PASSWORD, SCRAPER, World, running
 
 

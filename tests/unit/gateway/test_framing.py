@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from domain.errors import Refusal
-from gateway.framing import CHUNKS_LIMIT, Bounds, Frames, Whole
+from gateway.http.listener.framing import CHUNKS_LIMIT, Bounds, Frames, Whole
 
 BOUNDS = Bounds(line_bytes=200, head_bytes=1_000, headers=10, body_bytes=5_000)
 HOST = b"Host: here\r\n"

@@ -8,7 +8,7 @@ import pytest
 
 from actors.config import Limits
 from actors.metrics import Family
-from gateway.kept import Kept
+from gateway.http.cache import Kept
 from tests.unit.gateway.world import SCRAPER, running
 
 

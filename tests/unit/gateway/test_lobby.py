@@ -10,7 +10,7 @@ from typing import Any
 from actors.config import Limits
 from domain.lifecycle import Role
 from domain.protocol import retry_after_ms
-from gateway.lobby import Lobby
+from gateway.sockets.handshakes import Lobby
 from tests.unit.gateway.world import World, running, until
 
 

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from actors.metrics import Family, Histogram, counter, gauge, histogram
-from gateway.metrics import Metrics, page, whole
+from gateway.http.metrics import Metrics, page, whole
 from tests.unit.gateway.world import SCRAPER, World, until
 
 # No label may hold what grows with drivers, orders or requests.

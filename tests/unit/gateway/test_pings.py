@@ -6,8 +6,8 @@ import asyncio
 
 from domain.errors import RegionUnavailable
 from domain.messages import DriversSeen
-from gateway.pings import Pings, State
-from gateway.places import nearest_region
+from gateway.deciders.nearest_market import nearest_region
+from gateway.sockets.positions import Pings, State
 
 
 class Regions:

@@ -11,7 +11,7 @@ from actors.config import Limits
 from domain.fixes import Doubt
 from domain.fleet import Fleet
 from domain.lifecycle import Role
-from gateway.pings import State, columns
+from gateway.sockets.positions import State, columns
 from tests.unit.gateway.test_markets import FAR, HOUSTON, fleet_row, texas
 from tests.unit.gateway.world import DALLAS, REGION, SocketClient, World, until
 

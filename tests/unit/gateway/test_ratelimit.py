@@ -13,10 +13,10 @@ from limits.errors import StorageError
 
 from actors.config import Limits
 from domain.lifecycle import Role
-from gateway.metrics import Metrics
-from gateway.ratelimit import PATIENCE, Limiter, Rule, Shared, address_of, rule_of, rules
-from gateway.routes import drivers, internal, ops
-from gateway.wire import SLOW_DOWN
+from gateway.http.metrics import Metrics
+from gateway.http.ratelimit import PATIENCE, Limiter, Rule, Shared, address_of, rule_of, rules
+from gateway.rest import drivers, internal, ops
+from gateway.sockets.wire import SLOW_DOWN
 from tests.unit.gateway.world import PASSWORD, World, running
 
 TIGHT = "order=3 per hour, read=5 per hour, anonymous=4 per hour, account=2 per hour, sign_in=6 per hour"

@@ -10,7 +10,7 @@ import pytest
 from httpx import Response
 
 from actors.config import Limits
-from gateway import readiness
+from gateway.rest.kit import readiness
 from tests.integration.live import free_port
 from tests.unit.gateway.world import REGION, World, running
 

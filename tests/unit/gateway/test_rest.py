@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from domain.errors import CATALOGUE
 from domain.lifecycle import Role
 from domain.ports import AgeResult, Verdict
-from gateway.auth import Tokens
+from gateway.http.auth import Tokens
 from tests.unit.gateway.world import DALLAS, DOOR, INTERNAL_TOKEN, PASSWORD, REGION, SCRAPER, World, running
 
 NOWHERE = "00000000-0000-4000-8000-00000000dead"

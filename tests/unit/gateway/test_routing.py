@@ -8,7 +8,7 @@ import pytest
 
 from domain.geo import distance_m
 from domain.lifecycle import Role
-from gateway.roads import ROUTES_WAITING_LIMIT
+from gateway.deciders.roads import ROUTES_WAITING_LIMIT
 from integrations.routing.options import RoadOptions
 from tests.support.osrm_server import OsrmServer, drive, osrm_server
 from tests.unit.gateway.world import World, running

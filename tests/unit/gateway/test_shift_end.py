@@ -11,7 +11,7 @@ import pytest
 from domain.errors import InvalidRequest
 from domain.lifecycle import Role
 from domain.times import instant
-from gateway.pings import State, columns, shift_ms
+from gateway.sockets.positions import State, columns, shift_ms
 from tests.unit.gateway.world import DALLAS, World, until
 
 NOW_MS = 1_750_000_000_000

@@ -15,7 +15,7 @@ from domain.lifecycle import Role
 from domain.messages import Ask, Attach, Attached, Kick, Push
 from domain.protocol import OfferExpired
 from domain.records import Answer
-from gateway.ws import QUESTIONS_LIMIT, DriverSocket
+from gateway.sockets.session import QUESTIONS_LIMIT, DriverSocket
 from tests.unit.gateway.world import DALLAS, REGION, World, make_config, running, until
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from domain.lifecycle import Role
 from domain.order import PRICE_LIMIT_CENTS, QUANTITY_LIMIT, TOTAL_LIMIT_CENTS
-from gateway import strict
-from gateway.strict import NotStrict, StrictRoute
+from gateway.http import strict_json
+from gateway.http.strict_json import NotStrict, StrictRoute
 from tests.unit.gateway.world import DALLAS, DOOR, REGION, Order, World
 
 ID = "00000000-0000-4000-8000-00000000dead"
@@ -53,14 +53,14 @@ TWICE = [
 @pytest.mark.parametrize("data", NO_JSON, ids=range(len(NO_JSON)))
 def test_what_is_no_json_is_not_read(data: bytes) -> None:
     with pytest.raises(NotStrict):
-        strict.decode(data)
+        strict_json.decode(data)
 
 
 @pytest.mark.parametrize("text", TWICE)
 def test_a_key_twice_is_not_read(text: str) -> None:
     with pytest.raises(NotStrict):
-        strict.decode(text.encode())
-    assert strict.repeats_a_key(text)
+        strict_json.decode(text.encode())
+    assert strict_json.repeats_a_key(text)
 
 
 _VALUES = st.recursive(
@@ -72,7 +72,7 @@ _VALUES = st.recursive(
 
 @given(_VALUES, st.booleans())
 def test_everything_else_is_read_as_it_is(value: Any, ascii_only: bool) -> None:
-    assert strict.decode(json.dumps(value, ensure_ascii=ascii_only).encode()) == value
+    assert strict_json.decode(json.dumps(value, ensure_ascii=ascii_only).encode()) == value
 
 
 @given(st.dictionaries(st.text(), _VALUES, min_size=1, max_size=4), _VALUES)
@@ -80,7 +80,7 @@ def test_any_key_twice_is_found(value: dict[str, Any], other: Any) -> None:
     key = json.dumps(next(iter(value)), ensure_ascii=False)
     text = json.dumps(value, ensure_ascii=False)
     twice = f"[{text[:-1]}, {key}: {json.dumps(other)}}}]"
-    assert strict.repeats_a_key(twice)
+    assert strict_json.repeats_a_key(twice)
 
 
 # -- every route ------------------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ async def test_every_route_with_a_body_reads_it_strictly(world: World) -> None:
 
 
 def _routers() -> list[Any]:
-    from gateway.routes import accounts, drivers, internal, merchants, offers, ops, orders, routing
+    from gateway.rest import accounts, drivers, internal, merchants, offers, ops, orders, routing
 
     return [
         module.router for module in (accounts, drivers, internal, merchants, offers, ops, orders, routing)

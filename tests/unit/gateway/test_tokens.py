@@ -10,7 +10,7 @@ import pytest
 
 from domain.errors import Unauthenticated
 from domain.lifecycle import Role
-from gateway.auth import ALGORITHM, ISSUER, LEEWAY_S, Tokens
+from gateway.http.auth import ALGORITHM, ISSUER, LEEWAY_S, Tokens
 from tests.unit.gateway.world import World
 
 SECRET = "a secret of more than thirty-two characters"

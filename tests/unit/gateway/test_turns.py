@@ -9,8 +9,8 @@ import pytest
 
 from actors.config import Limits
 from domain.errors import Overloaded
-from gateway.auth import HASHES_AT_ONCE, HASHES_OF_ADDRESS_LIMIT
-from gateway.turns import Asker, Turns
+from gateway.http.auth import HASHES_AT_ONCE, HASHES_OF_ADDRESS_LIMIT
+from gateway.http.fair_queue import Asker, Turns
 from tests.unit.gateway.world import PASSWORD, running, until
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from domain.lifecycle import Role
-from gateway.hub import Hub
-from gateway.pings import columns
+from gateway.sockets.hub import Hub
+from gateway.sockets.positions import columns
 from tests.unit.gateway.world import DALLAS, REGION, SCRAPER, SocketClient, World, several, until
 
 NORTH = {"lat": 32.9, "lng": -96.8}

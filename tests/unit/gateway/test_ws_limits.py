@@ -14,9 +14,9 @@ from domain.lifecycle import Role
 from domain.messages import Ask, Push
 from domain.protocol import OfferExpired, retry_after_ms
 from domain.records import Answer
-from gateway.accounts import Accounts
-from gateway.auth import Principal
-from gateway.ws import BAD_FRAME_COST, DriverSocket
+from gateway.http.account_status import Accounts
+from gateway.http.auth import Principal
+from gateway.sockets.session import BAD_FRAME_COST, DriverSocket
 from persistence.views import Holder
 from tests.unit.gateway.world import DALLAS, GATEWAY, REGION, SocketClient, World, running, until
 

@@ -21,14 +21,14 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
-from gateway.wire import AsgiWire, Outlet
-from gateway.wsserver import (
+from gateway.sockets.server import (
     EARLY_FRAMES_BURST,
     EARLY_FRAMES_PER_S,
     FRAGMENTS_LIMIT,
     OVERDRAFT_FRAMES,
     BoundedSocket,
 )
+from gateway.sockets.wire import AsgiWire, Outlet
 
 WRITE_BUFFER_BYTES = 4_096
 

@@ -24,7 +24,7 @@ from domain.protocol import SUBPROTOCOL
 from domain.records import Answer, Done, Json
 from domain.solve import Plan, SolveRequest
 from gateway.app import build_app
-from gateway.backend import Notice
+from gateway.deciders.ports import Notice
 from gateway.services import Services, assemble
 from integrations.identity.fake import FakeIdentity
 from integrations.payment.fake import FakePayment
@@ -73,7 +73,7 @@ async def _solve(request: SolveRequest) -> Plan:
 
 
 class InProcess:
-    """`gateway.backend.Backend` on region shells and the store, without actors between."""
+    """`gateway.deciders.ports.Backend` on region shells and the store, without actors between."""
 
     def __init__(self, config: Config, store: MemoryStore) -> None:
         self.config, self.store = config, store

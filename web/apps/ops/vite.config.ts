@@ -10,7 +10,7 @@ const outDir = '../../dist/ops';
 /** Where `npm run dev` finds a gateway; the built page always talks to the server it came from. */
 const gateway = process.env.DOORSTEP_GATEWAY ?? 'http://127.0.0.1:8000';
 
-/** The gateway's /docs and /redoc, so that they too work without a network: see `gateway/apidocs.py`. */
+/** The gateway's /docs and /redoc, so that they too work without a network: see `gateway/http/apidocs.py`. */
 const apiDocs: Plugin = {
   name: 'api-docs',
   apply: 'build',

@@ -1,0 +1,131 @@
+"""Accounts: register, sign in, who am I."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Request
+from fastapi.security import OAuth2PasswordRequestForm
+from starlette.responses import Response
+
+from domain.errors import AccountDisabled, EmailTaken, Unauthenticated
+from domain.lifecycle import Role
+from domain.records import Answer, Json
+from gateway.http.auth import Anyone, Principal
+from gateway.http.credentials import PASSWORD_MAX, email_key, is_storable, password_of
+from gateway.http.fair_queue import Asker
+from gateway.http.idempotency import KEY_LIMIT, call_of
+from gateway.http.problem import refusals
+from gateway.http.ratelimit import address_of
+from gateway.http.strict_json import StrictRoute
+from gateway.rest.kit.answers import Parts, answered, first_or, json_response
+from gateway.rest.models import Me, Register, Registered, Token
+from gateway.services import Services
+from persistence.views import User
+
+router = APIRouter(tags=["accounts"], route_class=StrictRoute)
+
+EMAIL_LIMIT = 320  # characters that are looked at
+_NOBODY = Principal("anyone", Role.SYSTEM)
+
+
+def _version_of(user: User) -> int:
+    """The version of tokens that an account gets whose password was shown; `AccountDisabled` where it gets none."""
+    if user.disabled_ms is not None:
+        raise AccountDisabled()
+    return user.token_version
+
+
+def _asker(request: Request, services: Services, account: str) -> Asker:
+    return Asker(address_of(request.scope, services.config.limits.trusted_proxies), account)
+
+
+@router.post(
+    "/v1/auth/register",
+    status_code=201,
+    response_model=Registered,
+    responses=refusals("EMAIL_TAKEN", "WEAK_PASSWORD", mutation=True),
+)
+async def register(
+    body: Register,
+    request: Request,
+    services: Parts,
+    idempotency_key: Annotated[str | None, Header(max_length=KEY_LIMIT)] = None,
+) -> Response:
+    """Make an account of role customer, merchant or driver, and sign it in."""
+    await services.limiter.check("account", body.email)
+    asker = _asker(request, services, body.email)
+    # Neither password nor token is kept: whoever repeats it shows the password again and gets a token of now.
+    call = call_of(request, _NOBODY, idempotency_key).covers(body, but="password")
+
+    async def now() -> Answer:
+        at_ms = services.config.clock.now_ms()
+        user = User(
+            user_id=services.new_id(),
+            email=body.email,
+            password_hash=await services.passwords.hash_new(body.password, body.email, body.name, asker),
+            role=Role(body.role),
+            name=body.name,
+            created_ms=at_ms,
+        )
+        answer = Answer(body={"user_id": user.user_id, "role": user.role})
+        await services.reads.add_user(user, call.first(answer, at_ms))
+        return answer
+
+    answer, replayed = await first_or(services, call, now)
+    user_id, version = str(answer.body["user_id"]), 1
+    if replayed:
+        known = await services.reads.user(user_id)
+        if known is None or not await services.passwords.verify(known.password_hash, body.password, asker):
+            raise EmailTaken()
+        version = _version_of(known)
+
+    def show(kept: dict[str, Any]) -> Json:
+        role = Role(kept["role"])
+        token = services.tokens.issue(user_id, role, version)
+        return Registered(
+            user_id=user_id, role=role, access_token=token, expires_in=services.tokens.ttl_s
+        ).model_dump()
+
+    return answered(answer, 201, replayed=replayed, show=show)
+
+
+@router.post(
+    "/v1/auth/token",
+    response_model=Token,
+    responses=refusals("ACCOUNT_DISABLED", "OVERLOADED", "PAYLOAD_TOO_LARGE"),
+)
+async def token(
+    form: Annotated[OAuth2PasswordRequestForm, Depends()], request: Request, services: Parts
+) -> Response:
+    """Sign in with e-mail address and password (the OAuth2 password form)."""
+    email = email_key(form.username[:EMAIL_LIMIT])
+    await services.limiter.check("account", email)
+    try:
+        password = password_of(form.password[: 4 * PASSWORD_MAX])
+    except ValueError:
+        password = ""  # nobody's
+    unfit = len(form.username) > EMAIL_LIMIT or not password or not is_storable(email)
+    user = None if unfit else await services.reads.user_by_email(email)
+    # An account's existence does not show: the hash is computed either way.
+    right = await services.passwords.verify(
+        user.password_hash if user else None,
+        password,
+        _asker(request, services, email),
+    )
+    if user is None or not right:
+        raise Unauthenticated("E-mail address and password do not match.")
+    answer = Token(
+        access_token=services.tokens.issue(user.user_id, user.role, _version_of(user)),
+        expires_in=services.tokens.ttl_s,
+    )
+    return json_response(answer.model_dump())
+
+
+@router.get("/v1/me", response_model=Me, responses=refusals())
+async def me(principal: Anyone, services: Parts) -> Response:
+    """The account of the access token."""
+    user = await services.reads.user(principal.id)
+    if user is None:
+        raise Unauthenticated("The account is gone.")
+    return json_response({"user_id": user.user_id, "role": user.role, "email": user.email, "name": user.name})

@@ -1,0 +1,127 @@
+"""Drivers without a socket: what concerns me, where I am, and every step of a task."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter
+from msgspec.structs import replace
+from starlette.responses import Response
+
+from domain.errors import InvalidRequest, NotFound
+from domain.jobs import offer_view, task_view
+from domain.messages import Accept, Action, Arrive, ConfirmReturn, Pickup, Reject
+from domain.records import Answer
+from gateway.deciders.nearest_market import nearest_region
+from gateway.http.auth import OPERATORS, Anyone, Driver
+from gateway.http.idempotency import Call, DriverStep, Mutation
+from gateway.http.problem import refusals
+from gateway.http.strict_json import StrictRoute
+from gateway.rest.kit.answers import Parts, Uid, json_response, keep, once, own
+from gateway.rest.kit.deciding import ask_about_task
+from gateway.rest.models import Decline, Duty
+from gateway.services import Services
+from gateway.sockets.connection import Sighting
+from gateway.sockets.positions import State, shift_ms
+from gateway.sockets.presence import placed, require_reach, track_of
+
+router = APIRouter(tags=["drivers"], route_class=StrictRoute)
+
+_OFFER = ("FORBIDDEN", "NOT_FOUND", "OFFER_TAKEN", "OFFER_EXPIRED", "OUT_OF_ORDER")
+_STEP = ("FORBIDDEN", "NOT_FOUND", "WRONG_STATE", "OUT_OF_ORDER")
+
+
+@router.get("/v1/drivers/{driver_id}/task", responses=refusals("NOT_FOUND"))
+async def current(driver_id: Uid, principal: Anyone, services: Parts) -> Response:
+    """The driver's open offers and tasks under way, for clients that poll. The next step's `Device-N` is above
+    `last_n`."""
+    if str(driver_id) != principal.id and principal.role not in OPERATORS:
+        raise NotFound("There is no such driver.")
+    work = await services.reads.driver_snapshot(str(driver_id))
+    now_ms = services.config.clock.now_ms()
+    offered = {task.task_id: task for task in work.offered_tasks}
+    # An offer past its time may be on the rows for a moment longer; nobody can take it.
+    offers = tuple(
+        offer_view(offer, [offered[task_id] for task_id in offer.task_ids if task_id in offered], now_ms)
+        for offer in work.offers
+        if offer.expires_ms > now_ms
+    )
+    tasks = [task_view(task) for task in work.tasks]
+    return json_response({"offers": offers, "tasks": tasks, "last_n": work.last_n})
+
+
+@router.post("/v1/drivers/{driver_id}/duty", responses=refusals("FORBIDDEN", "NOT_FOUND", mutation=True))
+async def duty(driver_id: Uid, body: Duty, driver: Driver, call: Mutation, services: Parts) -> Response:
+    """Go on or off duty, or say where you are. Repeat it at least every minute: who is silent gets no offers."""
+    own(driver_id, driver.id)
+    call.covers(body)
+    return await once(services, call, lambda: _go(services, call, driver.id, body))
+
+
+async def _go(services: Services, call: Call, driver_id: str, body: Duty) -> Answer:
+    from_ms, until_ms = shift_ms(body.begins, body.until, services.config.clock.now_ms())
+    last = services.pings.last(driver_id)
+    if body.lat is None and last is None:
+        raise InvalidRequest("Say where you are: lat and lng.")
+    event = Sighting(body.lat, body.lng, body.on, body.until, body.begins)
+    require_reach(services, event)
+    socket = services.hub.get(driver_id)
+    if socket is not None:
+        region_id = socket.region_id
+    else:
+        track, home = track_of(services, last), last.region_id if last else services.config.regions[0]
+        lat, lng, place_ms = placed(services, track, last, event, home)
+        region_id = await services.region_of_driver(
+            driver_id, nearest_region(services.config.regions, lat, lng)
+        )
+    answer = Answer(body={"driver_id": driver_id, "on": body.on, "region_id": region_id})
+    # First, so that of two at the same moment one speaks: what follows is in no database and cannot fail.
+    await keep(services, call, answer)
+    if socket is not None:
+        socket.sighted(body.lat, body.lng, body.on, body.until, body.begins)
+        return answer
+    # No socket, no session: the time numbers these, and any socket's word counts for more.
+    seq, at_s = services.now_us() // 1000, asyncio.get_running_loop().time()
+    state = State(driver_id, region_id, 0, seq, lat, lng, body.on, at_s, until_ms, from_ms, place_ms, track)
+    services.pings.put(state)
+    if last is not None and last.region_id != region_id:
+        await services.pings.left(replace(last, session=0, seq=seq))
+    return answer
+
+
+@router.post("/v1/tasks/{task_id}/accept", responses=refusals(*_OFFER, mutation=True))
+async def accept(task_id: Uid, _: Driver, call: DriverStep, services: Parts) -> Response:
+    """Take the offer that this task is in."""
+    return await _step(services, call, str(task_id), Accept(task_id=str(task_id)))
+
+
+@router.post("/v1/tasks/{task_id}/reject", responses=refusals(*_OFFER, mutation=True))
+async def reject(
+    task_id: Uid, _: Driver, call: DriverStep, services: Parts, body: Decline | None = None
+) -> Response:
+    """Decline the offer that this task is in."""
+    call.covers(body)
+    action = Reject(task_id=str(task_id), reason=body.reason if body else None)
+    return await _step(services, call, str(task_id), action)
+
+
+@router.post("/v1/tasks/{task_id}/arrive", responses=refusals(*_STEP, mutation=True))
+async def arrive(task_id: Uid, _: Driver, call: DriverStep, services: Parts) -> Response:
+    """You are at the store, at the door, or back at the store with a return."""
+    return await _step(services, call, str(task_id), Arrive(str(task_id)))
+
+
+@router.post("/v1/tasks/{task_id}/pickup", responses=refusals(*_STEP, mutation=True))
+async def pickup(task_id: Uid, _: Driver, call: DriverStep, services: Parts) -> Response:
+    """The goods are in your vehicle."""
+    return await _step(services, call, str(task_id), Pickup(str(task_id)))
+
+
+@router.post("/v1/tasks/{task_id}/return/confirm", responses=refusals(*_STEP, mutation=True))
+async def confirm_return(task_id: Uid, _: Driver, call: DriverStep, services: Parts) -> Response:
+    """The refused goods are back in the store."""
+    return await _step(services, call, str(task_id), ConfirmReturn(str(task_id)))
+
+
+async def _step(services: Services, call: Call, task_id: str, action: Action) -> Response:
+    return await once(services, call, lambda: ask_about_task(services, call, task_id, action))
