@@ -12,7 +12,7 @@ from domain.lifecycle import OfferStatus, TaskStatus
 from domain.ports import Command
 from domain.records import Done, Fenced, Held, Outcome, Record, RecordRefused
 from domain.times import in_ms
-from persistence.views import Backlog
+from persistence.reads.views import Backlog
 
 if TYPE_CHECKING:
     from domain.region import Region

@@ -20,7 +20,7 @@ from actors.tracing import Origins, ids, opened, took
 from domain.errors import Overloaded, StoreUnavailable
 from domain.ports import Command, Store
 from domain.records import Done, Outcome, RegionImage
-from persistence.views import Backlog
+from persistence.reads.views import Backlog
 
 log = structlog.get_logger()
 

@@ -43,7 +43,7 @@ from integrations.registry import PAYMENT
 R = TypeVar("R")
 
 if TYPE_CHECKING:
-    from persistence.postgres import PostgresStore
+    from persistence.orders.postgres import PostgresStore
 
 # Solvers and the database's libraries are imported where they are used: each actor's process loads what it needs and
 # no more, which brings a killed one back the better part of a second sooner.
@@ -442,7 +442,7 @@ class PersistenceActor(Heart):
         config = fetch_config()
         configure(config.log_level)
         tracing.configure(config, name)
-        from persistence.backlog import backlog
+        from persistence.outbox.backlog import backlog
 
         handles = Handles(config.namespace)
         store = make_store(config, name)
@@ -526,7 +526,7 @@ async def export(figures: Callable[[], list[Family]]) -> None:
 
 def make_store(config: Config, name: str) -> PostgresStore:
     """The store of this configuration, whose sessions bear the name of the actor."""
-    from persistence.postgres import PostgresStore
+    from persistence.orders.postgres import PostgresStore
 
     limits = config.limits
     return PostgresStore(

@@ -26,7 +26,7 @@ from domain.order import (
     RecordPayment,
 )
 from domain.records import Answer, CheckOutcome, OfferRow, OrderFact, Record, StoredAnswer, TaskRow
-from persistence.reads import Product, Reads, Store, User
+from persistence.reads.reads import Product, Reads, Store, User
 
 CREATED_MS = 0  # of accounts; nobody reads it
 OFFER_TTL_MS = 30_000

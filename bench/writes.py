@@ -32,7 +32,7 @@ from domain.markets import MARKETS
 from domain.order import OrderCommand
 from domain.records import Done, Outcome, Record, RegionRecords
 from gateway.deciders.collector import Collector
-from persistence.reads import Reads
+from persistence.reads.reads import Reads
 from sim.api import Account, Api
 from sim.motion import Point
 from sim.setup import Cast, Site

@@ -11,7 +11,7 @@ from doorstep.settings import Settings
 from doorstep.up import Say, database
 from gateway.http.auth import OPERATORS, Passwords
 from gateway.http.credentials import email_key, email_of, password_of
-from persistence.reads import Reads
+from persistence.reads.reads import Reads
 
 
 async def create_user_command(

@@ -18,7 +18,7 @@ from doorstep.settings import Settings
 from doorstep.up import Say, database
 from gateway.deciders.ports import ReadSide
 from gateway.rest.offers import log_row
-from persistence.reads import Reads
+from persistence.reads.reads import Reads
 
 PAGE_LIMIT = 2_000  # offers read at once
 SAY_EVERY = 50  # pages

@@ -11,7 +11,7 @@ from domain.ports import Channel
 from doorstep.embedded import EmbeddedError
 from doorstep.settings import Settings
 from doorstep.up import Say, database
-from persistence.dead_letters import DeadLetters
+from persistence.outbox.dead_letters import DeadLetters
 
 
 async def list_command(settings: Settings, say: Say, *, channel: str | None, limit: int) -> int:

@@ -25,7 +25,7 @@ from doorstep.session import end_orphans
 from doorstep.settings import Settings
 from doorstep.supervisor import HeadError, Supervisor
 from persistence.migrate import migrate, require_schema, require_usable
-from persistence.reads import last_event_ms
+from persistence.reads.reads import last_event_ms
 from persistence.roles import ensure_role, fitness
 
 Progress = Callable[[str], None]

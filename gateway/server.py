@@ -26,7 +26,7 @@ from gateway.deciders.ray import connect, others
 from gateway.http.listener.server import bounded_requests
 from gateway.services import Services, assemble
 from gateway.sockets.server import bounded_socket
-from persistence.reads import Reads
+from persistence.reads.reads import Reads
 
 _log = structlog.stdlib.get_logger(__name__)
 

@@ -332,7 +332,7 @@ class AgeAttempt(Base):
 
 
 class OrderNote(Base):
-    """`persistence.views.OrderNote`: what somebody typed beside a reason. May be erased."""
+    """`persistence.reads.views.OrderNote`: what somebody typed beside a reason. May be erased."""
 
     __tablename__ = "order_notes"
     note_id: Mapped[str] = mapped_column(Uid, primary_key=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from domain.lifecycle import OrderStatus
 from domain.payment import AttemptStatus, request_id
-from persistence.memory import MemoryStore
+from persistence.orders.memory import MemoryStore
 from sim.bank import Bank, Hold, HoldState
 
 Must = Callable[[bool, str, Callable[[], str] | str], None]

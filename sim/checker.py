@@ -32,9 +32,9 @@ from domain.records import OfferRow, OutboxEvent, RecordRefused, TaskRow
 from domain.region import Region
 from domain.times import in_ms
 from domain.waiting import Waiting, why_open
-from persistence.image import counters
-from persistence.memory import MemoryStore
-from persistence.plan import Plan
+from persistence.orders.image import counters
+from persistence.orders.memory import MemoryStore
+from persistence.orders.plan import Plan
 from sim.check_money import MoneyRules
 from sim.personas import Door
 

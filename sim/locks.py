@@ -1,5 +1,5 @@
 """Rows of a simulated database that somebody at a console holds, and the way round them: what is about one waits for
-its lock's time-out and is left out, all else is carried out (`persistence/isolate.py` does so on Postgres).
+its lock's time-out and is left out, all else is carried out (`persistence/orders/isolate.py` does so on Postgres).
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from domain.solve import Plan, SolveRequest
 from gateway.deciders.actor_backend import ActorBackend
 from gateway.http.auth import Principal
 from gateway.services import Services, assemble
-from persistence.memory_reads import MemoryReads
+from persistence.reads.memory import MemoryReads
 from sim import rest
 from sim.bank import read_token
 from sim.net import Net, Node

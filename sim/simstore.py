@@ -27,8 +27,8 @@ from domain.records import (
     RegionImage,
     RegionRecords,
 )
-from persistence.memory import MemoryStore, Transaction
-from persistence.plan import is_fenced
+from persistence.orders.memory import MemoryStore, Transaction
+from persistence.orders.plan import is_fenced
 from sim.locks import Locks, around, told
 from sim.turmoil import Turmoil
 from sim.virtual import VirtualLoop

@@ -32,7 +32,7 @@ from domain.ports import Channel
 from domain.region import Region
 from gateway.deciders.collector import Unavailable
 from gateway.http.auth import Principal, Tokens
-from persistence.views import User
+from persistence.reads.views import User
 from sim import rest
 from sim.bank import Bank
 from sim.brain import Brain

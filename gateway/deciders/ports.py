@@ -13,7 +13,7 @@ from domain.ops import OpsFrame
 from domain.order import OrderCommand
 from domain.records import Answer, Json, OfferRow, StoredAnswer, TaskRow
 from domain.solve import Explanation
-from persistence.views import (
+from persistence.reads.views import (
     Cursor,
     DriverWork,
     Holder,
@@ -75,7 +75,7 @@ class ReadSide(Protocol):
     """What the gateway reads of the database, and the small writes that are no order's business.
 
     A write that is given an `answer` keeps it in its own transaction, as the first answer to the request's key;
-    `persistence.views.AnswerKept`, and nothing is written, when the key has one already.
+    `persistence.reads.views.AnswerKept`, and nothing is written, when the key has one already.
     """
 
     async def user(self, user_id: str) -> User | None: ...

@@ -7,7 +7,7 @@ import asyncio
 from domain.errors import Unauthenticated
 from gateway.deciders.ports import ReadSide
 from gateway.http.auth import Principal
-from persistence.views import Holder
+from persistence.reads.views import Holder
 
 KNOWN_LIMIT = 20_000  # tokens' holders that are remembered, some 300 bytes each
 HOLDERS_AT_ONCE = 1_000  # in one read

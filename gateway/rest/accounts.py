@@ -21,7 +21,7 @@ from gateway.http.strict_json import StrictRoute
 from gateway.rest.kit.answers import Parts, answered, first_or, json_response
 from gateway.rest.models import Me, Register, Registered, Token
 from gateway.services import Services
-from persistence.views import User
+from persistence.reads.views import User
 
 router = APIRouter(tags=["accounts"], route_class=StrictRoute)
 

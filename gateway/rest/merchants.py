@@ -35,7 +35,7 @@ from gateway.rest.models import (
 )
 from gateway.rest.notes import keep_note
 from gateway.services import Services
-from persistence.views import Product, Store
+from persistence.reads.views import Product, Store
 
 router = APIRouter(tags=["merchants"], route_class=StrictRoute)
 

@@ -15,7 +15,7 @@ from gateway.rest.kit.answers import Parts, Uid, json_response
 from gateway.rest.kit.deciding import order_for
 from gateway.rest.models import NoteView
 from gateway.services import Services
-from persistence.views import OrderNote
+from persistence.reads.views import OrderNote
 
 router = APIRouter(tags=["orders"], route_class=StrictRoute)
 

@@ -19,7 +19,7 @@ from gateway.rest.kit.answers import Parts, Uid, json_response
 from gateway.rest.kit.lists import PAGE_LIMIT, CursorText, read_cursor, write_cursor
 from gateway.rest.models import Digits, ExplanationView, Instant, OfferLogPage
 from gateway.rest.ops import Viewer
-from persistence.views import OfferCursor
+from persistence.reads.views import OfferCursor
 
 router = APIRouter(tags=["offers"], route_class=StrictRoute)
 

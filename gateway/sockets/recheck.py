@@ -10,7 +10,7 @@ import structlog
 
 from gateway.deciders.ports import ReadSide
 from gateway.http.account_status import HOLDERS_AT_ONCE
-from persistence.views import Holder
+from persistence.reads.views import Holder
 
 _log = structlog.stdlib.get_logger(__name__)
 

@@ -60,7 +60,7 @@ from gateway.sockets.presence import Whereabouts
 from gateway.sockets.read_rate import Pace
 from gateway.sockets.token import Pass
 from gateway.sockets.wire import AsgiWire, Outlet, Wire
-from persistence.views import Holder
+from persistence.reads.views import Holder
 
 _log = structlog.stdlib.get_logger(__name__)
 

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from persistence.memory import MemoryStore
-from persistence.postgres import PostgresStore
-from persistence.reads import Reads
+from persistence.orders.memory import MemoryStore
+from persistence.orders.postgres import PostgresStore
+from persistence.reads.reads import Reads
 from tests.contracts.store_world import World
 from tests.support.database import prepared
 

@@ -36,10 +36,10 @@ from domain.records import (
     StoredAnswer,
     TaskRow,
 )
-from persistence.memory import MemoryStore
-from persistence.memory_reads import MemoryReads
-from persistence.reads import Product, Reads, User
-from persistence.reads import Store as StoreRow
+from persistence.orders.memory import MemoryStore
+from persistence.reads.memory import MemoryReads
+from persistence.reads.reads import Product, Reads, User
+from persistence.reads.reads import Store as StoreRow
 
 REGION = "tx-dfw"
 START_MS = 1_750_000_000_000

@@ -10,10 +10,10 @@ from msgspec.structs import replace
 from domain.lifecycle import OfferStatus, TaskStatus
 from domain.records import Answer, Done, OfferRow, Record, RecordRefused, TaskRow
 from domain.solve import Candidate, Explanation
-from persistence.memory import MemoryStore
-from persistence.memory_reads import MemoryReads
-from persistence.postgres import PostgresStore
-from persistence.reads import OfferPage, Reads
+from persistence.orders.memory import MemoryStore
+from persistence.orders.postgres import PostgresStore
+from persistence.reads.memory import MemoryReads
+from persistence.reads.reads import OfferPage, Reads
 from tests.contracts.store_world import REGION, START_MS, World, new_id
 
 NEAR = Candidate(driver_id=new_id(), cost=61.5, terms={"travel": 12.0, "delay": 49.5, "p_accept": 0.8})

@@ -13,11 +13,11 @@ from domain.lifecycle import OfferStatus, OrderStatus, Role
 from domain.order import OrderItem
 from domain.records import OfferRow
 from gateway.deciders.ports import ReadSide
-from persistence.memory import MemoryStore
-from persistence.memory_reads import MemoryReads
-from persistence.postgres import PostgresStore
-from persistence.reads import Reads
-from persistence.views import Cursor, DriverWork, Holder, OfferCursor, User
+from persistence.orders.memory import MemoryStore
+from persistence.orders.postgres import PostgresStore
+from persistence.reads.memory import MemoryReads
+from persistence.reads.reads import Reads
+from persistence.reads.views import Cursor, DriverWork, Holder, OfferCursor, User
 from tests.contracts.store_world import REGION, START_MS, World, new_id
 from tests.support.database import prepared
 

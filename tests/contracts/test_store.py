@@ -11,8 +11,8 @@ from domain.lifecycle import OfferStatus, OrderEvent, OrderStatus, Role, TaskSta
 from domain.order import CancelOrder, CloseOrder, CreateOrder, MerchantReject, OrderItem
 from domain.ports import Channel
 from domain.records import Answer, Done, Fenced, OrderBrief, Record, RecordRefused, StoredAnswer, TaskRow
-from persistence.memory import MemoryStore
-from persistence.postgres import PostgresStore
+from persistence.orders.memory import MemoryStore
+from persistence.orders.postgres import PostgresStore
 from tests.contracts.store_world import REGION, World, new_id
 
 # -- orders -----------------------------------------------------------------------------------------------------------

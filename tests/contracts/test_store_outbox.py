@@ -6,7 +6,7 @@ from typing import Any
 
 from domain.ports import Channel
 from domain.records import NotTaken, OutboxEvent
-from persistence.memory import MemoryStore
+from persistence.orders.memory import MemoryStore
 from tests.contracts.store_world import REGION, World
 from tests.support.database import as_owner
 

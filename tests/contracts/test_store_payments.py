@@ -10,7 +10,7 @@ from domain.order import AbandonPayment, BeginPayment, CancelOrder, RecordPaymen
 from domain.ports import Channel
 from domain.reasons import CancelReason
 from domain.records import Done
-from persistence.memory import MemoryStore
+from persistence.orders.memory import MemoryStore
 from tests.contracts.store_world import World
 
 LATER_MS = 2**50

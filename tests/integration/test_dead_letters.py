@@ -16,11 +16,11 @@ from domain.ports import Channel, PaymentResult
 from domain.records import NotTaken
 from doorstep.outbox import drop_command, list_command, retry_command
 from doorstep.settings import Settings
-from persistence.backlog import backlog
-from persistence.dead_letters import DeadLetters
 from persistence.engine import driver_connection
-from persistence.postgres import PostgresStore
-from persistence.reads import Reads
+from persistence.orders.postgres import PostgresStore
+from persistence.outbox.backlog import backlog
+from persistence.outbox.dead_letters import DeadLetters
+from persistence.reads.reads import Reads
 from tests.contracts.store_world import World
 from tests.integration.live import until as eventually
 from tests.support.database import prepared, server_url

@@ -16,7 +16,7 @@ from actors.relay import Relay
 from domain.ports import Channel, EventsRefused
 from domain.records import OutboxEvent
 from integrations.event_bus.redis_streams import STREAM_PREFIX, RedisStreams
-from persistence.memory import MemoryStore
+from persistence.orders.memory import MemoryStore
 from tests.support.shells import HandClock, Payments, until
 
 pytestmark = pytest.mark.integration

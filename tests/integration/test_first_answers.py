@@ -12,9 +12,9 @@ from domain.errors import EmailTaken, NotFound, VersionMismatch
 from domain.hours import Hours, Opening
 from domain.lifecycle import Role
 from domain.records import Answer, StoredAnswer
-from persistence.postgres import PostgresStore
-from persistence.reads import Reads
-from persistence.views import AnswerKept, Product, Store, User
+from persistence.orders.postgres import PostgresStore
+from persistence.reads.reads import Reads
+from persistence.reads.views import AnswerKept, Product, Store, User
 from tests.contracts.store_world import World, new_id
 from tests.support.database import prepared, server_url
 

@@ -13,8 +13,8 @@ import pytest
 from domain.errors import StoreBusy
 from domain.lifecycle import OrderStatus
 from domain.records import Answer, Done, Fenced, Held
-from persistence.postgres import PostgresStore
-from persistence.reads import Reads
+from persistence.orders.postgres import PostgresStore
+from persistence.reads.reads import Reads
 from tests.contracts.store_world import REGION, World
 from tests.support.database import prepared
 

@@ -20,8 +20,8 @@ from domain.order import BeginAgeCheck
 from domain.records import Answer, Done, Fenced, Outcome, Record, RecordRefused, StoredAnswer
 from persistence.engine import create_plain_engine, driver_connection
 from persistence.migrate import alembic_config, current_revision, head_revision, migrate
-from persistence.postgres import PostgresStore
-from persistence.reads import Reads
+from persistence.orders.postgres import PostgresStore
+from persistence.reads.reads import Reads
 from persistence.tables import Base
 from tests.contracts.store_world import REGION, World, new_id
 from tests.support.database import prepared, server_url

@@ -11,8 +11,8 @@ from actors.config import Limits
 from actors.relay import Relay
 from domain.messages import TaskOpened
 from domain.ports import Channel
-from persistence.postgres import PostgresStore
-from persistence.reads import Reads
+from persistence.orders.postgres import PostgresStore
+from persistence.reads.reads import Reads
 from tests.contracts.store_world import World
 from tests.integration.live import until as eventually
 from tests.support.database import as_owner, prepared, server_url

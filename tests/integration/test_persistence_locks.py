@@ -12,8 +12,8 @@ from sqlalchemy import make_url
 
 from domain.lifecycle import OFFER_EDGES, ORDER_EDGES, TASK_EDGES, TASK_START, OrderStatus, TaskStatus
 from domain.records import TaskRow
-from persistence.postgres import PostgresStore
-from persistence.reads import Reads
+from persistence.orders.postgres import PostgresStore
+from persistence.reads.reads import Reads
 from tests.contracts.store_world import World, new_id
 from tests.qa.rows import started
 from tests.support.database import prepared

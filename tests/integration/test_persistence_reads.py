@@ -12,9 +12,9 @@ from sqlalchemy import text
 from domain.errors import EmailTaken, StoreUnavailable
 from domain.lifecycle import Role
 from persistence.engine import create_plain_engine, driver_connection, reached
-from persistence.postgres import PostgresStore
-from persistence.reads import Reads, User, last_event_ms
-from persistence.views import Holder
+from persistence.orders.postgres import PostgresStore
+from persistence.reads.reads import Reads, User, last_event_ms
+from persistence.reads.views import Holder
 from tests.contracts.store_world import World, new_id
 from tests.support.database import prepared, server_url
 

@@ -16,8 +16,8 @@ from domain.records import Answer, Done, RecordRefused
 from domain.solve import Explanation
 from persistence.engine import create_plain_engine
 from persistence.migrate import alembic_config, migrate
-from persistence.postgres import PostgresStore
-from persistence.reads import Reads, last_event_ms
+from persistence.orders.postgres import PostgresStore
+from persistence.reads.reads import Reads, last_event_ms
 from tests.contracts.store_world import REGION, World, new_id
 from tests.support.database import prepared
 

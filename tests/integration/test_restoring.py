@@ -12,8 +12,8 @@ from domain.messages import Tick
 from domain.policy import RegionPolicy
 from domain.records import Answer, Done, RegionRecords
 from domain.restoring import is_mended, restored
-from persistence.postgres import PostgresStore
-from persistence.reads import Reads
+from persistence.orders.postgres import PostgresStore
+from persistence.reads.reads import Reads
 from tests.contracts.store_world import REGION, World
 from tests.support.database import prepared
 

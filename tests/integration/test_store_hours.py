@@ -12,8 +12,8 @@ from sqlalchemy import make_url, text
 from domain.errors import NotFound, VersionMismatch
 from domain.hours import DAY_MIN, OPENINGS_LIMIT, Hours, Opening
 from persistence.engine import create_plain_engine
-from persistence.postgres import PostgresStore
-from persistence.reads import Reads
+from persistence.orders.postgres import PostgresStore
+from persistence.reads.reads import Reads
 from tests.contracts.store_world import World, new_id
 from tests.support.database import prepared, server_url
 

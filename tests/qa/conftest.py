@@ -8,8 +8,8 @@ import asyncpg
 import pytest
 from sqlalchemy import make_url
 
-from persistence.postgres import PostgresStore
-from persistence.reads import Reads
+from persistence.orders.postgres import PostgresStore
+from persistence.reads.reads import Reads
 from tests.contracts.conftest import world as world  # one world in each kind of store
 from tests.contracts.store_world import World
 from tests.qa.rows import Rows

@@ -14,8 +14,8 @@ from doorstep.server import StartError, _require_plain_role
 from persistence import tables
 from persistence.grants import FUNCTIONS, GRANTS
 from persistence.migrate import migrate
-from persistence.postgres import PostgresStore
-from persistence.reads import Reads
+from persistence.orders.postgres import PostgresStore
+from persistence.reads.reads import Reads
 from persistence.roles import ensure_role, fitness, matches, verifier
 from tests.contracts.store_world import World
 from tests.support.database import PASSWORD, ROLE, prepared, server_url

@@ -16,8 +16,8 @@ from sqlalchemy import text
 from domain.lifecycle import OrderEvent, OrderStatus, Role, TaskStatus
 from domain.order import CancelOrder, CloseOrder, MerchantReject
 from domain.records import Answer, Done, Record, RecordRefused, TaskRow
-from persistence.memory import MemoryStore
-from persistence.postgres import PostgresStore
+from persistence.orders.memory import MemoryStore
+from persistence.orders.postgres import PostgresStore
 from tests.contracts.store_world import World, new_id
 from tests.qa.law import ALLOWED, BIRTH, WITH_A_TASK, Triple
 

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 import actors.relay
 import domain.order
 import domain.region
-import persistence.memory
-import persistence.plan
+import persistence.orders.memory
+import persistence.orders.plan
 import sim.world
 from actors.holds import Holds
 from actors.pump import Batch, Pump
@@ -33,7 +33,7 @@ Patch = pytest.MonkeyPatch
 
 def epoch_check(patch: Patch) -> None:
     """The store takes records of any life of a region."""
-    for module in (persistence.plan, persistence.memory):
+    for module in (persistence.orders.plan, persistence.orders.memory):
         patch.setattr(module, "is_fenced", lambda command, epochs: False)
 
 
@@ -168,7 +168,7 @@ def put_right(patch: Patch) -> None:
 
 def bus_order(patch: Patch) -> None:
     """An event that was not taken holds up none of its order."""
-    for module in (persistence.memory, actors.relay):
+    for module in (persistence.orders.memory, actors.relay):
         patch.setattr(module, "IN_ORDER", frozenset())
 
 

@@ -23,7 +23,7 @@ from domain.messages import (
     Reject,
 )
 from domain.reasons import RefuseReason
-from persistence.image import RECENT_MS
+from persistence.orders.image import RECENT_MS
 from tests.support.build import at, id_check
 from tests.support.story import Story
 

@@ -29,7 +29,7 @@ from domain.records import (
 from domain.region import Region
 from domain.solve import Plan, SolveRequest
 from domain.waiting_records import behind
-from persistence.memory import MemoryStore
+from persistence.orders.memory import MemoryStore
 from solver.registry import solve
 from tests.support.build import NOW, REGION
 

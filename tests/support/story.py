@@ -38,7 +38,7 @@ from domain.protocol import ServerFrame
 from domain.records import Answer, CheckOutcome, Done, OfferRow, Record, RegionRecords, TaskRow
 from domain.region import Region
 from domain.solve import Plan, Planning, SolveRequest
-from persistence.memory import MemoryStore
+from persistence.orders.memory import MemoryStore
 from solver.registry import solve
 from tests.support import build
 from tests.support.build import DOOR_AT, NOW, REGION, STORE_AT, Point

@@ -15,7 +15,7 @@ from domain.records import Answer
 from gateway.deciders.redaction import outward
 from gateway.http.idempotency import Call
 from gateway.services import Services
-from persistence.views import AnswerKept
+from persistence.reads.views import AnswerKept
 
 
 async def _services(request: Request) -> Services:

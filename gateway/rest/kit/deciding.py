@@ -20,7 +20,7 @@ from domain.records import Answer
 from gateway.http.auth import OPERATORS, Principal
 from gateway.http.idempotency import Call
 from gateway.services import Services
-from persistence.views import OrderRow
+from persistence.reads.views import OrderRow
 
 _log = structlog.stdlib.get_logger(__name__)
 

@@ -20,7 +20,7 @@ from domain.times import instant, millis
 from gateway.http.auth import OPERATORS, Principal
 from gateway.rest.models import Digits, Instant
 from gateway.services import Services
-from persistence.views import Cursor
+from persistence.reads.views import Cursor
 
 PAGE_LIMIT = 200
 CursorText = Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before.")]

@@ -7,7 +7,7 @@ from domain.messages import Accept, Acked, PlanReady
 from domain.policy import RegionPolicy
 from domain.records import Answer, RegionRecords
 from domain.region import Region
-from persistence.memory import MemoryStore
+from persistence.orders.memory import MemoryStore
 from solver.registry import solve
 from tests.support.build import NOW, REGION, STORE_AT, ask, attach, seen
 from tests.support.story import put_order

@@ -21,7 +21,7 @@ from domain.ports import Channel
 from doorstep.settings import explain_settings
 from gateway.deciders.actor_backend import ActorBackend
 from gateway.http.metrics import whole
-from persistence.views import Backlog, Waiting
+from persistence.reads.views import Backlog, Waiting
 from scripts import dashboards
 from tests.support.shells import Bus, HandClock, HeldStore, Payments, Shell, until
 from tests.unit.gateway.world import running

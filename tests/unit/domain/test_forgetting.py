@@ -13,7 +13,7 @@ from domain.policy import RegionPolicy
 from domain.protocol import TaskCancelled
 from domain.region import Region
 from domain.views import region_view
-from persistence.memory import MemoryStore
+from persistence.orders.memory import MemoryStore
 from tests.support.build import DOOR_AT, NOW, REGION, STORE_AT, attach, seen
 from tests.support.story import put_order
 

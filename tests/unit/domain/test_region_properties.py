@@ -17,7 +17,7 @@ from domain.messages import Ask
 from domain.records import Answer
 from domain.region import Region
 from domain.waiting import Outlook, Waiting
-from persistence.image import RECENT_MS
+from persistence.orders.image import RECENT_MS
 from tests.support.build import ask
 from tests.support.chance import Move, life, move_on, moves, play, request
 from tests.support.story import Story, digest, log_of

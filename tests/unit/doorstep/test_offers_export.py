@@ -19,11 +19,11 @@ from doorstep.cli import app
 from doorstep.offers import export
 from doorstep.server import policy_of
 from doorstep.settings import Settings
-from persistence.memory import MemoryStore
-from persistence.memory_reads import MemoryReads
 from persistence.migrate import head_revision, migrate
-from persistence.postgres import PostgresStore
-from persistence.reads import Reads
+from persistence.orders.memory import MemoryStore
+from persistence.orders.postgres import PostgresStore
+from persistence.reads.memory import MemoryReads
+from persistence.reads.reads import Reads
 from tests.contracts.store_world import REGION, World
 
 

@@ -21,7 +21,7 @@ from domain.policy import RegionPolicy
 from domain.region import Region
 from doorstep.cli import app
 from doorstep.replay import Disagreement, Replay, segments_of
-from persistence.memory import MemoryStore
+from persistence.orders.memory import MemoryStore
 from solver.registry import solve
 from tests.support.build import NOW, seen
 from tests.support.chance import Move, moves, play

@@ -14,7 +14,7 @@ from domain.lifecycle import Role
 from gateway.http.account_status import Accounts
 from gateway.http.auth import Principal
 from gateway.rest.ops import _while_allowed
-from persistence.views import Holder, User
+from persistence.reads.views import Holder, User
 from tests.unit.gateway.world import PASSWORD, World
 
 CHANGES = {

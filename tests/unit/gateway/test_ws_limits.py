@@ -17,7 +17,7 @@ from domain.records import Answer
 from gateway.http.account_status import Accounts
 from gateway.http.auth import Principal
 from gateway.sockets.session import BAD_FRAME_COST, DriverSocket
-from persistence.views import Holder
+from persistence.reads.views import Holder
 from tests.unit.gateway.world import DALLAS, GATEWAY, REGION, SocketClient, World, running, until
 
 LOCATION = {"type": "location", **DALLAS, "at": "2030-01-01T00:00:00Z"}

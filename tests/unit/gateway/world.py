@@ -28,9 +28,9 @@ from gateway.deciders.ports import Notice
 from gateway.services import Services, assemble
 from integrations.identity.fake import FakeIdentity
 from integrations.payment.fake import FakePayment
-from persistence.memory import MemoryStore
-from persistence.memory_reads import MemoryReads
-from persistence.views import User
+from persistence.orders.memory import MemoryStore
+from persistence.reads.memory import MemoryReads
+from persistence.reads.views import User
 from solver.registry import solve
 
 REGION = "tx-dfw"

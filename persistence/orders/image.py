@@ -11,7 +11,7 @@ from domain.lifecycle import OrderStatus, TaskKind, TaskStatus
 from domain.ops import COUNTERS
 from domain.records import Aside, OrderBrief, RegionImage
 from persistence.engine import Connection
-from persistence.load import Row, json_of, offer_of, stored_answer_of, task_of
+from persistence.orders.load import Row, json_of, offer_of, stored_answer_of, task_of
 
 T = TypeVar("T")
 

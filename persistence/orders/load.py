@@ -20,7 +20,7 @@ from domain.payment import Attempt
 from domain.records import AgeAttempt, Answer, CheckOutcome, Json, OfferRow, StoredAnswer, TaskRow
 from domain.solve import Explanation
 from persistence.engine import Connection
-from persistence.plan import Head, Needs, Rows
+from persistence.orders.plan import Head, Needs, Rows
 
 Row: TypeAlias = Any  # a mapping with the named columns, from asyncpg or SQLAlchemy
 

@@ -38,10 +38,10 @@ from domain.lifecycle import TASK_HELD, OrderStatus, Role
 from domain.records import StoredAnswer, TaskRow
 from persistence import tables
 from persistence.engine import IDLE_TIMEOUT_S, LOCK_TIMEOUT_S, create_engine, create_plain_engine
-from persistence.load import Row, head_of, hours_of, is_id, offer_of, stored_answer_of, task_of
-from persistence.offer_reads import OFFERS, OfferReads
-from persistence.queries import Fixed, table_of
-from persistence.views import (
+from persistence.orders.load import Row, head_of, hours_of, is_id, offer_of, stored_answer_of, task_of
+from persistence.reads.offers import OFFERS, OfferReads
+from persistence.reads.queries import Fixed, table_of
+from persistence.reads.views import (
     AnswerKept,
     Cursor,
     DriverWork,

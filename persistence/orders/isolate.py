@@ -16,9 +16,9 @@ from domain.ports import Command
 from domain.records import Done, Fenced, Held, Outcome, RecordRefused, RegionRecords
 from domain.waiting_records import behind, orders_of, subjects
 from persistence.engine import Connection
-from persistence.load import load, lock_free_orders
-from persistence.plan import ConstraintBroken, Needs, needs, plan
-from persistence.write import write
+from persistence.orders.load import load, lock_free_orders
+from persistence.orders.plan import ConstraintBroken, Needs, needs, plan
+from persistence.orders.write import write
 
 log = logging.getLogger(__name__)
 

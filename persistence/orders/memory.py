@@ -37,9 +37,27 @@ from domain.records import (
     TaskRow,
 )
 from domain.solve import Explanation
-from persistence.guards import guard_attempt, guard_check, guard_event, guard_offer, guard_order, guard_task
-from persistence.image import ANSWERS_LIMIT, RECENT_LIMIT, RECENT_MS, counters
-from persistence.plan import ConstraintBroken, Head, Key, Needs, Plan, Rows, Unit, is_fenced, needs, plan
+from persistence.orders.guards import (
+    guard_attempt,
+    guard_check,
+    guard_event,
+    guard_offer,
+    guard_order,
+    guard_task,
+)
+from persistence.orders.image import ANSWERS_LIMIT, RECENT_LIMIT, RECENT_MS, counters
+from persistence.orders.plan import (
+    ConstraintBroken,
+    Head,
+    Key,
+    Needs,
+    Plan,
+    Rows,
+    Unit,
+    is_fenced,
+    needs,
+    plan,
+)
 
 log = logging.getLogger(__name__)
 

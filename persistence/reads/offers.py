@@ -10,15 +10,15 @@ from domain.lifecycle import OfferStatus
 from domain.records import OfferRow
 from domain.solve import Explanation
 from persistence import tables
-from persistence.load import explanation_of, is_id, offer_of
-from persistence.queries import Queries, table_of
-from persistence.views import OfferCursor, OfferPage
+from persistence.orders.load import explanation_of, is_id, offer_of
+from persistence.reads.queries import Queries, table_of
+from persistence.reads.views import OfferCursor, OfferPage
 
 OFFERS, EXPLANATIONS = table_of(tables.Offer), table_of(tables.OfferExplanation)
 
 
 class OfferReads(Queries):
-    """See `persistence.reads.Reads`."""
+    """See `persistence.reads.reads.Reads`."""
 
     async def offer(self, offer_id: str) -> OfferRow | None:
         """An offer by its id."""

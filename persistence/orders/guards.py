@@ -24,7 +24,7 @@ from domain.lifecycle import (
     TaskStatus,
 )
 from domain.records import AgeAttempt, CheckOutcome, DoorCheck, OfferRow, TaskRow
-from persistence.plan import ConstraintBroken
+from persistence.orders.plan import ConstraintBroken
 
 _HAS_DRIVER = TASK_HELD | {TaskStatus.DONE, TaskStatus.FAILED}
 

@@ -11,8 +11,8 @@ from domain.dossier import Entry
 from domain.lifecycle import OfferStatus
 from domain.records import OfferRow, StoredAnswer, TaskRow
 from persistence.engine import Connection
-from persistence.layers import Layer, layers
-from persistence.plan import ConstraintBroken, Key, OrderWrite, OutboxRow, Plan
+from persistence.orders.layers import Layer, layers
+from persistence.orders.plan import ConstraintBroken, Key, OrderWrite, OutboxRow, Plan
 
 
 class KeyTaken(Exception):

@@ -14,9 +14,9 @@ from domain.order import Product as OrderProduct
 from domain.order import Store as OrderStore
 from domain.records import OfferRow, StoredAnswer, TaskRow
 from domain.solve import Explanation
-from persistence.load import is_id
-from persistence.memory import MemoryStore
-from persistence.views import (
+from persistence.orders.load import is_id
+from persistence.orders.memory import MemoryStore
+from persistence.reads.views import (
     AnswerKept,
     Cursor,
     DriverWork,

@@ -21,10 +21,17 @@ from domain.records import (
     RegionImage,
 )
 from persistence.engine import IDLE_TIMEOUT_S, LOCK_TIMEOUT_S, Connection, create_engine, driver_connection
-from persistence.image import load_image, settle, take_epoch
-from persistence.isolate import REFUSALS, around_the_locked, carry_out, constraint_of, one_by_one, orders
-from persistence.load import Row
-from persistence.write import KeyTaken
+from persistence.orders.image import load_image, settle, take_epoch
+from persistence.orders.isolate import (
+    REFUSALS,
+    around_the_locked,
+    carry_out,
+    constraint_of,
+    one_by_one,
+    orders,
+)
+from persistence.orders.load import Row
+from persistence.orders.write import KeyTaken
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.ports import Channel
-from persistence.views import Backlog, Waiting
+from persistence.reads.views import Backlog, Waiting
 
 COUNT_LIMIT = 10_000  # of each channel: a count must stay cheap just when very much waits
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from msgspec import Struct, field
 
 from domain.records import DoorCheck, OfferRow, TaskRow
-from persistence.plan import OrderWrite, Unit
+from persistence.orders.plan import OrderWrite, Unit
 
 
 class Layer(Struct):

@@ -1,0 +1,1 @@
+"""Events that wait for those they are for, and those that nobody takes."""

@@ -1,0 +1,1 @@
+"""What gateways read: each method is one short query."""
