@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from gateway import web
 from gateway.http import apidocs, problem
 from gateway.http.middleware import Requests
 from gateway.http.ratelimit import RateLimits
@@ -43,11 +44,11 @@ def build_app(services: Services) -> FastAPI:
     app.state.services = services
     for router in _ROUTERS:
         app.include_router(router)
-    app.include_router(ops.app_router)
+    app.include_router(web.router)
     app.include_router(apidocs.router)
     app.include_router(session.router)
     problem.install(app)
-    routes = [route for router in (*_ROUTERS, ops.app_router, apidocs.router) for route in router.routes]
+    routes = [route for router in (*_ROUTERS, web.router, apidocs.router) for route in router.routes]
     paths = app.state.paths = Paths(routes)
     app.add_middleware(Forms, paths=paths, origins=services.config.allowed_origins)
     if services.limiter.is_on:

@@ -1,34 +1,23 @@
-"""Regions and mission control, and the built browser app."""
+"""Regions and what mission control is told of them."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
-from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from domain.errors import Forbidden, Refusal, Unauthenticated
 from domain.markets import MARKETS
 from gateway.http.auth import OPERATORS, Operator, Principal, bearer
-from gateway.http.browsers import POLICY_HEADER, page_policy
 from gateway.http.problem import refusals
 from gateway.http.strict_json import StrictRoute
 from gateway.rest.kit.answers import Parts, json_response
 from gateway.services import Services
 
 router = APIRouter(tags=["operations"], route_class=StrictRoute)
-app_router = APIRouter(include_in_schema=False)
-
-NOT_BUILT = "The browser app is not built. Run `make web`, then start the server again.\n"
-NO_FILE = "There is no such file.\n"
-ASSET_HEADERS = {
-    "Cache-Control": "public, max-age=31536000, immutable"
-}  # their names hold a hash of the content
-PAGE_HEADERS = {"Cache-Control": "no-cache"}
 
 
 async def _viewer(services: Parts, token: Annotated[str | None, Depends(bearer)]) -> Principal | None:
@@ -123,41 +112,3 @@ def _regions(services: Services) -> list[dict[str, object]]:
         }
         for market in markets
     ]
-
-
-# -- the browser app --------------------------------------------------------------------------------------------------
-
-
-@app_router.get("/")
-async def root() -> Response:
-    """To mission control."""
-    return RedirectResponse("/ops")
-
-
-@app_router.get("/ops")
-@app_router.get("/ops/{path:path}")
-async def page(services: Parts, path: str = "") -> Response:
-    """A file of the built app; any other path is the app's own, so it gets the page."""
-    dist = services.config.web_dist
-    if not dist:
-        return PlainTextResponse(NOT_BUILT, 404)
-    try:
-        response = await asyncio.to_thread(_file, Path(dist, "ops"), path)
-    except (OSError, ValueError):  # a name that no file system takes
-        response = PlainTextResponse(NO_FILE, 404)
-    response.headers[POLICY_HEADER] = page_policy(tile_url=services.config.tile_url)
-    return response
-
-
-def _file(dist: Path, path: str) -> Response:
-    root = dist.resolve()
-    index = root / "index.html"
-    if not index.is_file():
-        return PlainTextResponse(NOT_BUILT, 404)
-    if path and "\x00" not in path:
-        file = (root / path).resolve()
-        if file.is_relative_to(root) and file.is_file() and file != index:
-            return FileResponse(file, headers=ASSET_HEADERS if path.startswith("assets/") else PAGE_HEADERS)
-        if "." in file.name and file != index:
-            return PlainTextResponse(NO_FILE, 404)
-    return FileResponse(index, headers=PAGE_HEADERS)

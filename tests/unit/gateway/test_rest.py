@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from pathlib import Path
 from typing import Any
 
 import jwt
@@ -513,31 +512,3 @@ async def test_viewers_share_one_poll_and_hear_of_an_outage(world: World) -> Non
     polls = 0
     await asyncio.sleep(0.05)
     assert polls == 0
-
-
-async def test_the_app_is_served_with_its_own_paths(tmp_path: Path) -> None:
-    app = tmp_path / "ops"
-    (app / "assets").mkdir(parents=True)
-    (app / "index.html").write_text("<title>ops</title>")
-    (app / "assets" / "a-1234.js").write_text("1")
-    (app / "favicon.svg").write_text("<svg/>")
-    (tmp_path / "secret.txt").write_text("secret")
-    async with running(web_dist=str(tmp_path)) as world:
-        for path in ("/ops", "/ops/", "/ops/region/tx-dfw", "/ops/index.html"):
-            page = await world.http.get(path)
-            assert (page.text, page.headers["cache-control"]) == ("<title>ops</title>", "no-cache")
-        asset = await world.http.get("/ops/assets/a-1234.js")
-        assert "immutable" in asset.headers["cache-control"]
-        assert (await world.http.get("/ops/favicon.svg")).headers["cache-control"] == "no-cache"
-        for path in (
-            "/ops/assets/gone.js",
-            "/ops/..%2fsecret.txt",
-            "/ops/%2e%2e/secret.txt",
-            "/ops//etc/passwd.x",
-        ):
-            assert (await world.http.get(path)).status_code == 404
-        assert (await world.http.get("/")).headers["location"] == "/ops"
-    async with running() as bare:
-        missing = await bare.http.get("/ops")
-        assert missing.status_code == 404
-        assert "make web" in missing.text
