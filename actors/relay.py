@@ -250,7 +250,7 @@ class Relay:
             event_id=event.event_id,
             topic=event.topic,
             region_id=event.region_id,
-            order_id=event.order_id,
+            **{f"{event.aggregate}_id": event.aggregate_id},
             tries=tries,
             reason=error.reason,
         )
@@ -282,10 +282,10 @@ class Relay:
     async def _put_apart(self, events: list[OutboxEvent]) -> dict[int, Refused]:
         """One of a batch may be what the bus cannot bear."""
         refused: dict[int, Refused] = {}
-        held: set[str] = set()
+        held: set[tuple[str, str]] = set()
         out = 0
         for event in events:
-            if event.order_id in held:
+            if event.about in held:
                 continue
             try:
                 answer = await self._put([event])
@@ -297,7 +297,7 @@ class Relay:
                 out += 1
             if answer:
                 refused |= answer
-                held.add(event.order_id)
+                held.add(event.about)
         if not out:
             raise VendorError("the bus takes nothing")
         return refused
@@ -354,7 +354,7 @@ class Relay:
         order = _read(event, Settlement)
         if order.payment_ref is not None and order.status is not OrderStatus.DELIVERED:
             result = await self._in_time(
-                self._payment.void(request_id=f"void:{event.order_id}", vendor_ref=order.payment_ref)
+                self._payment.void(request_id=f"void:{event.aggregate_id}", vendor_ref=order.payment_ref)
             )
             _granted(result, "void")
         if order.status is OrderStatus.DELIVERED:
@@ -362,7 +362,7 @@ class Relay:
                 raise Refused("nothing was authorized", final=True)
             result = await self._in_time(
                 self._payment.capture(
-                    request_id=f"capture:{event.order_id}",
+                    request_id=f"capture:{event.aggregate_id}",
                     vendor_ref=order.payment_ref,
                     amount_cents=order.total_cents,
                 )
@@ -370,11 +370,11 @@ class Relay:
             _granted(result, "capture")
             command = OrderCommand(
                 scope="system|settle",
-                key=f"{event.order_id}/{self._clock.now_ms()}",  # refusals are remembered: another try decides anew
+                key=f"{event.aggregate_id}/{self._clock.now_ms()}",  # refusals are remembered: another try decides anew
                 fingerprint="",
                 role=Role.SYSTEM,
                 principal_id="settlement",
-                order_id=event.order_id,
+                order_id=event.aggregate_id,
                 at_ms=self._clock.now_ms(),
                 action=CloseOrder(order.payment_ref),
             )
@@ -404,13 +404,13 @@ def _read(event: OutboxEvent, kind: type[T]) -> T:
 
 
 def _passed(channel: Channel, events: list[OutboxEvent], refused: Collection[int]) -> list[OutboxEvent]:
-    """All but what was refused and, where the order is kept, what comes after it on the same order."""
-    held: set[str] = set()
+    """All but what was refused and, where the order is kept, what comes after it of the same aggregate."""
+    held: set[tuple[str, str]] = set()
     passed = []
     for event in events:
         if event.event_id in refused:
-            held.add(event.order_id)
-        elif channel not in IN_ORDER or event.order_id not in held:
+            held.add(event.about)
+        elif channel not in IN_ORDER or event.about not in held:
             passed.append(event)
     return passed
 

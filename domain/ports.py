@@ -23,7 +23,9 @@ class Channel(StrEnum):
     PAYMENTS = "payments"  # `payment.settle`, when an order has come to its end
 
 
-IN_ORDER = frozenset({Channel.BUS})  # an order's events go out one after the other, whatever becomes of each
+IN_ORDER = frozenset(
+    {Channel.BUS}
+)  # an aggregate's events go out one after the other, whatever becomes of each
 
 
 class RegionStore(Protocol):
@@ -58,7 +60,7 @@ class Store(RegionStore, Protocol):
         """Committed events of a channel that are neither done nor dead letters, oldest first: of each region at most
         `limit` that were not tried yet and as many whose time for another try has come, so that no region's pile, and
         no pile of failures, holds up the rest. None of the regions `without`, none of the events `under_way`. Where the
-        channel keeps order (`IN_ORDER`), nothing of an order that has an earlier event which was not taken."""
+        channel keeps order (`IN_ORDER`), nothing of an aggregate that has an earlier event which was not taken."""
         ...
 
     async def outbox_done(self, event_ids: Sequence[int]) -> None:
@@ -163,7 +165,7 @@ class PaymentVendor(Protocol):
 
 class EventsRefused(Exception):
     """These events cannot go out as they are: `reasons` by event. All others of the batch are out, but for what comes
-    after one of these on the same order."""
+    after one of these of the same aggregate."""
 
     def __init__(self, reasons: Mapping[int, str]) -> None:
         super().__init__(f"{len(reasons)} events")

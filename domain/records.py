@@ -227,17 +227,27 @@ class Held(Struct, frozen=True, tag=True):
 Outcome: TypeAlias = Done | Fenced | RecordRefused | Held
 
 
+ORDER = "order"  # the aggregate of an order's events, of its tasks' and payments' too
+
+
 class OutboxEvent(Struct, frozen=True, kw_only=True):
-    """A committed event on its way out: published at least once, `event_id` to dedupe on."""
+    """A committed event on its way out: published at least once, `event_id` to dedupe on. It is about an aggregate,
+    such as an order; `region_id` is empty where no market is concerned."""
 
     event_id: int
-    topic: str  # "order.<event>" or "task.opened"
+    topic: str  # on the bus "<aggregate>.<event>"
+    aggregate: str
+    aggregate_id: str
     region_id: str
-    order_id: str
     at_ms: int
     payload: dict[str, Json]
     attempts: int = 0  # that came to nothing
     fault: str | None = None  # why the payload cannot be read; it is empty then
+
+    @property
+    def about(self) -> tuple[str, str]:
+        """The aggregate: what comes later of it waits on the bus for what comes first."""
+        return self.aggregate, self.aggregate_id
 
 
 class NotTaken(Struct, frozen=True, kw_only=True):

@@ -155,12 +155,12 @@ class Checker:
 
     def _outbox_rows(self, planned: Plan) -> None:
         for_bus = [row for row in planned.outbox if row.channel is Channel.BUS]
-        told = [(row.order_id, row.payload["seq"]) for row in for_bus]
+        told = [(row.aggregate_id, row.payload["seq"]) for row in for_bus]
         made = [(entry.order_id, entry.seq) for entry in planned.entries]
         self.must(told == made, "outbox", lambda: f"{made} happened, {told} is to be published")
         newest = list(self.memory.outbox[Channel.BUS].values())[-len(for_bus) :] if for_bus else []
         for event in newest:
-            self._outbox[event.event_id] = event.order_id, event.payload["seq"]
+            self._outbox[event.event_id] = event.aggregate_id, event.payload["seq"]
 
     def _offer_row(self, offer: OfferRow) -> None:
         self._offer_was.add((offer.offer_id, offer.status))
@@ -360,7 +360,7 @@ class Checker:
     def published(self, events: Iterable[OutboxEvent]) -> None:
         """Events reached the bus."""
         for event in events:
-            about = event.order_id, event.payload["seq"]
+            about = event.aggregate_id, event.payload["seq"]
             committed = self._outbox.get(event.event_id) == about
             self.must(committed, "published", f"event {event.event_id} of {about} was never committed")
             order_id, seq = about
@@ -385,7 +385,7 @@ class Checker:
     def waiting(self, channel: Channel) -> list[OutboxEvent]:
         """Committed events that somebody still has to hand on. What its receiver never took is left to people."""
         events = self.memory.outbox[channel].values()
-        return [event for event in events if not self._refused(channel, event.order_id)]
+        return [event for event in events if not self._refused(channel, event.aggregate_id)]
 
     def _refused(self, channel: Channel, order_id: str) -> bool:
         if channel is Channel.PAYMENTS:

@@ -296,7 +296,7 @@ class Vendors:
 
     async def publish(self, events: Sequence[OutboxEvent]) -> None:
         await self._answers()
-        bad = {event.event_id: "poison" for event in events if self._world.is_poison(event.order_id)}
+        bad = {event.event_id: "poison" for event in events if self._world.is_poison(event.aggregate_id)}
         if bad and self._world.seed % 2:
             raise ConnectionError("the bus cannot bear one of these")
         self._world.checker.published([event for event in events if event.event_id not in bad])

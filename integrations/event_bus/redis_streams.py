@@ -1,4 +1,4 @@
-"""Committed events onto Redis Streams, one stream for each region."""
+"""Committed events onto Redis Streams, one stream for each region and one for what concerns none."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from domain.ports import EventsRefused
 from domain.records import OutboxEvent
 
 STREAM_PREFIX = "doorstep:events:"
+GLOBAL = "global"  # the stream of what no market is concerned with; a market's id has a hyphen
 STREAM_LENGTH = (
     100_000  # entries kept for each region, approximately: Redis is a window on Postgres, not a store
 )
 
 
 class RedisStreams:
-    """`domain.ports.EventBus`. An entry has `event_id`, `topic`, `order_id`, `at_ms` and `payload` (JSON)."""
+    """`domain.ports.EventBus`. An entry has `event_id`, `topic`, `aggregate`, `aggregate_id`, `region_id` (it may
+    be empty), `at_ms` and `payload` (JSON)."""
 
     def __init__(self, redis_url: str, *, stream_length: int = STREAM_LENGTH) -> None:
         self._redis: Redis = Redis.from_url(redis_url, socket_timeout=5.0, socket_connect_timeout=5.0)
@@ -26,27 +28,29 @@ class RedisStreams:
 
     async def publish(self, events: Sequence[OutboxEvent]) -> None:
         """See `domain.ports.EventBus`. One transaction for each stream, all or nothing: were an entry left out because
-        the memory was just full, a later one of its order would overtake it."""
+        the memory was just full, a later one of its aggregate would overtake it."""
         refused: dict[int, str] = {}
         streams: dict[str, list[Any]] = {}
-        held = set[str]()  # orders of which an event was refused
+        held = set[tuple[str, str]]()  # aggregates of which an event was refused
         for event in events:
-            if event.order_id in held:
+            if event.about in held:
                 continue
             try:
                 payload = msgspec.json.encode(event.payload)
             except Exception as error:  # whatever an encoder may find
                 refused[event.event_id] = f"not serialisable: {type(error).__name__}"
-                held.add(event.order_id)
+                held.add(event.about)
                 continue
             entry = {
                 "event_id": event.event_id,
                 "topic": event.topic,
-                "order_id": event.order_id,
+                "aggregate": event.aggregate,
+                "aggregate_id": event.aggregate_id,
+                "region_id": event.region_id,
                 "at_ms": event.at_ms,
                 "payload": payload,
             }
-            streams.setdefault(STREAM_PREFIX + event.region_id, []).append(entry)
+            streams.setdefault(STREAM_PREFIX + (event.region_id or GLOBAL), []).append(entry)
         for stream, entries in streams.items():
             async with self._redis.pipeline(transaction=True) as pipeline:
                 for entry in entries:

@@ -213,12 +213,12 @@ class MemoryStore:
     ) -> list[OutboxEvent]:
         """See `domain.ports.Store.outbox_batch`."""
         now_s = asyncio.get_running_loop().time()
-        taken, held, batch = Counter[tuple[str, bool]](), set[str](), list[OutboxEvent]()
+        taken, held, batch = Counter[tuple[str, bool]](), set[tuple[str, str]](), list[OutboxEvent]()
         for event in self.outbox[channel].values():
             known = self._not_taken.get(event.event_id)
-            is_held = channel in IN_ORDER and event.order_id in held
+            is_held = channel in IN_ORDER and event.about in held
             if known is not None:
-                held.add(event.order_id)
+                held.add(event.about)
             due = not is_held if known is None else known.next_s <= now_s
             kind = event.region_id, known is None
             if (
@@ -398,8 +398,9 @@ class MemoryStore:
             self.outbox[row.channel][self._event_id] = OutboxEvent(
                 event_id=self._event_id,
                 topic=row.topic,
+                aggregate=row.aggregate,
+                aggregate_id=row.aggregate_id,
                 region_id=row.region_id,
-                order_id=row.order_id,
                 at_ms=row.at_ms,
                 payload=row.payload,
             )

@@ -37,6 +37,7 @@ from domain.order import (
 )
 from domain.ports import Channel, Command
 from domain.records import (
+    ORDER,
     AgeAttempt,
     Answer,
     Done,
@@ -114,8 +115,9 @@ class Unit(Struct):
 class OutboxRow(Struct, frozen=True):
     channel: Channel
     topic: str
-    region_id: str
-    order_id: str
+    aggregate: str
+    aggregate_id: str
+    region_id: str  # empty where no market is concerned
     at_ms: int
     payload: dict[str, Json]
 
@@ -285,10 +287,8 @@ def _write_decision(
 ) -> None:
     for undo in decision.undo:
         assert head is not None
-        region_id, payload = head.order.region_id, msgspec.to_builtins(undo)
-        result.outbox.append(
-            OutboxRow(Channel.PAYMENTS, "payment.undo", region_id, command.order_id, command.at_ms, payload)
-        )
+        order, payload = head.order, msgspec.to_builtins(undo)
+        result.outbox.append(_told(Channel.PAYMENTS, "payment.undo", order, command.at_ms, payload))
     unit = Unit(attempt=decision.attempt)
     if (attempt := decision.attempt) is not None:
         rows.attempts.setdefault(attempt.customer_id, {})[attempt.attempt_id] = attempt
@@ -311,7 +311,9 @@ def _write_decision(
         unit.tasks = (task,)
         payload = {"task": msgspec.to_builtins(task), "order": msgspec.to_builtins(brief)}
         result.outbox.append(
-            OutboxRow(Channel.TASKS, "task.opened", task.region_id, task.order_id, command.at_ms, payload)
+            OutboxRow(
+                Channel.TASKS, "task.opened", ORDER, task.order_id, task.region_id, command.at_ms, payload
+            )
         )
     result.units.append(unit)
 
@@ -326,11 +328,10 @@ def _put(before: Head, after: OrderState, fact: OrderFact, rows: Rows, result: P
     rows.orders[after.order_id] = head
     result.entries.append(entry)
     result.outbox.append(
-        OutboxRow(
+        _told(
             Channel.BUS,
-            f"order.{str(fact.event).lower()}",
-            after.region_id,
-            after.order_id,
+            f"{ORDER}.{str(fact.event).lower()}",
+            after,
             fact.at_ms,
             {
                 "order_id": after.order_id,
@@ -355,9 +356,9 @@ def _put(before: Head, after: OrderState, fact: OrderFact, rows: Rows, result: P
             "payment_ref": after.payment_ref,
             "total_cents": after.total_cents,
         }
-        result.outbox.append(
-            OutboxRow(
-                Channel.PAYMENTS, "payment.settle", after.region_id, after.order_id, fact.at_ms, payload
-            )
-        )
+        result.outbox.append(_told(Channel.PAYMENTS, "payment.settle", after, fact.at_ms, payload))
     return OrderWrite(head, fact.at_ms, new=before.seq == 0)
+
+
+def _told(channel: Channel, topic: str, order: OrderState, at_ms: int, payload: dict[str, Json]) -> OutboxRow:
+    return OutboxRow(channel, topic, ORDER, order.order_id, order.region_id, at_ms, payload)

@@ -258,8 +258,9 @@ def _event_of(row: Row) -> OutboxEvent:
     return OutboxEvent(
         event_id=row["event_id"],
         topic=row["topic"],
+        aggregate=row["aggregate"],
+        aggregate_id=str(row["aggregate_id"]),
         region_id=row["region_id"],
-        order_id=str(row["order_id"]),
         at_ms=row["at_ms"],
         payload=payload,
         attempts=row["attempts"],
@@ -278,16 +279,18 @@ WITH RECURSIVE waiting AS (
     FROM waiting w WHERE w.region_id IS NOT NULL
 )
 SELECT due.* FROM waiting w CROSS JOIN LATERAL (
-    (SELECT event_id, topic, region_id, order_id, at_ms, payload::text AS payload, attempts FROM outbox o
+    (SELECT event_id, topic, aggregate, aggregate_id, region_id, at_ms, payload::text AS payload, attempts
+     FROM outbox o
      WHERE channel = $1 AND region_id = w.region_id AND stage = 'NEW' AND done_at IS NULL
        AND event_id <> ALL ($4::bigint[])
        AND NOT ($5 AND (SELECT EXISTS (SELECT FROM outbox WHERE channel = $1 AND done_at IS NULL AND stage <> 'NEW'))
          AND EXISTS (
-           SELECT FROM outbox held WHERE held.order_id = o.order_id AND held.event_id < o.event_id
-             AND held.done_at IS NULL AND held.stage <> 'NEW' AND held.channel = $1))
+           SELECT FROM outbox held WHERE held.aggregate_id = o.aggregate_id AND held.aggregate = o.aggregate
+             AND held.event_id < o.event_id AND held.done_at IS NULL AND held.stage <> 'NEW' AND held.channel = $1))
      ORDER BY event_id LIMIT $2)
     UNION ALL
-    (SELECT event_id, topic, region_id, order_id, at_ms, payload::text AS payload, attempts FROM outbox
+    (SELECT event_id, topic, aggregate, aggregate_id, region_id, at_ms, payload::text AS payload, attempts
+     FROM outbox
      WHERE channel = $1 AND region_id = w.region_id AND stage = 'AGAIN' AND done_at IS NULL AND next_try_at <= now()
        AND event_id <> ALL ($4::bigint[])
      ORDER BY event_id LIMIT $2)

@@ -237,20 +237,21 @@ WITH dossier AS (
     FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::bytea[],
                 $9::bytea[]) AS e(order_id, seq, type, status, at_ms, actor, payload, prev_hash, hash)
 ), out AS (
-    INSERT INTO outbox (channel, topic, region_id, order_id, at_ms, payload)
-    SELECT b.channel, b.topic, b.region_id, b.order_id, b.at_ms, b.payload::json
-    FROM unnest($10::text[], $11::text[], $12::text[], $13::uuid[], $14::bigint[], $15::text[])
-         AS b(channel, topic, region_id, order_id, at_ms, payload)
+    INSERT INTO outbox (channel, topic, aggregate, aggregate_id, region_id, at_ms, payload)
+    SELECT b.channel, b.topic, b.aggregate, b.aggregate_id, b.region_id, b.at_ms, b.payload::json
+    FROM unnest($10::text[], $11::text[], $12::text[], $13::uuid[], $14::text[], $15::bigint[], $16::text[])
+         AS b(channel, topic, aggregate, aggregate_id, region_id, at_ms, payload)
 )
 INSERT INTO idempotency (scope, key, fingerprint, code, detail, body, at_ms, region_id)
 SELECT a.scope, a.key, a.fingerprint, a.code, a.detail, a.body::json, a.at_ms, a.region_id
-FROM unnest($16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::text[], $22::bigint[], $23::text[])
+FROM unnest($17::text[], $18::text[], $19::text[], $20::text[], $21::text[], $22::text[], $23::bigint[], $24::text[])
      AS a(scope, key, fingerprint, code, detail, body, at_ms, region_id)
 ON CONFLICT (scope, key) DO NOTHING
 RETURNING scope, key
 """
 
 _ENTRY_FIELDS = ("order_id", "seq", "type", "status", "at_ms", "actor")
+_OUTBOX_FIELDS = ("channel", "topic", "aggregate", "aggregate_id", "region_id", "at_ms")
 
 
 async def _log(
@@ -267,7 +268,7 @@ async def _log(
         [_json(entry.payload) for entry in entries],
         [entry.prev_hash for entry in entries],
         [entry.hash for entry in entries],
-        *_columns(outbox, ("channel", "topic", "region_id", "order_id", "at_ms")),
+        *_columns(outbox, _OUTBOX_FIELDS),
         [_json(row.payload) for row in outbox],
         *_columns(stored, ("scope", "key", "fingerprint")),
         [row.answer.code for row in stored],

@@ -17,8 +17,9 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
     event_id: int
     channel: str
     topic: str
+    aggregate: str
+    aggregate_id: str
     region_id: str
-    order_id: str
     at_ms: int
     attempts: int
     reason: str | None
@@ -67,7 +68,8 @@ class DeadLetters:
 
 
 _LIST = text("""
-SELECT event_id, channel, topic, region_id, order_id::text AS order_id, at_ms, attempts, reason FROM outbox
+SELECT event_id, channel, topic, aggregate, aggregate_id::text AS aggregate_id, region_id, at_ms, attempts, reason
+FROM outbox
 WHERE stage = 'DEAD' AND done_at IS NULL AND (CAST(:channel AS text) IS NULL OR channel = :channel)
 ORDER BY event_id LIMIT :limit
 """)

@@ -49,8 +49,9 @@ class Outbox(Base):
     event_id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     channel: Mapped[str]
     topic: Mapped[str]
+    aggregate: Mapped[str]
+    aggregate_id: Mapped[str] = mapped_column(Uid)
     region_id: Mapped[str]
-    order_id: Mapped[str] = mapped_column(Uid)
     at_ms: Mapped[int]
     payload: Mapped[dict[str, Any]] = mapped_column(JSON)
     done_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
@@ -61,6 +62,10 @@ class Outbox(Base):
     __table_args__ = (
         one_of("channel", Channel),
         one_of("stage", ("NEW", "AGAIN", "DEAD")),
+        CheckConstraint("length(aggregate) BETWEEN 1 AND 32", name="aggregate"),
+        CheckConstraint("channel <> 'bus' OR starts_with(topic, aggregate || '.')", name="topic"),
+        CheckConstraint("channel = 'bus' OR aggregate = 'order'", name="of_orders"),
+        CheckConstraint("aggregate <> 'order' OR region_id <> ''", name="region"),
         Index(
             "ix_outbox_waiting",
             "channel",
@@ -72,7 +77,7 @@ class Outbox(Base):
         Index("ix_outbox_done", "done_at", postgresql_where=text("done_at IS NOT NULL")),
         Index(
             "ix_outbox_held",
-            "order_id",
+            "aggregate_id",
             "event_id",
             postgresql_where=text("done_at IS NULL AND stage <> 'NEW'"),
         ),

@@ -404,7 +404,7 @@ async def test_the_outbox_has_each_fact_once_and_nothing_of_what_was_refused(wor
     assert [event.event_id for event in events] == sorted({event.event_id for event in events})
     for id_ in (order_id, task.order_id):
         dossier = await world.dossier(id_)
-        published = [event for event in events if event.order_id == id_]
+        published = [event for event in events if event.aggregate_id == id_]
         assert [(event.topic, event.payload["seq"]) for event in published] == [
             (f"order.{entry.type.lower()}", entry.seq) for entry in dossier
         ]

@@ -22,7 +22,7 @@ async def batch(world: World, channel: Channel, limit: int = 100, **options: Any
 
 
 def orders(events: list[OutboxEvent]) -> list[str]:
-    return [event.order_id for event in events]
+    return [event.aggregate_id for event in events]
 
 
 async def move(world: World, order_id: str, region_id: str) -> None:
@@ -32,12 +32,37 @@ async def move(world: World, order_id: str, region_id: str) -> None:
 
         for waiting in world.store.outbox.values():
             for event_id, event in list(waiting.items()):
-                if event.order_id == order_id:
+                if event.aggregate_id == order_id:
                     waiting[event_id] = replace(event, region_id=region_id)
         return
     assert world.owner_url is not None
-    statement = "UPDATE outbox SET region_id = $1 WHERE order_id = $2"
+    statement = "UPDATE outbox SET region_id = $1 WHERE aggregate_id = $2"
     await as_owner(world.owner_url, statement, region_id, order_id)
+
+
+async def tell(world: World, topic: str, aggregate_id: str) -> int:
+    """Put an event of no market on the bus' channel; returns its id."""
+    aggregate = topic.partition(".")[0]
+    if isinstance(world.store, MemoryStore):
+        event_id = max(max(waiting, default=0) for waiting in world.store.outbox.values()) + 1
+        world.store.outbox[Channel.BUS][event_id] = OutboxEvent(
+            event_id=event_id,
+            topic=topic,
+            aggregate=aggregate,
+            aggregate_id=aggregate_id,
+            region_id="",
+            at_ms=1,
+            payload={},
+        )
+        return event_id
+    assert world.owner_url is not None
+    statement = (
+        "INSERT INTO outbox (channel, topic, aggregate, aggregate_id, region_id, at_ms, payload)"
+        " VALUES ('bus', $1, $2, $3, '', 1, '{}') RETURNING event_id"
+    )
+    told = await as_owner(world.owner_url, statement, topic, aggregate, aggregate_id)
+    assert isinstance(told, int)
+    return told
 
 
 async def test_no_regions_pile_fills_the_batch(world: World) -> None:
@@ -85,13 +110,13 @@ async def test_a_pile_that_was_tried_leaves_room_for_what_is_new(world: World) -
 async def test_on_the_bus_an_orders_later_events_wait_for_its_earlier_ones(world: World) -> None:
     one, two = (await world.confirmed()).order_id, (await world.confirmed()).order_id
     events = await batch(world, Channel.BUS)
-    mine = [event for event in events if event.order_id == one]
+    mine = [event for event in events if event.aggregate_id == one]
     await world.store.outbox_done([mine[0].event_id])
     for again_s in (3600.0, None):  # it waits, or it is a dead letter
         await world.store.outbox_not_taken([not_taken(mine[1], again_s)])
         assert set(orders(await batch(world, Channel.BUS))) == {two}
     await world.store.outbox_done([mine[1].event_id])
-    left = [event.event_id for event in await batch(world, Channel.BUS) if event.order_id == one]
+    left = [event.event_id for event in await batch(world, Channel.BUS) if event.aggregate_id == one]
     assert left == [event.event_id for event in mine[2:]]
 
 
@@ -110,4 +135,26 @@ async def test_other_channels_hold_nothing_back(world: World) -> None:
     await world.append(world.age(order_id), world.pay(order_id), world.accept(order_id))
     [told] = await batch(world, Channel.TASKS)
     await world.store.outbox_not_taken([not_taken(told, None)])
-    assert {event.order_id for event in await batch(world, Channel.BUS)} == {order_id}
+    assert {event.aggregate_id for event in await batch(world, Channel.BUS)} == {order_id}
+
+
+async def test_an_event_names_its_aggregate(world: World) -> None:
+    order_id = (await world.confirmed()).order_id
+    for channel in Channel:
+        for event in await batch(world, channel):
+            assert event.about == ("order", order_id)
+            assert event.region_id == REGION
+
+
+async def test_aggregates_and_markets_hold_nothing_of_each_other_back(world: World) -> None:
+    """A merchant is of no market; that it has an order's id is its own matter."""
+    order_id = (await world.confirmed()).order_id
+    told = await batch(world, Channel.BUS)
+    merchant = [await tell(world, f"merchant.{event}", order_id) for event in ("created", "renamed")]
+    await world.store.outbox_not_taken([not_taken(told[0], 3600.0)])
+    waiting = await batch(world, Channel.BUS, without=[REGION])
+    assert [(event.about, event.region_id) for event in waiting] == 2 * [(("merchant", order_id), "")]
+    assert [event.event_id for event in await batch(world, Channel.BUS)] == merchant
+    await world.store.outbox_not_taken([not_taken(waiting[0], None)])
+    assert await batch(world, Channel.BUS) == []
+    assert await batch(world, Channel.BUS, without=[""]) == []

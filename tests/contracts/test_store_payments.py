@@ -27,7 +27,7 @@ async def begun(world: World, order_id: str, token: str = "card") -> dict[str, A
 
 
 async def undone(world: World, order_id: str) -> list[tuple[str, str | None]]:
-    events = [event for event in await world.waiting(Channel.PAYMENTS) if event.order_id == order_id]
+    events = [event for event in await world.waiting(Channel.PAYMENTS) if event.aggregate_id == order_id]
     return [
         (event.payload["request_id"], event.payload["vendor_ref"])
         for event in events

@@ -61,7 +61,7 @@ async def test_dead_letters_are_shown_tried_again_and_given_up(world: World, dea
     task = await world.confirmed()
     [told], bus = await bury(world, Channel.TASKS), await bury(world, Channel.BUS)
     [letter] = await dead.oldest("tasks", 10)
-    assert (letter.event_id, letter.order_id, letter.reason) == (told, task.order_id, "no")
+    assert (letter.event_id, letter.aggregate_id, letter.reason) == (told, task.order_id, "no")
     assert (letter.channel, letter.topic, letter.attempts) == ("tasks", "task.opened", 1)
     assert [one.event_id for one in await dead.oldest(None, 100)] == sorted([told, *bus])
     told_of = await backlog(store_of(world).engine)
@@ -87,7 +87,7 @@ async def test_the_command(
     [told] = await bury(world, Channel.TASKS)
     settings, said = Settings(data_dir=tmp_path, database_url=server_url(fresh_database_url)), list[str]()
     assert await list_command(settings, said.append, channel="tasks", limit=100) == 0
-    assert json.loads(capsys.readouterr().out)["order_id"] == task.order_id
+    assert json.loads(capsys.readouterr().out)["aggregate_id"] == task.order_id
     for event_ids, every in (([], False), ([told], True)):
         assert await retry_command(settings, said.append, event_ids=event_ids, every=every, channel=None) == 1
     assert said[-1] == "Name the events, or say --all."
@@ -106,8 +106,8 @@ async def test_what_cannot_be_read_in_the_database_takes_no_neighbour_along(
         await world.confirmed()
     owner = await asyncpg.connect(fresh_database_url)
     await owner.execute(
-        "INSERT INTO outbox (channel, topic, region_id, order_id, at_ms, payload)"
-        """ VALUES ('bus', 'order.created', 'tx-dfw', gen_random_uuid(), 1, '{"a": "\\ud800"}')"""
+        "INSERT INTO outbox (channel, topic, aggregate, aggregate_id, region_id, at_ms, payload)"
+        """ VALUES ('bus', 'order.created', 'order', gen_random_uuid(), 'tx-dfw', 1, '{"a": "\\ud800"}')"""
     )
     await owner.close()
     await world.confirmed()

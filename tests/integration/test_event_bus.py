@@ -9,13 +9,14 @@ from uuid import uuid4
 
 import pytest
 import redis.asyncio as redis
+from msgspec.structs import replace
 from redis.exceptions import ResponseError
 
 from actors.config import Limits
 from actors.relay import Relay
 from domain.ports import Channel, EventsRefused
 from domain.records import OutboxEvent
-from integrations.event_bus.redis_streams import STREAM_PREFIX, RedisStreams
+from integrations.event_bus.redis_streams import GLOBAL, STREAM_PREFIX, RedisStreams
 from persistence.orders.memory import MemoryStore
 from tests.support.shells import HandClock, Payments, until
 
@@ -36,8 +37,9 @@ class Town:
         return OutboxEvent(
             event_id=self.ids,
             topic="order.created",
+            aggregate="order",
+            aggregate_id=order_id,
             region_id=region_id,
-            order_id=order_id,
             at_ms=1,
             payload={"n": self.ids} if payload is None else payload,
         )
@@ -63,6 +65,28 @@ async def test_events_are_in_their_stream_in_order(town: Town) -> None:
     events = [town.event(town.here, f"order-{n % 3}") for n in range(20)]
     await town.bus.publish(events)
     assert await town.stream(town.here) == [event.event_id for event in events]
+
+
+async def test_an_entry_names_its_aggregate(town: Town) -> None:
+    await town.bus.publish([town.event(town.here)])
+    [(_, entry)] = await town.client.xrange(STREAM_PREFIX + town.here)
+    assert entry == {
+        "event_id": "1",
+        "topic": "order.created",
+        "aggregate": "order",
+        "aggregate_id": "order-1",
+        "region_id": town.here,
+        "at_ms": "1",
+        "payload": '{"n":1}',
+    }
+
+
+async def test_what_concerns_no_market_has_a_stream_of_its_own(town: Town) -> None:
+    merchant = replace(town.event(""), topic="merchant.created", aggregate="merchant", aggregate_id="m")
+    await town.bus.publish([merchant])
+    [(_, entry), *_] = await town.client.xrevrange(STREAM_PREFIX + GLOBAL, count=1)
+    await town.client.delete(STREAM_PREFIX + GLOBAL)
+    assert (entry["aggregate"], entry["aggregate_id"], entry["region_id"]) == ("merchant", "m", "")
 
 
 async def test_a_key_of_another_type_raises_and_leaves_nothing_half_done(town: Town) -> None:

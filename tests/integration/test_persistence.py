@@ -17,10 +17,12 @@ from domain.compliance import RULEBOOKS
 from domain.dossier import verify
 from domain.lifecycle import OrderEvent, OrderStatus
 from domain.order import BeginAgeCheck
+from domain.ports import Channel
 from domain.records import Answer, Done, Fenced, Outcome, Record, RecordRefused, StoredAnswer
 from persistence.engine import create_plain_engine, driver_connection
 from persistence.migrate import alembic_config, current_revision, head_revision, migrate
 from persistence.orders.postgres import PostgresStore
+from persistence.outbox.dead_letters import DeadLetters
 from persistence.reads.reads import Reads
 from persistence.tables import Base
 from tests.contracts.store_world import REGION, World, new_id
@@ -226,6 +228,37 @@ async def test_migrations_go_back_and_forth(fresh_database_url: str) -> None:
     )
     assert rest == []
     assert await migrate(fresh_database_url) == head_revision()
+
+
+async def test_events_of_a_schema_without_aggregates_are_handed_on(fresh_database_url: str) -> None:
+    """One that waits, one that is tried again, a dead letter: all as they were, and of orders."""
+
+    def to_0018(sync: Connection) -> None:
+        config = alembic_config()
+        config.attributes["connection"] = sync
+        command.upgrade(config, "0018")
+        sync.execute(
+            text(
+                "INSERT INTO outbox (channel, topic, region_id, order_id, at_ms, payload, stage, attempts, next_try_at)"
+                " VALUES ('bus', 'order.order_created', 'tx-dfw', gen_random_uuid(), 1, '{}', 'NEW', 0, NULL),"
+                " ('tasks', 'task.opened', 'tx-dfw', gen_random_uuid(), 2, '{}', 'AGAIN', 3, now()),"
+                " ('payments', 'payment.settle', 'tx-dfw', gen_random_uuid(), 3, '{}', 'DEAD', 16, NULL)"
+            )
+        )
+
+    await on(fresh_database_url, to_0018)
+    store = PostgresStore(await prepared(fresh_database_url))
+    dead = DeadLetters(store.engine)
+    try:
+        waiting = [event for channel in Channel for event in await store.outbox_batch(channel, 10)]
+        assert [(event.at_ms, event.aggregate, event.region_id, event.attempts) for event in waiting] == [
+            (1, "order", "tx-dfw", 0),
+            (2, "order", "tx-dfw", 3),
+        ]
+        [letter] = await dead.oldest(None, 10)
+        assert (letter.at_ms, letter.aggregate, letter.attempts) == (3, "order", 16)
+    finally:
+        await store.close()
 
 
 async def on(database_url: str, work: Callable[[Connection], Any]) -> Any:

@@ -86,7 +86,7 @@ async def test_a_killed_one_of_two_loses_nothing(
             return bool(await sql.fetchval(waiting) == 0)
 
         await until(all_told, 30)
-        twice = "SELECT order_id FROM outbox WHERE channel = 'tasks' GROUP BY order_id HAVING count(*) > 1"
+        twice = "SELECT aggregate_id FROM outbox WHERE channel = 'tasks' GROUP BY aggregate_id HAVING count(*) > 1"
         assert await sql.fetch(twice) == []
     finally:
         await sql.close()

@@ -275,6 +275,27 @@ async def test_an_event_that_waits_is_not_thrown_away(server: Connection, world:
     assert await attempt(server, "DELETE FROM outbox WHERE done_at IS NULL") == "outbox_waiting"
 
 
+@pytest.mark.parametrize(
+    ("channel", "topic", "aggregate", "region", "constraint"),
+    [
+        ("bus", "merchant.created", "merchant", "", "written"),
+        ("bus", "merchant.created", "order", "tx-dfw", "ck_outbox_topic"),
+        ("bus", ".created", "", "tx-dfw", "ck_outbox_aggregate"),
+        ("payments", "payment.settle", "merchant", "tx-dfw", "ck_outbox_of_orders"),
+        ("tasks", "task.opened", "merchant", "tx-dfw", "ck_outbox_of_orders"),
+        ("bus", "order.created", "order", "", "ck_outbox_region"),
+    ],
+)
+async def test_an_event_is_about_something_and_where_that_is(
+    server: Connection, channel: str, topic: str, aggregate: str, region: str, constraint: str
+) -> None:
+    put = (
+        "INSERT INTO outbox (channel, topic, aggregate, aggregate_id, region_id, at_ms, payload)"
+        f" VALUES ('{channel}', '{topic}', '{aggregate}', gen_random_uuid(), '{region}', 1, '{{}}')"
+    )
+    assert await attempt(server, put) == constraint
+
+
 async def test_the_fence_goes_forward_only(server: Connection, world: World) -> None:
     await world.open()
     for epoch in ("epoch - 1", "epoch", "0"):

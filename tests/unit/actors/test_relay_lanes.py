@@ -63,11 +63,11 @@ class Town:
     async def publish(self, events: Sequence[OutboxEvent]) -> None:
         for event in events:
             await self.meets(f"bus:{event.region_id}")
-            await self.meets(f"{event.order_id}/{event.payload['seq']}")
-        bad = {e.event_id: "no" for e in events if f"bus:{e.order_id}/{e.payload['seq']}" in self.refuses}
-        held = {e.order_id: e.event_id for e in events if e.event_id in bad}
+            await self.meets(f"{event.aggregate_id}/{event.payload['seq']}")
+        bad = {e.event_id: "no" for e in events if f"bus:{e.aggregate_id}/{e.payload['seq']}" in self.refuses}
+        held = {e.aggregate_id: e.event_id for e in events if e.event_id in bad}
         self.bus[events[0].region_id] += [
-            e for e in events if e.order_id not in held or e.event_id < held[e.order_id]
+            e for e in events if e.aggregate_id not in held or e.event_id < held[e.aggregate_id]
         ]
         if bad:
             raise EventsRefused(bad)
@@ -91,7 +91,7 @@ class Town:
         """Let the events of these orders be the other market's."""
         waiting = self.store.outbox[channel]
         for event_id, event in waiting.items():
-            if event.order_id in orders:
+            if event.aggregate_id in orders:
                 waiting[event_id] = replace(event, region_id=OTHER)
 
     def delivered(self, count: int) -> list[str]:
@@ -108,7 +108,10 @@ class Town:
     def seqs(self, order_id: str) -> list[int]:
         """Numbers of the order's events on the bus, as they came."""
         return [
-            event.payload["seq"] for one in self.bus.values() for event in one if event.order_id == order_id
+            event.payload["seq"]
+            for one in self.bus.values()
+            for event in one
+            if event.aggregate_id == order_id
         ]
 
 
@@ -294,7 +297,7 @@ async def test_an_order_that_is_not_closed_is_told_of_and_not_dropped(make: Any)
     town = make(outbox_tries=2)
     [order_id] = town.delivered(1)
     [(event_id, event)] = town.store.outbox[Channel.PAYMENTS].items()
-    town.store.outbox[Channel.PAYMENTS][event_id] = replace(event, order_id="nobody's")
+    town.store.outbox[Channel.PAYMENTS][event_id] = replace(event, aggregate_id="nobody's")
     town.relay.start()
     await soon(lambda: bool(town.store.dead_letters))
     assert town.store.dead_letters == {event_id: "the order was not closed: NOT_FOUND"}
