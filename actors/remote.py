@@ -19,17 +19,17 @@ from ray.experimental import internal_kv
 from ray.util.metrics import Gauge
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from actors import tracing
 from actors.config import CONFIG_FILE_ENV, Config, config_folder, give_config, load_config
 from actors.garbage import tune
-from actors.logs import configure
-from actors.metrics import Family, Process
-from actors.peers import Peers
-from actors.persistence import PersistenceShell
-from actors.recorder import MB, Recorder
-from actors.region import RegionShell, Reply
-from actors.relay import Relay
-from actors.tracing import carried
+from actors.persistence.peers import Peers
+from actors.persistence.relay import Relay
+from actors.persistence.shell import PersistenceShell
+from actors.region.recorder import MB, Recorder
+from actors.region.shell import RegionShell, Reply
+from actors.telemetry import tracing
+from actors.telemetry.logs import configure
+from actors.telemetry.metrics import Family, Process
+from actors.telemetry.tracing import carried
 from actors.vendors import travel_times
 from actors.warmup import tiny
 from domain.messages import DriversSeen, Kick, Message, Push, TaskOpened

@@ -4,7 +4,7 @@
 
 No I/O, no clock, no randomness: time and the epoch come in, ids are derived from them, so the same messages give the
 same decisions byte for byte. What a step decides is in `ready.records`, which must be durable before `ready.pushes` and
-`ready.reply` leave (see `domain.messages.Ready`); the shell that sees to it is `actors/pump.py`.
+`ready.reply` leave (see `domain.messages.Ready`); the shell that sees to it is `actors/region/pump.py`.
 
 What people ask for (accept, arrive, deliver, ...) is decided in `domain/requests.py`, how offers begin and end in
 `domain/offers.py`, when to look for drivers in `domain/fast_loop.py`, and who is lost in `domain/lost.py`. Here is what

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from actors.logs import configure
+from actors.telemetry.logs import configure
 from doorstep.headwire import (
     Beat,
     Failed,

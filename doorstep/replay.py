@@ -8,8 +8,8 @@ from pathlib import Path
 
 from msgspec import Struct, field
 
-from actors.checkpoint import difference
-from actors.segments import CutShort, Header, LogError, Segment, number_of, numbered
+from actors.region.checkpoint import difference
+from actors.region.segments import CutShort, Header, LogError, Segment, number_of, numbered
 from domain.journal import FAILED, Chain, Entry, digest
 from domain.lifecycle import OfferStatus
 from domain.messages import PlanReady, Ready

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from actors.segments import LogError
+from actors.region.segments import LogError
 from bench.mdrp import POLICY
 from domain.policy import RegionPolicy
 from doorstep.replay import UNUSABLE, segments_of

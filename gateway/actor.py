@@ -13,8 +13,8 @@ import os
 from typing import TYPE_CHECKING
 
 from actors.garbage import tune
-from actors.metrics import Family
 from actors.remote import Heart, export, fetch_config, life
+from actors.telemetry.metrics import Family
 from domain.messages import Kick, Push
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from functools import partial
 import structlog
 import uvicorn
 
-from actors import tracing
 from actors.config import Config, load_config
-from actors.logs import configure
-from actors.metrics import Family, Process
+from actors.telemetry import tracing
+from actors.telemetry.logs import configure
+from actors.telemetry.metrics import Family, Process
 from actors.vendors import identity_vendor, payment_vendor
 from domain.messages import Kick, Push
 from domain.protocol import CLOSE_RESTARTING

@@ -16,7 +16,7 @@ import numpy as np
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from actors.segments import CutShort, LogError, Segment
+from actors.region.segments import CutShort, LogError, Segment
 from domain.journal import FAILED, digest
 from domain.lifecycle import OfferStatus, Role, TaskKind, TaskStatus
 from domain.messages import Ask, Cancel, DriversSeen, Message, Ready, TaskOpened

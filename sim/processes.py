@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from actors.clock import ServerClock
 from actors.config import persistence_names, persistence_of
-from actors.peers import Peers
-from actors.persistence import PersistenceShell
-from actors.region import RegionShell, Reply
-from actors.relay import Relay
+from actors.persistence.peers import Peers
+from actors.persistence.relay import Relay
+from actors.persistence.shell import PersistenceShell
+from actors.region.shell import RegionShell, Reply
 from domain.messages import Device, DriversSeen, Kick, Message, Push, Ready, TaskOpened
 from domain.ports import AgeResult, Command, EventsRefused, IdResult, PaymentResult, VendorError
 from domain.records import OutboxEvent, Outcome, RegionImage
@@ -143,18 +143,18 @@ class RegionProcess:
         return solve(request)
 
     def began(self, region: Region, now_ms: int) -> None:
-        """See `actors.pump.Journal`."""
+        """See `actors.region.pump.Journal`."""
         self.region = region
         self.lives.append(region.epoch)
         self._world.checker.saw["region lives"] += 1
         self._world.say(lambda: f"{self._node.name} begins life {region.epoch}")
 
     def failed(self, now_ms: int, message: Message) -> None:
-        """See `actors.pump.Journal`."""
+        """See `actors.region.pump.Journal`."""
         self._world.checker.broken("no 500", f"a region failed at {message}")
 
     def stepped(self, now_ms: int, message: Message, ready: Ready) -> None:
-        """See `actors.pump.Journal`."""
+        """See `actors.region.pump.Journal`."""
         assert self.region is not None
         self._world.stepped(self._node, self.region, now_ms, message, ready)
 

@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 import structlog
 
 from actors.config import Limits, persistence_names, persistence_of
-from actors.metrics import Family, Labels, counter, gauge
-from actors.tracing import Carried, carried, since
+from actors.telemetry.metrics import Family, Labels, counter, gauge
+from actors.telemetry.tracing import Carried, carried, since
 from domain.errors import InternalConflict, Overloaded, RegionUnavailable, StoreBusy, StoreUnavailable
 from domain.messages import Accept, Ask, Attach, Attached, Detach, DriversSeen, Message
 from domain.ops import OpsFrame

@@ -9,8 +9,8 @@ from typing import Any
 import ray.exceptions
 
 from actors.config import Config
-from actors.metrics import Family
 from actors.remote import Handles, NoSuchActor, residents
+from actors.telemetry.metrics import Family
 from domain.errors import Overloaded, Refusal
 from gateway.deciders.actor_backend import ActorBackend, ActorCall
 from gateway.deciders.collector import Unavailable

@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from actors.config import Limits
-from actors.metrics import Family, counter
+from actors.telemetry.metrics import Family, counter
 from domain.errors import Overloaded
 from domain.protocol import CLOSE_OVERLOADED, CLOSE_RESTARTING, retry_reason
 

@@ -17,7 +17,7 @@ from prometheus_client.core import CounterMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from actors.metrics import SECONDS, Family, Kind, Sample, counter, gauge, merged
+from actors.telemetry.metrics import SECONDS, Family, Kind, Sample, counter, gauge, merged
 from domain.fixes import Doubt
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

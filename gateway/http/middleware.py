@@ -10,7 +10,7 @@ import time
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from actors.tracing import Root, ids, on_behalf_of
+from actors.telemetry.tracing import Root, ids, on_behalf_of
 from domain.errors import InternalError, Overloaded, PayloadTooLarge
 from gateway.http.admission import Admission
 from gateway.http.browsers import API_POLICY, HEADERS, POLICY_HEADER

@@ -15,7 +15,7 @@ from fastapi import APIRouter
 from msgspec.structs import replace
 from starlette.types import Receive, Scope, Send
 
-from actors.tracing import Root, ids, on_behalf_of
+from actors.telemetry.tracing import Root, ids, on_behalf_of
 from domain.answers import LOOK_FIRST
 from domain.errors import (
     Forbidden,

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from actors.config import Limits
-from actors.relay import Relay
+from actors.persistence.relay import Relay
 from domain.lifecycle import OrderStatus
 from domain.ports import Channel, PaymentResult
 from domain.records import NotTaken

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from redis.exceptions import ResponseError
 
 from actors.config import Limits
-from actors.relay import Relay
+from actors.persistence.relay import Relay
 from domain.ports import Channel, EventsRefused
 from domain.records import OutboxEvent
 from integrations.event_bus.redis_streams import GLOBAL, STREAM_PREFIX, RedisStreams

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from actors.config import Limits
-from actors.relay import Relay
+from actors.persistence.relay import Relay
 from domain.messages import TaskOpened
 from domain.ports import Channel
 from persistence.orders.postgres import PostgresStore

@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 import pytest
 from msgspec.structs import replace
 
-import actors.relay
+import actors.persistence.relay
 import domain.order
 import domain.region
 import persistence.orders.memory
 import persistence.orders.plan
 import sim.world
-from actors.holds import Holds
-from actors.pump import Batch, Pump
-from actors.region import RegionShell
+from actors.persistence.payment_holds import Holds
+from actors.region.pump import Batch, Pump
+from actors.region.shell import RegionShell
 from domain import lost, offers, requests
 from domain.answers import Answers
 from domain.fleet import DriverState
@@ -168,7 +168,7 @@ def put_right(patch: Patch) -> None:
 
 def bus_order(patch: Patch) -> None:
     """An event that was not taken holds up none of its order."""
-    for module in (persistence.orders.memory, actors.relay):
+    for module in (persistence.orders.memory, actors.persistence.relay):
         patch.setattr(module, "IN_ORDER", frozenset())
 
 

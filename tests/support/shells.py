@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from actors.clock import ServerClock
 from actors.config import Limits
-from actors.pump import Journal
-from actors.region import RegionShell
-from actors.restarts import Restarts
+from actors.region.pump import Journal
+from actors.region.restarts import Restarts
+from actors.region.shell import RegionShell
 from domain.messages import Kick, Message, Push, Ready
 from domain.policy import RegionPolicy
 from domain.ports import Channel, Command, PaymentResult

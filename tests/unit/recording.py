@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from actors.pump import Journal
-from actors.recorder import Recorder
-from actors.segments import ENTRY, MAGIC, block
+from actors.region.pump import Journal
+from actors.region.recorder import Recorder
+from actors.region.segments import ENTRY, MAGIC, block
 from domain.journal import Entry, decode, encode
 from domain.messages import Message, PlanReady, Ready
 from solver.registry import solve

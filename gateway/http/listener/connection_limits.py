@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from actors.config import Limits
-from actors.metrics import Family, counter, gauge
+from actors.telemetry.metrics import Family, counter, gauge
 from gateway.http.listener.framing import Bounds
 
 SWEEP_S = 0.25

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from actors.checkpoint import CheckpointError, CutOff, code_hash, difference, dump, freeze, load
+from actors.region.checkpoint import CheckpointError, CutOff, code_hash, difference, dump, freeze, load
 from domain.geo import distance_m
 from domain.journal import digest
 from domain.messages import Accept, Message, Ready

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from actors.logs import ROOMS, configure
+from actors.telemetry.logs import ROOMS, configure
 
 
 @pytest.fixture(autouse=True)
@@ -35,14 +35,14 @@ def test_at_debug_libraries_still_keep_their_frames_to_themselves(capsys: pytest
     for name in ("websockets.server", "asyncpg", "httpcore.http11"):
         logging.getLogger(name).debug('TEXT \'{"token": "..."}\'')
     logging.getLogger("gateway.sockets.hub").debug("ours")
-    structlog.stdlib.get_logger("actors.region").debug("region.decided", request_id="r1")
+    structlog.stdlib.get_logger("actors.region.shell").debug("region.decided", request_id="r1")
     assert [line["event"] for line in written(capsys)] == ["ours", "region.decided"]
 
 
 def test_by_default_the_lines_of_each_request_are_not_written(capsys: pytest.CaptureFixture[str]) -> None:
     configure("INFO", json=True)
-    structlog.stdlib.get_logger("actors.lines").debug("region.decided")
-    structlog.stdlib.get_logger("actors.lines").info("seen")
+    structlog.stdlib.get_logger("actors.telemetry.decision_log").debug("region.decided")
+    structlog.stdlib.get_logger("actors.telemetry.decision_log").info("seen")
     assert [line["event"] for line in written(capsys)] == ["seen"]
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 
-from actors import outbox
-from actors.outbox import Outboxes
+from actors.region import pushes as region_pushes
+from actors.region.pushes import Outboxes
 from domain.messages import Kick, Push
 from tests.support.shells import Broken, until
 
@@ -54,11 +54,11 @@ async def test_order_is_kept_and_pushes_collect_while_a_call_is_under_way() -> N
 
 async def test_a_call_is_bounded() -> None:
     gateways = Gateways()
-    boxes = Outboxes(gateways.send, gateways.lost.append, 10 * outbox.CALL_LIMIT)
-    for n in range(outbox.CALL_LIMIT + 5):
+    boxes = Outboxes(gateways.send, gateways.lost.append, 10 * region_pushes.CALL_LIMIT)
+    for n in range(region_pushes.CALL_LIMIT + 5):
         boxes.put("g0", push(n))
     await boxes.stop()
-    assert [size for _, size in gateways.calls] == [outbox.CALL_LIMIT, 5]
+    assert [size for _, size in gateways.calls] == [region_pushes.CALL_LIMIT, 5]
 
 
 async def test_one_gateway_does_not_hold_up_another() -> None:

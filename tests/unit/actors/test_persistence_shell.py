@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from actors.config import Limits
-from actors.persistence import SLOW_LIMIT, SLOW_S, PersistenceShell
-from actors.relay import Relay
+from actors.persistence.relay import Relay
+from actors.persistence.shell import SLOW_LIMIT, SLOW_S, PersistenceShell
 from domain.errors import Overloaded, StoreUnavailable
 from domain.order import CancelOrder, OrderCommand
 from domain.records import Done, Outcome

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors.pump import Batch, Pump
+from actors.region.pump import Batch, Pump
 from domain.messages import Accept, Acked, PlanReady
 from domain.policy import RegionPolicy
 from domain.records import Answer, RegionRecords

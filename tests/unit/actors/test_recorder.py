@@ -11,10 +11,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from actors.checkpoint import difference
-from actors.pump import Pump
-from actors.recorder import Recorder
-from actors.segments import HEADER, MAGIC, CutShort, Header, LogError, Segment, block, numbered
+from actors.region.checkpoint import difference
+from actors.region.pump import Pump
+from actors.region.recorder import Recorder
+from actors.region.segments import HEADER, MAGIC, CutShort, Header, LogError, Segment, block, numbered
 from domain.journal import digest
 from domain.messages import Ready
 from domain.region import Region
@@ -145,7 +145,7 @@ class Unkept:
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from actors.recorder import Recorder
+from actors.region.recorder import Recorder
 from tests.unit.actors.test_recorder import stopped
 resource.setrlimit(resource.RLIMIT_FSIZE, (2_500, 2_500))
 stopped(Recorder(Path(sys.argv[1]), 10**7, 10**7))

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from actors.region import Reply
+from actors.region.shell import Reply
 from domain.errors import Overloaded, RegionUnavailable
 from domain.lifecycle import OfferStatus, Role, TaskStatus
 from domain.messages import Accept, Acked, Arrive, Cancel, Message, Push, Reject
@@ -385,8 +385,8 @@ async def test_an_image_that_is_no_good_is_told_of_and_asked_for_until_it_is(
         return await opened(region_id, now_ms)
 
     monkeypatch.setattr(shell.store, "open_region", failing)
-    monkeypatch.setattr("actors.region.RESTORE_FIRST_WAIT_S", 0.0)
-    monkeypatch.setattr("actors.region.RESTORE_LONGEST_WAIT_S", 0.0)
+    monkeypatch.setattr("actors.region.shell.RESTORE_FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr("actors.region.shell.RESTORE_LONGEST_WAIT_S", 0.0)
     with capture_logs() as logs:
         await shell.shell.start()
     told = [line for line in logs if line["event"] == "region.restore_failed"]

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from actors.config import Limits
-from actors.relay import Relay
+from actors.persistence.relay import Relay
 from domain.lifecycle import OrderStatus, Role
 from domain.messages import Arrive, Cancel, ConfirmReturn, Refuse, TaskOpened
 from domain.ports import Channel, PaymentResult

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from actors.config import Limits
-from actors.relay import Relay
+from actors.persistence.relay import Relay
 from domain.lifecycle import OrderStatus
 from domain.messages import Attached, TaskOpened
 from domain.ports import Channel, EventsRefused, PaymentResult, VendorError

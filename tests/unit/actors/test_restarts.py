@@ -9,8 +9,8 @@ from contextlib import suppress
 import pytest
 from structlog.testing import capture_logs
 
-from actors.region import Reply
-from actors.restarts import FIRST_WAIT_S, LIVES_LIMIT, LONGEST_WAIT_S, SHORT_LIFE_S, Restarts
+from actors.region.restarts import FIRST_WAIT_S, LIVES_LIMIT, LONGEST_WAIT_S, SHORT_LIFE_S, Restarts
+from actors.region.shell import Reply
 from domain.errors import RegionUnavailable
 from domain.lifecycle import OfferStatus, Role, TaskStatus
 from domain.messages import Accept, Acked, Ask, Cancel, Message, Tick

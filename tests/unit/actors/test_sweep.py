@@ -7,10 +7,10 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from actors import persistence
 from actors.config import Limits
-from actors.persistence import PersistenceShell
-from actors.relay import Relay
+from actors.persistence import shell as persistence_shell
+from actors.persistence.relay import Relay
+from actors.persistence.shell import PersistenceShell
 from domain.records import OfferRow
 from domain.solve import Explanation
 from tests.contracts.store_world import World
@@ -28,7 +28,7 @@ async def explained_offer(world: World) -> OfferRow:
 async def test_explanations_go_after_their_time(
     monkeypatch: pytest.MonkeyPatch, keep_s: float, left: int
 ) -> None:
-    monkeypatch.setattr(persistence, "SWEEP_EVERY_S", 0.0)
+    monkeypatch.setattr(persistence_shell, "SWEEP_EVERY_S", 0.0)
     store = HeldStore()
     world = await World(store.inner).seed()
     await world.open()
@@ -56,7 +56,7 @@ async def test_explanations_go_after_their_time(
 
 async def test_a_round_goes_on_until_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """However much was written since the last one: a bite a round would fall behind a busy server."""
-    monkeypatch.setattr(persistence, "SWEEP_LIMIT", 3)
+    monkeypatch.setattr(persistence_shell, "SWEEP_LIMIT", 3)
     store = HeldStore()
     world = await World(store.inner).seed()
     for _ in range(20):
@@ -75,8 +75,8 @@ async def test_a_round_goes_on_until_nothing_is_left(monkeypatch: pytest.MonkeyP
 async def test_a_sweep_leaves_time_for_others_and_stops_without_the_lease(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(persistence, "SWEEP_LIMIT", 1)
-    monkeypatch.setattr(persistence, "SWEEP_LEASE_S", 0.0)  # asked for before every bite
+    monkeypatch.setattr(persistence_shell, "SWEEP_LIMIT", 1)
+    monkeypatch.setattr(persistence_shell, "SWEEP_LEASE_S", 0.0)  # asked for before every bite
     store, waits = HeldStore(), list[float]()
     limits, clock = Limits(), HandClock(hand=[0])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from actors.timing import Window, quantile
+from actors.telemetry.timing import Window, quantile
 from domain.messages import Acked
 from tests.support.build import STORE_AT, attach, seen
 from tests.support.shells import DEADLINE_S, Shell, until

@@ -13,12 +13,12 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from structlog.testing import capture_logs
 
-from actors import tracing
 from actors.config import Limits
-from actors.persistence import PersistenceShell
-from actors.relay import Relay
+from actors.persistence.relay import Relay
+from actors.persistence.shell import PersistenceShell
 from actors.remote import Handles, RemoteStore
-from actors.tracing import Carried, Origin, Root, carried, ids, on_behalf_of, opened
+from actors.telemetry import tracing
+from actors.telemetry.tracing import Carried, Origin, Root, carried, ids, on_behalf_of, opened
 from domain.lifecycle import OfferStatus, Role
 from domain.messages import Accept, Acked, Cancel, Message, Ready
 from domain.order import CancelOrder

@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from actors.config import Limits
-from actors.metrics import Family, Process
-from actors.persistence import PersistenceShell
-from actors.relay import Relay
+from actors.persistence.relay import Relay
+from actors.persistence.shell import PersistenceShell
+from actors.telemetry.metrics import Family, Process
 from domain.ports import Channel
 from doorstep.settings import explain_settings
 from gateway.deciders.actor_backend import ActorBackend

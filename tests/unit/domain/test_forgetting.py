@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from actors.checkpoint import difference, dump, freeze, load
+from actors.region.checkpoint import difference, dump, freeze, load
 from domain.fleet import Fleet
 from domain.mailbox import Mailboxes
 from domain.messages import Attached, Detach

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from msgspec.structs import replace
 from typer.testing import CliRunner
 
-from actors.pump import Pump
-from actors.recorder import Recorder
-from actors.segments import ENTRY, HEADER, MAGIC, block
+from actors.region.pump import Pump
+from actors.region.recorder import Recorder
+from actors.region.segments import ENTRY, HEADER, MAGIC, block
 from domain.journal import Entry, decode
 from domain.messages import Acked, DriversSeen, PlanReady, Tick
 from domain.policy import RegionPolicy

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from actors.config import Limits
-from actors.tracing import Carried
+from actors.telemetry.tracing import Carried
 from domain.errors import RegionUnavailable
 from domain.lifecycle import Role
 from domain.messages import Accept, Acked, Action, Arrive, Ask, Detach

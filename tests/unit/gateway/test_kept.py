@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from actors.config import Limits
-from actors.metrics import Family
+from actors.telemetry.metrics import Family
 from gateway.http.cache import Kept
 from tests.unit.gateway.world import SCRAPER, running
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from actors.metrics import Family, Histogram, counter, gauge, histogram
+from actors.telemetry.metrics import Family, Histogram, counter, gauge, histogram
 from gateway.http.metrics import Metrics, page, whole
 from tests.unit.gateway.world import SCRAPER, World, until
 

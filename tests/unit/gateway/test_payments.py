@@ -10,8 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from actors.config import Limits
-from actors.holds import Holds
-from actors.relay import Relay
+from actors.persistence.payment_holds import Holds
+from actors.persistence.relay import Relay
 from domain.errors import RegionUnavailable
 from domain.lifecycle import OrderStatus
 from domain.messages import TaskOpened

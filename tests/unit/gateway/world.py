@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from actors.clock import ServerClock
 from actors.config import Config, Limits
-from actors.region import RegionShell
+from actors.region.shell import RegionShell
 from domain.lifecycle import Role
 from domain.messages import Ask, Attach, Attached, DriversSeen, Kick, Push, TaskOpened
 from domain.ops import OpsFrame

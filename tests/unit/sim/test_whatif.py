@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from actors.recorder import Recorder
-from actors.segments import LogError
+from actors.region.recorder import Recorder
+from actors.region.segments import LogError
 from bench.mdrp import POLICY, write_solution
 from bench.mdrp_check import check
 from domain.lifecycle import Role

@@ -13,14 +13,14 @@ import structlog
 
 from actors.clock import ServerClock
 from actors.config import Limits
-from actors.lines import decided, kind_of
-from actors.meters import RegionTally, region_figures
-from actors.metrics import Family
-from actors.outbox import Outboxes
-from actors.pump import Batch, Journal, Pump, Taken
-from actors.restarts import Restarts
-from actors.timing import Timings, quantile
-from actors.tracing import Origins, ids, on_behalf_of, opened, took
+from actors.region.pump import Batch, Journal, Pump, Taken
+from actors.region.pushes import Outboxes
+from actors.region.restarts import Restarts
+from actors.telemetry.actor_metrics import RegionTally, region_figures
+from actors.telemetry.decision_log import decided, kind_of
+from actors.telemetry.metrics import Family
+from actors.telemetry.timing import Timings, quantile
+from actors.telemetry.tracing import Origins, ids, on_behalf_of, opened, took
 from domain.errors import InternalConflict, InternalError, Overloaded, Refusal, RegionUnavailable
 from domain.messages import (
     Ask,
@@ -78,7 +78,7 @@ class Broken(NamedTuple):
 class RegionShell:
     """A region actor's inside. A failed append or step ends the region's life, and a new one begins from the store with
     the next epoch, after a wait when lives are short. A fenced append means that another process has the region now:
-    `on_death` ends this one, as it does after too many lives in vain (see `actors/restarts.py`)."""
+    `on_death` ends this one, as it does after too many lives in vain (see `actors/region/restarts.py`)."""
 
     def __init__(
         self,

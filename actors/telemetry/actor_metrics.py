@@ -1,4 +1,4 @@
-"""What the region and persistence actors count, and the families that they tell of it (see `actors/metrics.py`)."""
+"""What the region and persistence actors count, and the families that they tell of it (see `metrics.py`)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from actors.metrics import SIZES, Family, Histogram, counter, gauge, histogram
-from actors.timing import Timings
+from actors.telemetry.metrics import SIZES, Family, Histogram, counter, gauge, histogram
+from actors.telemetry.timing import Timings
 from domain.lifecycle import OfferStatus, TaskStatus
 from domain.ports import Command
 from domain.records import Done, Fenced, Held, Outcome, Record, RecordRefused

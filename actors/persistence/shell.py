@@ -11,12 +11,12 @@ import structlog
 
 from actors.clock import ServerClock
 from actors.config import Limits
-from actors.holds import Holds
-from actors.lines import committed
-from actors.meters import PersistenceTally, outcome_name, persistence_figures
-from actors.metrics import Family
-from actors.relay import Relay
-from actors.tracing import Origins, ids, opened, took
+from actors.persistence.payment_holds import Holds
+from actors.persistence.relay import Relay
+from actors.telemetry.actor_metrics import PersistenceTally, outcome_name, persistence_figures
+from actors.telemetry.decision_log import committed
+from actors.telemetry.metrics import Family
+from actors.telemetry.tracing import Origins, ids, opened, took
 from domain.errors import Overloaded, StoreUnavailable
 from domain.ports import Command, Store
 from domain.records import Done, Outcome, RegionImage

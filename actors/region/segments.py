@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from actors.checkpoint import CheckpointError, CutOff, code_hash, load
+from actors.region.checkpoint import CheckpointError, CutOff, code_hash, load
 from domain.journal import Entry, decode
 from domain.region import Region
 
@@ -49,7 +49,7 @@ class Header(Struct, frozen=True, kw_only=True):
     epoch: int
     life: bool
     now_ms: int  # server ms since the Unix epoch
-    code: str = msgspec.field(default_factory=code_hash)  # see actors.checkpoint
+    code: str = msgspec.field(default_factory=code_hash)  # see actors.region.checkpoint
     python: str = msgspec.field(default_factory=platform.python_version)
     numpy: str = np.__version__
 

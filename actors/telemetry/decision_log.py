@@ -6,7 +6,7 @@ import logging
 
 import structlog
 
-from actors.tracing import Origins, ids
+from actors.telemetry.tracing import Origins, ids
 from domain.lifecycle import Role
 from domain.messages import Ask, Message
 from domain.order import OrderCommand

@@ -16,8 +16,8 @@ from typing import BinaryIO, NamedTuple
 import msgspec
 import structlog
 
-from actors.checkpoint import Frozen, dump, freeze
-from actors.segments import CHECKPOINT, ENTRY, HEADER, MAGIC, Header, block, numbered
+from actors.region.checkpoint import Frozen, dump, freeze
+from actors.region.segments import CHECKPOINT, ENTRY, HEADER, MAGIC, Header, block, numbered
 from domain.journal import FAILED, Entry, digest, encode
 from domain.messages import Message, Ready
 from domain.region import Region
@@ -39,7 +39,7 @@ class _Start(NamedTuple):
 
 
 class Recorder:
-    """`actors.pump.Journal` into `folder`, made when there is something to write. One per process and region."""
+    """`actors.region.pump.Journal` into `folder`, made when there is something to write. One per process and region."""
 
     def __init__(
         self, folder: Path, segment_bytes: int, total_bytes: int, backlog_bytes: int = BACKLOG_BYTES

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterable
 
-from actors.metrics import Histogram
+from actors.telemetry.metrics import Histogram
 
 WINDOW = 512
 

@@ -15,7 +15,7 @@ import structlog
 
 from actors.clock import ServerClock
 from actors.config import Limits
-from actors.lanes import Lanes
+from actors.persistence.lanes import Lanes
 from domain.lifecycle import OrderStatus, Role
 from domain.messages import Attached, TaskOpened
 from domain.order import CloseOrder, OrderCommand
@@ -74,7 +74,7 @@ class Relay:
     most.
 
     No loop waits for a receiver: each region, each region's stream on the bus and each settlement goes its own way (see
-    `actors/lanes.py`) with a deadline. A region or a stream that does not answer is left alone, longer each time, and
+    `lanes.py`) with a deadline. A region or a stream that does not answer is left alone, longer each time, and
     so is a single settlement. What its receiver refuses is tried again after a time that doubles, and is a dead letter
     after `outbox_tries`: kept, told of and left to a person. What merely finds nobody there is none, as long as nobody
     else gets an answer either: then the receiver is down, and comes back.

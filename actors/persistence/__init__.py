@@ -1,0 +1,1 @@
+"""The shell round the store, and what carries committed events on."""

@@ -1,0 +1,1 @@
+"""The shell round one market's region: its pump, its log, its restarts."""
