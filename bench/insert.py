@@ -76,8 +76,8 @@ async def create(order: NewOrder) -> OrderRef:
     return OrderRef(id=order_id)
 
 
-def main(port: int) -> None:
-    """Serve on the loopback interface with the gateway's own settings of uvicorn."""
+def serve(app: FastAPI, port: int) -> None:
+    """Serve a reference on the loopback interface with the gateway's own settings of uvicorn."""
     uvicorn.run(
         app,
         host="127.0.0.1",
@@ -90,4 +90,4 @@ def main(port: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    serve(app, int(sys.argv[1]))

@@ -37,11 +37,12 @@ class PostJob(Struct, frozen=True, kw_only=True):
 
 
 class PostResult(Struct, frozen=True, kw_only=True):
-    """Answers a second, and the time from a request to its answer."""
+    """Answers a second, the time from a request to its answer, and how many were answered, the warm-up's included."""
 
     per_s: float
     p50_ms: float
     p99_ms: float
+    answered_count: int
 
 
 class Poster(asyncio.Protocol):
@@ -102,6 +103,7 @@ async def main(job: PostJob) -> PostResult:
         token = job.tokens[n % len(job.tokens)]
         await loop.create_connection(partial(Poster, job, token, took_s, failed), job.host, job.port)
     await asyncio.wait([failed], timeout=job.warm_s)
+    warmed_up = len(took_s)
     took_s.clear()
     started_s = time.perf_counter()
     await asyncio.wait([failed], timeout=job.seconds)
@@ -115,6 +117,7 @@ async def main(job: PostJob) -> PostResult:
         per_s=len(took_s) / spent_s,
         p50_ms=1000 * took_s[len(took_s) // 2],
         p99_ms=1000 * took_s[len(took_s) * 99 // 100],
+        answered_count=warmed_up + len(took_s),
     )
 
 

@@ -1,17 +1,15 @@
 """`doorstep bench writes`: durable commands a second, beside single-row commits and COPY; orders over REST, beside
-one bare insert.
+one bare insert and beside a plain endpoint that does the same work.
 
 Commands go to the persistence actors by the calls that gateways and regions make: order commands collected while calls
 are under way, each region's records in one call at a time. The regions are markets that this server does not run, so
-that nobody else decides on their orders. Everything of a round is measured in turn, and medians are compared.
+that nobody else decides on their orders. Everything of a round is measured in turn, and medians are compared. Orders
+over REST: `bench.order_posts`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
-import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -19,32 +17,25 @@ from random import Random
 from typing import Any, TypeAlias
 
 import asyncpg
-import httpx
-import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from actors.config import Config
-from bench.ingest import _free_port
 from bench.lives import Life, Shop, new_id, open_shop
-from bench.posts import PostJob, PostResult
+from bench.order_posts import ORDERS, REFERENCES, OrderPosts, Posted, order_figures
 from bench.report import Figures, Report, median, ratio, report
 from domain.markets import MARKETS
 from domain.order import OrderCommand
 from domain.records import Done, Outcome, Record, RegionRecords
 from gateway.deciders.collector import Collector
 from persistence.reads.reads import Reads
-from sim.api import Account, Api
-from sim.motion import Point
-from sim.setup import Cast, Site
+from sim.api import Api
 from sim.summary import percentile
 from sim.tasks import Progress
 
 WARM_S = 1.5  # before it is counted
 COPY_ROWS = 2_000  # in one COPY
-CUSTOMERS = 8
 DEADLINE_S = 60.0
 DRAIN_S = 30.0
-READY_S = 20.0  # for the reference server to answer
 SEED = 1
 
 # call(actor, method, *arguments), as a gateway calls
@@ -59,8 +50,10 @@ SELECT (SELECT avg(pg_column_size(e.*)) FROM dossier_events e) + (SELECT avg(pg_
 
 
 class WritesOptions(Struct, frozen=True, kw_only=True):
-    """`lives`: orders under way at once. `seconds`: counted wall time of each measurement of a round."""
+    """`lives`: orders under way at once. `seconds`: counted wall time of each measurement of a round. `commands`:
+    measure them, too, or orders over REST alone."""
 
+    commands: bool = True
     lives: int = 256
     connections: int = 64
     seconds: float = 8.0
@@ -71,8 +64,9 @@ class _Round(Struct):
     commands: list[float] = []
     commits: list[float] = []
     copies: list[float] = []
-    orders: list[PostResult] = []
-    inserts: list[PostResult] = []
+    posts: dict[str, list[Posted]] = field(
+        default_factory=lambda: {name: [] for name in (ORDERS, *REFERENCES)}
+    )
     latency_s: list[float] = []
 
 
@@ -95,46 +89,53 @@ async def run_writes(
     try:
         await sql.execute(_TABLE)
         desk = await Desk.open(reads, call, config)
-        bodies = await _order_bodies(api, progress)
+        orders = await OrderPosts.open(api, options.connections, WARM_S, options.seconds, progress)
         row_bytes = 0
         for number in range(1, options.rounds + 1):
             said = f"round {number} of {options.rounds}:"
-            seen.commands.append(await desk.run(options, seen.latency_s))
-            progress(f"{said} {seen.commands[-1]:,.0f} durable commands/s")
-            row_bytes = row_bytes or round(await sql.fetchval(_BYTES))
+            if options.commands:
+                row_bytes = await _commands(desk, sql, options, seen, said, progress)
+            seen.posts[ORDERS].append(await orders.of_server(server))
             await _drained(sql)
-            seen.commits.append(await _single_commits(sql, row_bytes, options.seconds / 2))
-            seen.copies.append(await _copies(sql, row_bytes, options.seconds / 2))
-            progress(
-                f"{said} {seen.commits[-1]:,.0f} single commits/s, {seen.copies[-1]:,.0f} rows/s by COPY"
-            )
-            seen.orders.append(await _post(server, bodies, options))
-            await _drained(sql)
-            seen.inserts.append(await _reference(owner_url, bodies, options))
-            progress(
-                f"{said} {seen.orders[-1].per_s:,.0f} orders/s, {seen.inserts[-1].per_s:,.0f} bare inserts/s"
-            )
+            for name in REFERENCES:
+                seen.posts[name].append(await orders.of_reference(name, owner_url))
+            rates = (f"{seen.posts[name][-1].per_s:,.0f} {name.replace('_', ' ')}/s" for name in seen.posts)
+            progress(f"{said} {', '.join(rates)}")
     finally:
         await api.close()
         await sql.close()
         await reads.close()
-    made = report("writes", options, _figures(seen, row_bytes, config), notes=_NOTES)
+    made = report("writes", options, _figures(seen, row_bytes, config, options), notes=_NOTES)
     if out is not None:
         made.write(out)
     return made
+
+
+async def _commands(
+    desk: Desk, sql: Connection, options: WritesOptions, seen: _Round, said: str, progress: Progress
+) -> int:
+    """One round of commands and of rows beside them; how many bytes such a row has."""
+    seen.commands.append(await desk.run(options, seen.latency_s))
+    progress(f"{said} {seen.commands[-1]:,.0f} durable commands/s")
+    row_bytes: int = round(await sql.fetchval(_BYTES))
+    await _drained(sql)
+    seen.commits.append(await _single_commits(sql, row_bytes, options.seconds / 2))
+    seen.copies.append(await _copies(sql, row_bytes, options.seconds / 2))
+    progress(f"{said} {seen.commits[-1]:,.0f} single commits/s, {seen.copies[-1]:,.0f} rows/s by COPY")
+    return row_bytes
 
 
 _NOTES = (
     "a command: an order's step with its dossier event, outbox row and stored answer, an offer made, or one taken",
     "single commits: one row of a dossier event's and an outbox row's size, one connection; COPY: the same rows",
     "order_create: POST /v1/orders against FastAPI with one asyncpg insert, the same load",
+    "same_work: against FastAPI with SQLAlchemy that does all of an order, one request a transaction, the same load",
+    "us: processor time of an answered request in the processes of that kind",
 )
 
 
-def _figures(seen: _Round, row_bytes: int, config: Config) -> Figures:
+def _figures(seen: _Round, row_bytes: int, config: Config, options: WritesOptions) -> Figures:
     commands, commits, copies = median(seen.commands), median(seen.commits), median(seen.copies)
-    orders = median([result.per_s for result in seen.orders])
-    inserts = median([result.per_s for result in seen.inserts])
     latency_s = sorted(seen.latency_s)
     return {
         "commands_per_s": commands,
@@ -144,14 +145,10 @@ def _figures(seen: _Round, row_bytes: int, config: Config) -> Figures:
         "single_commit_ratio": ratio(commands, commits),
         "copy_rows_per_s": copies,
         "copy_ratio": ratio(commands, copies),
-        "order_create_per_s": orders,
-        "order_create_p50_ms": median([result.p50_ms for result in seen.orders]),
-        "order_create_p99_ms": median([result.p99_ms for result in seen.orders]),
-        "bare_insert_per_s": inserts,
-        "bare_insert_p50_ms": median([result.p50_ms for result in seen.inserts]),
-        "bare_insert_p99_ms": median([result.p99_ms for result in seen.inserts]),
-        "order_create_ratio": ratio(orders, inserts),
+        **order_figures(seen.posts),
         "row_bytes": row_bytes,
+        "connections_count": options.connections,
+        "gateways_count": config.gateways,
         "persistence_actors_count": config.persistence_actors,
         "append_in_flight_count": config.limits.append_in_flight,
     }
@@ -302,77 +299,3 @@ async def _copies(sql: Connection, row_bytes: int, seconds: float) -> float:
         took_s += time.perf_counter() - started_s
         done += COPY_ROWS
     return done / took_s
-
-
-# -- orders over REST -------------------------------------------------------------------------------------------------
-
-
-class _Bodies(Struct, frozen=True):
-    tokens: list[str]
-    body: dict[str, Any]
-
-
-async def _order_bodies(api: Api, progress: Progress) -> _Bodies:
-    cast = Cast(api, secrets.token_urlsafe(), progress)
-    accounts: list[Account] = [cast.account("merchant", 1, "Bench")]
-    accounts += [cast.account("customer", n, f"Bench {n}") for n in range(1, CUSTOMERS + 1)]
-    merchant, *customers = await cast.sign_in(accounts, "")
-    market = next(iter(MARKETS.values()))
-    site = Site(name="Bench", address="1 Main St", point=Point(market.lat, market.lng))
-    [shop] = await cast.open_shops(merchant, [site])
-    body = {
-        "store_id": shop.store_id,
-        "items": [{"product_id": shop.product_ids[0], "quantity": 2}],
-        "dropoff": {"lat": market.lat + 0.03, "lng": market.lng + 0.02, "address": "12 Elm St, Apartment 4"},
-    }
-    return _Bodies([customer.token for customer in customers], body)
-
-
-async def _post(server: str, bodies: _Bodies, options: WritesOptions) -> PostResult:
-    """Orders a second by a load generator in a process of its own."""
-    url = httpx.URL(server)
-    job = PostJob(
-        host="127.0.0.1" if url.host == "localhost" else url.host,
-        port=url.port or 80,
-        path="/v1/orders",
-        tokens=bodies.tokens,
-        body=msgspec.json.encode(bodies.body).decode(),
-        connections=options.connections,
-        warm_s=WARM_S,
-        seconds=options.seconds,
-    )
-    load = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.posts", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-    )
-    said, _ = await load.communicate(msgspec.json.encode(job))
-    if load.returncode != 0:
-        raise RuntimeError(f"the load generator failed at {server}: {said.decode()[-500:]}")
-    return msgspec.json.decode(said, type=PostResult)
-
-
-async def _reference(database_url: str, bodies: _Bodies, options: WritesOptions) -> PostResult:
-    """The same load on `bench.insert`."""
-    port = _free_port()
-    environment = {
-        **os.environ,
-        "BENCH_DATABASE_URL": database_url,
-    }  # it has a password: not for the command line
-    bare = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.insert", str(port), env=environment
-    )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        give_up_s = time.monotonic() + READY_S
-        async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
-            while True:
-                try:
-                    await http.get("/health")
-                    break
-                except httpx.TransportError:
-                    if time.monotonic() > give_up_s:
-                        raise RuntimeError("the reference server does not answer") from None
-                    await asyncio.sleep(0.1)
-        return await _post(url, bodies, options)
-    finally:
-        bare.kill()
-        await bare.wait()

@@ -145,6 +145,7 @@ def bench_storm(
 
 @app.command("writes")
 def bench_writes(
+    commands: Annotated[bool, typer.Option(help="Or orders over REST alone.")] = True,
     lives: Annotated[int, typer.Option(help="Orders under way at once.", min=1, max=5_000)] = 256,
     connections: Annotated[int, typer.Option(help="That place orders.", min=1, max=1_000)] = 64,
     seconds: Annotated[float, typer.Option(help="Of each measurement.", min=1, max=600)] = 8.0,
@@ -152,11 +153,13 @@ def bench_writes(
     port: PortOption = None,
     out: OutOption = None,
 ) -> None:
-    """Durable commands a second beside commits and COPY, and orders a second beside one bare insert."""
+    """Durable commands a second beside commits and COPY, orders a second beside one insert and beside the same work."""
     from bench.writes import WritesOptions
     from doorstep.benches import writes
 
-    options = WritesOptions(lives=lives, connections=connections, seconds=seconds, rounds=rounds)
+    options = WritesOptions(
+        commands=commands, lives=lives, connections=connections, seconds=seconds, rounds=rounds
+    )
     run(writes(settings_of(port=port), options, out, say))
 
 
