@@ -35,7 +35,7 @@ _WEB_DIST = Path(__file__).parents[1] / "web" / "dist"
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """Limits and waits in wall time; the meaning of each is in `doorstep/settings.py` under the same name."""
+    """Limits and waits in wall time; the meaning of each is in the settings under the same name."""
 
     db_pool_size: int = 8
     db_statement_timeout_s: float = 10.0

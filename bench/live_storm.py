@@ -22,7 +22,7 @@ from bench.live_job import Halt, Place, Return
 from bench.live_stage import Crew, Stage, staged
 from bench.live_usage import require_files
 from bench.report import Figures, Report, report
-from doorstep.rolling import rolling_restart
+from doorstep.cluster.rolling import rolling_restart
 from sim.tasks import Progress
 
 CALM_S = 5.0  # of orders before each blow

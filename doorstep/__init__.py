@@ -12,4 +12,4 @@ except PackageNotFoundError:  # run from a source tree that was not installed
 
 __all__ = ["__version__"]
 
-import doorstep.ray_environment  # noqa: F401 - whatever is imported of this package, it comes before Ray
+import doorstep.cluster.ray_environment  # noqa: F401 - whatever is imported of this package, it comes before Ray

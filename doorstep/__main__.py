@@ -8,7 +8,7 @@ def main() -> None:
     """Entry point of the `doorstep` script."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from doorstep.cli import main as command
+    from doorstep.cli.app import main as command
 
     command()
 

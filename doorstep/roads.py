@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from domain.markets import MARKETS
 from domain.ports import VendorError
 from domain.travel import Haversine
-from doorstep.settings import Settings
+from doorstep.settings.settings import Settings
 from integrations.registry import ROUTING
 from integrations.routing.calibrate import Drives, fit, read_drives, sample_drives
 from integrations.routing.options import RoadOptions

@@ -16,14 +16,14 @@ from actors.clock import ServerClock
 from actors.config import Config, Limits
 from domain.markets import MARKETS
 from domain.policy import RegionPolicy
-from doorstep.embedded import Embedded, EmbeddedError
-from doorstep.folder import FolderLock, close_folder
-from doorstep.lease import LeaseTaken, only_one
+from doorstep.cluster.lease import LeaseTaken, only_one
+from doorstep.cluster.session import end_orphans
+from doorstep.cluster.supervisor import HeadError, Supervisor
+from doorstep.data_folder import FolderLock, close_folder
+from doorstep.embedded.services import Embedded, EmbeddedError
 from doorstep.policies import PolicyError, load_policies
 from doorstep.roads import RoadsError, require_roads, road_options, travel_model
-from doorstep.session import end_orphans
-from doorstep.settings import Settings
-from doorstep.supervisor import HeadError, Supervisor
+from doorstep.settings.settings import Settings
 from persistence.migrate import migrate, require_schema, require_usable
 from persistence.reads.reads import last_event_ms
 from persistence.roles import ensure_role, fitness

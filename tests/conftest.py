@@ -14,7 +14,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from doorstep.embedded import Embedded, Services, temporary_database
+from doorstep.embedded.services import Embedded, Services, temporary_database
 
 pytest_plugins = ("tests.integration.fixtures",)
 

@@ -1,4 +1,4 @@
-"""What a road engine and its callers need to know; the meaning of each is in `doorstep/settings.py` under its name."""
+"""What a road engine and its callers need to know; the meaning of each is in the settings under its name."""
 
 from __future__ import annotations
 

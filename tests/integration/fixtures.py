@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from doorstep.embedded import Services
+from doorstep.embedded.services import Services
 from tests.conftest import temporary
 from tests.integration.live import LiveServer, Town
 

@@ -14,8 +14,8 @@ from actors.persistence.relay import Relay
 from domain.lifecycle import OrderStatus
 from domain.ports import Channel, PaymentResult
 from domain.records import NotTaken
-from doorstep.outbox import drop_command, list_command, retry_command
-from doorstep.settings import Settings
+from doorstep.cli.outbox import drop_command, list_command, retry_command
+from doorstep.settings.settings import Settings
 from persistence.engine import driver_connection
 from persistence.orders.postgres import PostgresStore
 from persistence.outbox.backlog import backlog

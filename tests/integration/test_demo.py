@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from doorstep.embedded import Services
+from doorstep.embedded.services import Services
 from sim.demo import DemoOptions, run_demo
 from sim.personas import DriverShares
 from tests.conftest import temporary

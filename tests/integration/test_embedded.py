@@ -20,7 +20,7 @@ import psutil
 import pytest
 import redis.asyncio as redis
 
-from doorstep.embedded import (
+from doorstep.embedded.services import (
     AlreadyRunning,
     Embedded,
     EmbeddedError,
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.integration
 # Starts in a process of its own and says so; a signal then decides how it ends.
 CHILD = """
 import signal, sys, time
-from doorstep.embedded import Embedded
+from doorstep.embedded.services import Embedded
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is started with it ignored
 embedded = Embedded(sys.argv[1])
 embedded.start()

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture
 async def cluster(server: LiveServer) -> AsyncIterator[None]:
     """This process as one more client of the server's Ray cluster."""
-    from doorstep.cluster import client_of
+    from doorstep.cluster.bootstrapper import client_of
 
     async with client_of(server.folder, "doorstep"):
         yield

@@ -13,8 +13,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from doorstep.embedded import Embedded
-from doorstep.lease import LeaseTaken, only_one
+from doorstep.cluster.lease import LeaseTaken, only_one
+from doorstep.embedded.services import Embedded
 from tests.integration.live import LiveServer
 from tests.integration.live import until as eventually
 
@@ -60,7 +60,7 @@ async def wait_in_line(rival: asyncpg.Connection[asyncpg.Record]) -> asyncio.Tas
 async def test_after_a_restart_of_postgres_it_is_held_again(
     own: Embedded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("doorstep.lease.TRY_FOR_S", 0.5)
+    monkeypatch.setattr("doorstep.cluster.lease.TRY_FOR_S", 0.5)
     lost = list[bool]()
     url = own.database_owner_url
     async with only_one(url, "doorstep", lambda: lost.append(True)):
@@ -92,7 +92,7 @@ async def test_after_a_restart_of_postgres_it_is_held_again(
 async def test_a_session_that_ends_is_followed_by_another(
     fresh_database_url: str, rival: asyncpg.Connection[asyncpg.Record], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("doorstep.lease.TRY_FOR_S", 0.2)
+    monkeypatch.setattr("doorstep.cluster.lease.TRY_FOR_S", 0.2)
     async with only_one(fresh_database_url, "doorstep"):
         for _ in range(3):
             before = await rival.fetchval(_HOLDER)

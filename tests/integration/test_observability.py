@@ -22,7 +22,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from domain import protocol as wire
-from doorstep.embedded import Services
+from doorstep.embedded.services import Services
 from sim.api import Account
 from tests.integration.live import SCRAPER, STORE_LAT, STORE_LNG, TITLES, LiveServer, Town, new_key, until
 

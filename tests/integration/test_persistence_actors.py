@@ -18,7 +18,7 @@ import pytest
 from redis.asyncio import Redis
 
 from actors.config import persistence_of
-from doorstep.embedded import Services
+from doorstep.embedded.services import Services
 from integrations.event_bus.redis_streams import STREAM_PREFIX
 from tests.conftest import temporary
 from tests.integration.live import LiveServer, Town, until

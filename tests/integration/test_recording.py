@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from doorstep.embedded import Services
+from doorstep.embedded.services import Services
 from tests.integration.live import LiveServer, Town
 
 pytestmark = pytest.mark.integration

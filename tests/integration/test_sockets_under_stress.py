@@ -22,7 +22,7 @@ from bench.counters import know
 from bench.hostile import HostileOptions, run_hostile
 from bench.load import text_frame
 from domain import protocol as wire
-from doorstep.embedded import Services
+from doorstep.embedded.services import Services
 from tests.conftest import temporary
 from tests.integration.live import (
     METRICS_TOKEN,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from domain.protocol import CLOSE_RESTARTING
-from doorstep.embedded import Services
+from doorstep.embedded.services import Services
 from sim.api import Account, Api
 from tests.conftest import temporary
 from tests.integration.crew import Crew

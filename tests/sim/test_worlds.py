@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from doorstep.cli import app
+from doorstep.cli.app import app
 from sim.campaign import ENOUGH, Order, Summary, run_campaign
 from sim.net import Node
 from sim.phones import TRAITS

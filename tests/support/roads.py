@@ -8,7 +8,7 @@ from tempfile import mkdtemp
 
 import pytest
 
-from doorstep.settings import load_settings
+from doorstep.settings.settings import load_settings
 from integrations.routing.tiles import TilesError, build_tiles, find_builder
 
 EXTRACTS = Path(__file__).parents[3] / "shared" / "data" / "osm"

@@ -121,14 +121,14 @@ def test_every_room_is_known() -> None:
         ("gateway/deciders/ray.py", "import ray", True),
         ("gateway/app.py", "import sqlalchemy as sa", False),
         ("gateway/app.py", "import integrations.identity", False),
-        ("sim/city.py", "def f():\n    from doorstep.settings import Settings", False),
+        ("sim/city.py", "def f():\n    from doorstep.settings.settings import Settings", False),
         ("bench/live.py", "from gateway import app", True),
         ("domain/region.py", "import time", False),
         ("domain/region.py", "import httpx", False),
         ("domain/region.py", "from . import geo", True),
         ("domain/compliance/texas.py", "from ..geo import distance_m", True),
         ("persistence/tables/orders.py", "import sqlalchemy", True),
-        ("doorstep/cli.py", "import sqlalchemy", False),
+        ("doorstep/cli/app.py", "import sqlalchemy", False),
     ],
 )
 def test_the_test_sees_arrows(file: str, line: str, allowed: bool) -> None:

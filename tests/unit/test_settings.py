@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from actors.config import Limits
-from doorstep.settings import Settings, SettingsError, explain_settings, load_settings, local_secret
+from doorstep.settings.settings import Settings, SettingsError, explain_settings, load_settings, local_secret
 
 ROOT = Path(__file__).parents[2]
 LONG = "f3a91c07be54d268" + "0b7e82d1465fa93c"

@@ -25,7 +25,7 @@ from bench.plots import fleet_plot, soak_plot
 from domain.dossier import GENESIS, Entry, extend
 from domain.lifecycle import OrderEvent, OrderStatus, Role
 from domain.records import OrderFact
-from doorstep.cli import app
+from doorstep.cli.app import app
 
 PNG = b"\x89PNG"
 

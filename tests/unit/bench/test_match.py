@@ -21,7 +21,7 @@ from bench.match import (
     parse_sizes,
     run_match,
 )
-from doorstep.cli import app
+from doorstep.cli.app import app
 from solver.matching import cheapest_matching
 from solver.objective import active
 from solver.registry import solve

@@ -29,7 +29,7 @@ from bench.mdrp import (
 )
 from bench.mdrp_check import COLUMNS, METRICS, check, main, mean_metrics, percentile
 from bench.report import report
-from doorstep.cli import app
+from doorstep.cli.app import app
 
 RESTAURANTS = "restaurant\tx\ty\nr1\t0\t0\nr2\t6000\t0\n"
 COURIERS = "courier\tx\ty\ton_time\toff_time\nc1\t-3000\t4000\t0\t240\nc2\t6000\t0\t0\t120\n"

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from bench.match import MatchOptions, market
 from bench.plan import PING_EVERY_S, Pings, due_pings, quantiles
 from domain.messages import DriversSeen
-from doorstep.cli import app
+from doorstep.cli.app import app
 from tests.support.story import Story
 
 

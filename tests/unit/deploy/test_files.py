@@ -17,9 +17,9 @@ import ray.autoscaler
 import typer.main
 import yaml
 
-from doorstep.cli import app
-from doorstep.ray_environment import NODE_ENVIRONMENT
-from doorstep.settings import NODE_KINDS, explain_settings
+from doorstep.cli.app import app
+from doorstep.cluster.ray_environment import NODE_ENVIRONMENT
+from doorstep.settings.settings import NODE_KINDS, explain_settings
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # Ray's own, of its libraries

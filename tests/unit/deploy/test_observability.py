@@ -18,7 +18,7 @@ from actors.persistence.relay import Relay
 from actors.persistence.shell import PersistenceShell
 from actors.telemetry.metrics import Family, Process
 from domain.ports import Channel
-from doorstep.settings import explain_settings
+from doorstep.settings.settings import explain_settings
 from gateway.deciders.actor_backend import ActorBackend
 from gateway.http.metrics import whole
 from persistence.reads.views import Backlog, Waiting

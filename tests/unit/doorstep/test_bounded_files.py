@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from doorstep import embedded_servers
-from doorstep.embedded_servers import RedisServer
-from doorstep.folder import SESSIONS_KEPT, forget_sessions
+from doorstep.data_folder import SESSIONS_KEPT, forget_sessions
+from doorstep.embedded import servers
+from doorstep.embedded.servers import RedisServer
 
 
 def test_a_log_is_put_aside_while_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded_servers, "_LOG_LIMIT_BYTES", 1_000)
+    monkeypatch.setattr(servers, "_LOG_LIMIT_BYTES", 1_000)
     server = RedisServer(tmp_path)
     server.bound_log()  # there is none yet
     aside = tmp_path / "redis.log.1"

@@ -14,8 +14,8 @@ from actors.config import Config
 from actors.remote import _resources
 from actors.warmup import tiny
 from domain.policy import RegionPolicy
-from doorstep.lease import LeaseTaken, only_one
-from doorstep.settings import NODE_KINDS, SettingsError, load_settings
+from doorstep.cluster.lease import LeaseTaken, only_one
+from doorstep.settings.settings import NODE_KINDS, SettingsError, load_settings
 from solver.registry import SOLVERS, solve
 
 
@@ -88,7 +88,7 @@ def test_warming_up_makes_a_plan(solver: str) -> None:
 async def test_one_at_a_time_looks_after_a_database(
     fresh_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("doorstep.lease.TRY_FOR_S", 0.0)
+    monkeypatch.setattr("doorstep.cluster.lease.TRY_FOR_S", 0.0)
     async with only_one(fresh_database_url, "doorstep"):
         with pytest.raises(LeaseTaken):
             async with only_one(fresh_database_url, "doorstep"):

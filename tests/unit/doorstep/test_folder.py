@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from doorstep.folder import (
+from doorstep.data_folder import (
     AlreadyRunning,
     FolderLock,
     FolderOpen,
@@ -113,7 +113,7 @@ def test_a_folder_of_somebody_else_is_not_used_for_ray(
     data_dir = tmp_path / ("long" * 20)
     data_dir.mkdir()
     ray_folder(data_dir)
-    monkeypatch.setattr("doorstep.folder.os.geteuid", lambda: 12345)
+    monkeypatch.setattr("doorstep.data_folder.os.geteuid", lambda: 12345)
     link = ray_folder_of(data_dir)
     link.symlink_to(tmp_path)
     try:

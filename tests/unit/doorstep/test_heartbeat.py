@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from actors.config import Limits
-from doorstep.heartbeat import Frozen, Heard, Pulse
+from doorstep.cluster.heartbeat import Frozen, Heard, Pulse
 
 LIMITS = Limits(heartbeat_s=0.01, silent_s=0.1, stuck_s=2.0)
 HERE = Heard("node", 7, 0.0)

@@ -14,11 +14,11 @@ from typer.testing import CliRunner
 from domain.lifecycle import OfferStatus
 from domain.records import OfferRow
 from domain.times import instant
-from doorstep import offers
-from doorstep.cli import app
-from doorstep.offers import export
+from doorstep.cli import offers
+from doorstep.cli.app import app
+from doorstep.cli.offers import export
 from doorstep.server import policy_of
-from doorstep.settings import Settings
+from doorstep.settings.settings import Settings
 from persistence.migrate import head_revision, migrate
 from persistence.orders.memory import MemoryStore
 from persistence.orders.postgres import PostgresStore

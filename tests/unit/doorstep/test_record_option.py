@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from doorstep.server import StartError, running
-from doorstep.settings import SettingsError, load_settings
+from doorstep.settings.settings import SettingsError, load_settings
 from tests.integration.live import free_port
 
 

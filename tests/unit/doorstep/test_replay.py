@@ -19,8 +19,8 @@ from domain.journal import Entry, decode
 from domain.messages import Acked, DriversSeen, PlanReady, Tick
 from domain.policy import RegionPolicy
 from domain.region import Region
-from doorstep.cli import app
-from doorstep.replay import Disagreement, Replay, segments_of
+from doorstep.cli.app import app
+from doorstep.cli.replay import Disagreement, Replay, segments_of
 from persistence.orders.memory import MemoryStore
 from solver.registry import solve
 from tests.support.build import NOW, seen

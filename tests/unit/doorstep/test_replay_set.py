@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from domain.messages import OfferSeenBy
-from doorstep.cli import app
-from doorstep.whatif import verdict
+from doorstep.cli.app import app
+from doorstep.cli.whatif import verdict
 from sim.whatif import METRICS, Metric
 from tests.support.build import at
 from tests.unit.recording import Recorded, record

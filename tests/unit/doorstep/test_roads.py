@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from actors.vendors import travel_times
 from domain.geo import distance_m
 from domain.travel import Haversine, Planar
-from doorstep.cli import app
+from doorstep.cli.app import app
 from doorstep.roads import (
     RoadsError,
     build_command,
@@ -27,7 +27,7 @@ from doorstep.roads import (
     travel_model,
 )
 from doorstep.server import policy_of
-from doorstep.settings import Settings, SettingsError, explain_settings, load_settings
+from doorstep.settings.settings import Settings, SettingsError, explain_settings, load_settings
 from integrations.routing.options import RoadOptions
 from integrations.routing.road_travel import RoadTravel
 from tests.support.osrm_server import OsrmServer, osrm_server

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from doorstep.session import MARK_ENV, Session, end_orphans, new_mark
+from doorstep.cluster.session import MARK_ENV, Session, end_orphans, new_mark
 
 # A leader with two children, one of which stands still; it tells their numbers.
 LEADER = """

@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from actors.config import Limits
-from doorstep.session import Session
-from doorstep.supervisor import LOST_LIMIT, HeadError, Supervisor
+from doorstep.cluster.session import Session
+from doorstep.cluster.supervisor import LOST_LIMIT, HeadError, Supervisor
 from tests.unit.doorstep.test_cluster import config
 
 # Each start takes the next line of the plan, and starts a helper that would outlive it.
@@ -55,7 +55,7 @@ class Watched:
         (folder / "head.py").write_text(STAND_IN)
         (folder / "plan").write_text("\n".join(plan))
         command = (str(folder / "head.py"), str(folder / "plan"), str(folder / "heads"))
-        monkeypatch.setattr("doorstep.supervisor.HEAD", command)
+        monkeypatch.setattr("doorstep.cluster.supervisor.HEAD", command)
         self.supervisor = Supervisor(
             config(limits=Limits(silent_s=1.0)),
             data_dir=folder,

@@ -12,8 +12,8 @@ import pytest
 COMMAND = """
 import asyncio, signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from doorstep.cli import app
-from doorstep.terminal import run
+from doorstep.cli.app import app
+from doorstep.cli.terminal import run
 
 async def work():
     print("started", flush=True)

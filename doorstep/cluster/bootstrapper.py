@@ -1,5 +1,5 @@
 """Starting a Ray cluster or joining one, the server's actors in it, and watching over all of it: the one bootstrapper
-(ADR 0003, 0015, 0017). It lives in the process of `doorstep/head.py`."""
+(ADR 0003, 0015, 0017). It lives in the process of `doorstep/cluster/head.py`."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from actors.remote import (
     withdraw_config,
 )
 from actors.remote import replace as replace_actor
-from doorstep.folder import forget_sessions, write_private
-from doorstep.heartbeat import Frozen, Heard, Pulse
-from doorstep.session import Session
-from doorstep.settings import NODE_KINDS, ray_token_file
-from doorstep.supervisor import START_TIMEOUT_S, stop_timeout_s
+from doorstep.cluster.heartbeat import Frozen, Heard, Pulse
+from doorstep.cluster.session import Session
+from doorstep.cluster.supervisor import START_TIMEOUT_S, stop_timeout_s
+from doorstep.data_folder import forget_sessions, write_private
+from doorstep.settings.settings import NODE_KINDS, ray_token_file
 from gateway.actor import GatewayActor
 
 Progress = Callable[[str], None]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import httpx
 
-from doorstep.embedded import Embedded, EmbeddedError, running_services
+from doorstep.embedded.services import Embedded, EmbeddedError, running_services
 from doorstep.server import Server, StartError, running, until_signalled
-from doorstep.settings import Settings, local_secret
+from doorstep.settings.settings import Settings, local_secret
 from persistence.migrate import migrate, require_schema, require_usable
 from persistence.roles import ensure_role, fitness
 from sim.api import ServerRefused

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from doorstep.terminal import fail, run, say, settings_of
+from doorstep.cli.terminal import fail, run, say, settings_of
 
 app = typer.Typer(no_args_is_help=True, help="Measured comparisons; see docs/bench.md.")
 
@@ -29,7 +29,7 @@ def bench_ingest(
 ) -> None:
     """Location pings a second from sockets into the region's memory."""
     from bench.ingest import IngestOptions
-    from doorstep.benches import ingest
+    from doorstep.cli.bench_servers import ingest
 
     run(ingest(settings_of(port=port), server, IngestOptions(sockets=sockets, seconds=seconds), out, say))
 
@@ -44,7 +44,7 @@ def bench_accept(
 ) -> None:
     """Milliseconds from a driver's accept to its durable answer, over real sockets."""
     from bench.accept import AcceptOptions
-    from doorstep.benches import accept
+    from doorstep.cli.bench_servers import accept
 
     run(accept(settings_of(port=port), server, AcceptOptions(drivers=drivers, orders=orders), out, say))
 
@@ -61,7 +61,7 @@ def bench_plan(
 ) -> None:
     """Milliseconds from an order's opening to the plan that has it, in a live market full of open tasks."""
     from bench.plan import PlanOptions
-    from doorstep.benches import plan
+    from doorstep.cli.bench_servers import plan
 
     options = PlanOptions(drivers=drivers, tasks=tasks, rate=rate, duration_s=duration, seed=seed)
     run(plan(settings_of(port=port), options, out, say))
@@ -83,7 +83,7 @@ def bench_live(
 ) -> None:
     """Drivers on sockets, orders from click to door: latencies, what is lost, processor and memory."""
     from bench.live import LiveOptions, parse_sizes
-    from doorstep.benches import live
+    from doorstep.cli.bench_servers import live
 
     try:
         parse_sizes(sizes)
@@ -113,7 +113,7 @@ def bench_soak(
 ) -> None:
     """The load of `bench live` for long: whether memory and latency stay flat."""
     from bench.live_soak import SoakOptions
-    from doorstep.benches import soak
+    from doorstep.cli.bench_servers import soak
 
     options = SoakOptions(
         drivers=drivers,
@@ -137,7 +137,7 @@ def bench_storm(
 ) -> None:
     """Gateways killed and restarted under all sockets: seconds until the drivers are back, and what is lost."""
     from bench.live_storm import StormOptions
-    from doorstep.benches import storm
+    from doorstep.cli.bench_servers import storm
 
     options = StormOptions(drivers=drivers, ping_hz=ping_hz, orders_per_min=orders_per_min, seed=seed)
     run(storm(settings_of(port=port), options, out, say))
@@ -155,7 +155,7 @@ def bench_writes(
 ) -> None:
     """Durable commands a second beside commits and COPY, orders a second beside one insert and beside the same work."""
     from bench.writes import WritesOptions
-    from doorstep.benches import writes
+    from doorstep.cli.bench_servers import writes
 
     options = WritesOptions(
         commands=commands, lives=lives, connections=connections, seconds=seconds, rounds=rounds
@@ -177,7 +177,7 @@ def bench_hostile(
 ) -> None:
     """A flood, a slow reader and mutated frames, beside drivers who must not feel them."""
     from bench.hostile import HostileOptions
-    from doorstep.benches import hostile
+    from doorstep.cli.bench_servers import hostile
 
     options = HostileOptions(drivers=drivers, frames=frames, flood_per_s=flood_per_s, seed=seed)
     run(hostile(settings_of(port=port), mob, options, out, say))
@@ -193,7 +193,7 @@ def bench_crowd(
 ) -> None:
     """Half-sent bodies, silent connections, endless heads and addresses, floods of status pages, beside neighbours."""
     from bench.crowd import CrowdOptions
-    from doorstep.benches import crowd
+    from doorstep.cli.bench_servers import crowd
 
     options = CrowdOptions(halves=halves, silent=silent, attack_s=seconds)
     run(crowd(settings_of(port=port), options, out, say))
@@ -211,7 +211,7 @@ def bench_match(
 ) -> None:
     """Milliseconds of a whole FAST plan, beside its bare parts and the optimum over all pairs."""
     from bench.match import MARKETS, SIZES, MatchOptions, parse_sizes
-    from doorstep.benches import match
+    from doorstep.cli.bench_servers import match
 
     if market not in MARKETS:
         fail(f"--market is one of {', '.join(MARKETS)}")
@@ -239,7 +239,7 @@ def bench_mdrp(
 ) -> None:
     """Dispatch the public Grubhub days on a virtual clock, beside published algorithms. Exit 1: a rule was broken."""
     from bench.mdrp import MdrpOptions
-    from doorstep.benches import mdrp
+    from doorstep.cli.bench_servers import mdrp
 
     options = MdrpOptions(
         instances=instances,
@@ -270,7 +270,7 @@ def bench_routes(
 ) -> None:
     """Vehicles and travel of pick-up and delivery routes, beside other engines and the best known values."""
     from bench.routes import DATA, RoutesOptions
-    from doorstep.benches import routes
+    from doorstep.cli.bench_servers import routes
 
     options = RoutesOptions(data=str(data or DATA), seconds=seconds, peers=peers, only=only, seed=seed)
     raise typer.Exit(routes(options, out, say))

@@ -26,11 +26,11 @@ from bench.plan import PlanOptions, run_plan
 from bench.report import Report
 from bench.routes import RoutesOptions, run_routes
 from bench.writes import WritesOptions, run_writes
-from doorstep.cluster import client_of
-from doorstep.embedded import EmbeddedError
-from doorstep.rolling import RestartError
+from doorstep.cluster.bootstrapper import client_of
+from doorstep.cluster.rolling import RestartError
+from doorstep.embedded.services import EmbeddedError
 from doorstep.server import Server, StartError, running
-from doorstep.settings import Settings
+from doorstep.settings.settings import Settings
 from sim.api import ServerRefused
 
 Say = Callable[[str], None]

@@ -1,4 +1,4 @@
-"""How one embedded database server is prepared, started, watched and stopped; `doorstep.embedded` has the pair."""
+"""How one embedded database server is prepared, started, watched and stopped; `services.py` has the pair."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from typing import IO
 
 import psutil
 
-from doorstep.embedded_account import CLEAN_ENVIRONMENT, Account, EmbeddedError, postgres_account
-from doorstep.folder import append_private
-from doorstep.settings import local_secret
+from doorstep.data_folder import append_private
+from doorstep.embedded.account import CLEAN_ENVIRONMENT, Account, EmbeddedError, postgres_account
+from doorstep.settings.settings import local_secret
 
 POSTGRES_VERSION = 18
 OWNER = "doorstep"  # of the cluster, its database and the tables; the database has its name

@@ -14,7 +14,7 @@ import ray
 
 from actors.config import Config
 from actors.remote import published_config, residents
-from doorstep.cluster import ClusterError, drain, join, remove
+from doorstep.cluster.bootstrapper import ClusterError, drain, join, remove
 from doorstep.server import NAMESPACE
 
 Say = Callable[[str], None]

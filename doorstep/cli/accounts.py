@@ -6,9 +6,9 @@ import time
 
 from domain.errors import EmailTaken, StoreUnavailable, WeakPassword
 from domain.lifecycle import Role
-from doorstep.embedded import EmbeddedError
-from doorstep.settings import Settings
-from doorstep.up import Say, database
+from doorstep.cli.up import Say, database
+from doorstep.embedded.services import EmbeddedError
+from doorstep.settings.settings import Settings
 from gateway.http.auth import OPERATORS, Passwords
 from gateway.http.credentials import email_key, email_of, password_of
 from persistence.reads.reads import Reads

@@ -13,9 +13,9 @@ from typing import BinaryIO
 import msgspec
 
 from domain.times import millis
-from doorstep.embedded import EmbeddedError
-from doorstep.settings import Settings
-from doorstep.up import Say, database
+from doorstep.cli.up import Say, database
+from doorstep.embedded.services import EmbeddedError
+from doorstep.settings.settings import Settings
 from gateway.deciders.ports import ReadSide
 from gateway.rest.offers import log_row
 from persistence.reads.reads import Reads

@@ -17,7 +17,7 @@ class Start(Struct, tag=True, frozen=True, kw_only=True):
     dashboard_port: int
     address: str | None
     node_kinds: str
-    mark: str  # of the session (doorstep/session.py)
+    mark: str  # of the session (doorstep/cluster/session.py)
     lost: int = 0  # clusters before this one that were lost
 
 

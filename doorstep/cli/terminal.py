@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from doorstep.settings import Settings, SettingsError, load_settings
+from doorstep.settings.settings import Settings, SettingsError, load_settings
 from persistence.unfit import DatabaseUnfit
 
 PRIVATE_UMASK = 0o077

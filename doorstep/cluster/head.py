@@ -1,4 +1,4 @@
-"""`python -m doorstep.head`: the process that holds a server's Ray cluster. Started by `doorstep/supervisor.py` alone.
+"""`python -m doorstep.cluster.head`: the process that holds a server's Ray cluster. Started by `supervisor.py` alone.
 
 It leads a session of the operating system's, in which everything of the cluster lives. Its orders come over standard
 input; the end of that is the end of whoever started it, and then nobody needs the cluster any more.
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from actors.telemetry.logs import configure
-from doorstep.headwire import (
+from doorstep.cluster.head_messages import (
     Beat,
     Failed,
     Lost,
@@ -27,7 +27,7 @@ from doorstep.headwire import (
     line,
     read_order,
 )
-from doorstep.session import Session
+from doorstep.cluster.session import Session
 
 ORDER_LIMIT_BYTES = 2**24
 _log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class Head:
     async def live(self) -> NoReturn:
         """Bring the cluster up and watch it until told to stop."""
         # Here, since Ray takes a second to import and nothing that is refused before needs it.
-        from doorstep.cluster import Cluster
+        from doorstep.cluster.bootstrapper import Cluster
 
         start = self._start
         cluster = Cluster(
@@ -66,7 +66,7 @@ class Head:
 
     async def _serve(self, cluster: object) -> None:
         """Tells how it ends and does not end the process: that is for whoever started it."""
-        from doorstep.cluster import Cluster, ClusterError, ClusterLost
+        from doorstep.cluster.bootstrapper import Cluster, ClusterError, ClusterLost
 
         assert isinstance(cluster, Cluster)
         try:

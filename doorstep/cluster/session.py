@@ -17,7 +17,7 @@ import msgspec
 import psutil
 from msgspec import Struct
 
-from doorstep.folder import write_private
+from doorstep.data_folder import write_private
 
 MARK_ENV = "DOORSTEP_CLUSTER"
 END_TIMEOUT_S = 10.0

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from actors.region.segments import LogError
 from bench.mdrp import POLICY
 from domain.policy import RegionPolicy
-from doorstep.replay import UNUSABLE, segments_of
+from doorstep.cli.replay import UNUSABLE, segments_of
 from sim import replay
 from sim.days import recorded
 from sim.knobs import ALIASES, Scene, knobs, parse, value_of

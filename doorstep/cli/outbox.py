@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 import msgspec
 
 from domain.ports import Channel
-from doorstep.embedded import EmbeddedError
-from doorstep.settings import Settings
-from doorstep.up import Say, database
+from doorstep.cli.up import Say, database
+from doorstep.embedded.services import EmbeddedError
+from doorstep.settings.settings import Settings
 from persistence.outbox.dead_letters import DeadLetters
 
 

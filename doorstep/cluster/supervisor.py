@@ -18,10 +18,22 @@ from pathlib import Path
 import msgspec
 
 from actors.config import Config
-from doorstep.folder import append_private, ray_folder
-from doorstep.headwire import Beat, Failed, Lost, Order, Say, Serving, Start, Stop, Word, line, read_word
-from doorstep.session import MARK_ENV, Session, forget, new_mark
-from doorstep.settings import ray_token_file
+from doorstep.cluster.head_messages import (
+    Beat,
+    Failed,
+    Lost,
+    Order,
+    Say,
+    Serving,
+    Start,
+    Stop,
+    Word,
+    line,
+    read_word,
+)
+from doorstep.cluster.session import MARK_ENV, Session, forget, new_mark
+from doorstep.data_folder import append_private, ray_folder
+from doorstep.settings.settings import ray_token_file
 
 Progress = Callable[[str], None]
 
@@ -35,7 +47,7 @@ SILENT_BEATS = 2  # a head is silent after so many times what its parts may be
 LOST_LIMIT, LOST_WINDOW_S = 5, 300.0
 LINE_LIMIT_BYTES = 2**24
 LOG = "cluster.log"
-HEAD = ("-m", "doorstep.head")
+HEAD = ("-m", "doorstep.cluster.head")
 
 
 class HeadError(Exception):

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from doorstep.embedded_account import EmbeddedError
+from doorstep.embedded.account import EmbeddedError
 
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 PASS_THROUGH = 0o001  # for the account that the embedded Postgres becomes under root: it may pass, not list

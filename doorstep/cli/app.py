@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from doorstep import bench_cli
-from doorstep.settings import RAY_TOKEN
-from doorstep.terminal import DataDir, fail, run, say, settings_of
+from doorstep.cli import bench
+from doorstep.cli.terminal import DataDir, fail, run, say, settings_of
+from doorstep.settings.settings import RAY_TOKEN
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # they would print local variables, passwords among them
     help="Dispatch for age-restricted last-mile delivery.",
 )
-app.add_typer(bench_cli.app, name="bench")
+app.add_typer(bench.app, name="bench")
 roads_app = typer.Typer(
     no_args_is_help=True, help="Road tiles, and speeds learnt from roads; see docs/roads.md."
 )
@@ -57,7 +57,7 @@ def up(
     ] = False,
 ) -> None:
     """Start the server, and with --demo a city that uses it. Ctrl-C drains and leaves the data."""
-    from doorstep.up import serve
+    from doorstep.cli.up import serve
 
     if demo and speed is None:
         speed = 10.0
@@ -89,7 +89,7 @@ def restart(
     data_dir: DataDir = None,
 ) -> None:
     """Restart actors one at a time without losing anything: each drains, comes back, then the next one."""
-    from doorstep.rolling import PARTS, restart_command
+    from doorstep.cluster.rolling import PARTS, restart_command
 
     if part not in PARTS:
         fail(f"{part!r} is not one of {', '.join(PARTS)}.", status=2)
@@ -105,13 +105,13 @@ def drain_server(
     data_dir: DataDir = None,
 ) -> None:
     """Stop a server that `doorstep up --address ... --detach` left behind, in good order."""
-    from doorstep.rolling import drain_command
+    from doorstep.cluster.rolling import drain_command
 
     run(drain_command(_address(address, data_dir), say, node=node))
 
 
 def _address(given: str | None, data_dir: Path | None) -> str:
-    from doorstep.cluster import address_file
+    from doorstep.cluster.bootstrapper import address_file
 
     if given is not None:
         return given
@@ -153,7 +153,7 @@ def demo(
     data_dir: DataDir = None,
 ) -> None:
     """Drive a running server through its public protocol; ends with a summary."""
-    from doorstep.up import demo_command, demo_password
+    from doorstep.cli.up import demo_command, demo_password
     from sim.demo import DemoOptions
 
     options = DemoOptions(
@@ -207,7 +207,7 @@ def replay(
     With --set: run the day twice on the virtual market, as it was and changed, and print what changes (docs/replay.md).
     """
     if settings or given:
-        from doorstep.whatif import WhatIfOptions, what_if_command
+        from doorstep.cli.whatif import WhatIfOptions, what_if_command
         from sim.whatif import Pay
 
         if solve:
@@ -222,7 +222,7 @@ def replay(
             out=out,
         )
         raise typer.Exit(what_if_command(options, say))
-    from doorstep.replay import replay_command
+    from doorstep.cli.replay import replay_command
 
     if log is None:
         fail("Name the log that is to be replayed.", status=2)
@@ -232,7 +232,7 @@ def replay(
 @app.command()
 def migrate(data_dir: DataDir = None) -> None:
     """Bring the schema to the newest revision. Takes DATABASE_URL, or the embedded Postgres."""
-    from doorstep.up import migrate_command
+    from doorstep.cli.up import migrate_command
 
     run(migrate_command(settings_of(data_dir=data_dir), say))
 
@@ -252,7 +252,7 @@ def sim(
     workers: Annotated[int | None, typer.Option(help="Processes; one a core if not given.", min=1)] = None,
 ) -> None:
     """Run the whole server in simulated worlds where everything goes wrong, and hold every promise (docs/sim.md)."""
-    from doorstep.simulate import campaign, kinds_of, one
+    from doorstep.cli.simulate import campaign, kinds_of, one
     from sim.campaign import Order
 
     try:
@@ -270,7 +270,7 @@ def expire_offers(
     data_dir: DataDir = None,
 ) -> None:
     """Expire offers that are past their time. The region does so by itself; this is for recovery."""
-    from doorstep.up import expire_command
+    from doorstep.cli.up import expire_command
 
     run(expire_command(settings_of(data_dir=data_dir), server, limit, say))
 
@@ -286,7 +286,7 @@ def export_offers(
     data_dir: DataDir = None,
 ) -> None:
     """Write the offer log with features, outcomes and latencies, newest first, to train on."""
-    from doorstep.offers import export_command
+    from doorstep.cli.offers import export_command
 
     settings = settings_of(data_dir=data_dir)
     run(export_command(settings, say, out=out, start=start, end=end, region_id=region))
@@ -302,7 +302,7 @@ def outbox_list(
     data_dir: DataDir = None,
 ) -> None:
     """Show the oldest dead letters with the reason, one JSON object a line."""
-    from doorstep.outbox import list_command
+    from doorstep.cli.outbox import list_command
 
     run(list_command(settings_of(data_dir=data_dir), say, channel=channel, limit=limit))
 
@@ -315,7 +315,7 @@ def outbox_retry(
     data_dir: DataDir = None,
 ) -> None:
     """Have dead letters tried again from the start, once what refused them is mended."""
-    from doorstep.outbox import retry_command
+    from doorstep.cli.outbox import retry_command
 
     settings = settings_of(data_dir=data_dir)
     run(retry_command(settings, say, event_ids=event_ids or [], every=every, channel=channel))
@@ -326,7 +326,7 @@ def outbox_drop(
     event_ids: Annotated[list[int], typer.Argument(help="Events by their ids.")], data_dir: DataDir = None
 ) -> None:
     """Give dead letters up: they are never handed on. What was to happen is yours to do by hand."""
-    from doorstep.outbox import drop_command
+    from doorstep.cli.outbox import drop_command
 
     run(drop_command(settings_of(data_dir=data_dir), say, event_ids=event_ids))
 
@@ -339,7 +339,7 @@ def create_user(
     data_dir: DataDir = None,
 ) -> None:
     """Make an operator's account (they cannot register themselves). Reads the password from standard input."""
-    from doorstep.accounts import create_user_command
+    from doorstep.cli.accounts import create_user_command
 
     password = (
         typer.prompt("Password", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
@@ -351,7 +351,7 @@ def create_user(
 @app.command("disable-user")
 def disable_user(email: str, data_dir: DataDir = None) -> None:
     """Take an account's access away: it cannot sign in, and its tokens, streams and sockets end within seconds."""
-    from doorstep.accounts import disable_user_command
+    from doorstep.cli.accounts import disable_user_command
 
     run(disable_user_command(settings_of(data_dir=data_dir), email, say, disabled=True))
 
@@ -359,7 +359,7 @@ def disable_user(email: str, data_dir: DataDir = None) -> None:
 @app.command("enable-user")
 def enable_user(email: str, data_dir: DataDir = None) -> None:
     """Let a disabled account sign in again."""
-    from doorstep.accounts import disable_user_command
+    from doorstep.cli.accounts import disable_user_command
 
     run(disable_user_command(settings_of(data_dir=data_dir), email, say, disabled=False))
 

@@ -21,9 +21,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
-from doorstep.embedded_account import EmbeddedError
-from doorstep.embedded_servers import PostgresServer, RedisServer
-from doorstep.folder import AlreadyRunning, FolderLock, close_folder, write_private
+from doorstep.data_folder import AlreadyRunning, FolderLock, close_folder, write_private
+from doorstep.embedded.account import EmbeddedError
+from doorstep.embedded.servers import PostgresServer, RedisServer
 
 __all__ = [
     "AlreadyRunning",

@@ -1,0 +1,1 @@
+"""Settings, checked before anything starts."""
