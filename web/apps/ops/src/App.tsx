@@ -1,4 +1,5 @@
 import { Suspense, lazy, useCallback, useEffect, useState } from 'react';
+import { SignIn } from '@doorstep/ui';
 
 import { CountersPanel } from './components/CountersPanel';
 import { DecisionsPanel } from './components/DecisionsPanel';
@@ -9,7 +10,6 @@ import { HealthPanel } from './components/HealthPanel';
 import { Legend } from './components/Legend';
 import { Notice } from './components/Notice';
 import { OffersPanel } from './components/OffersPanel';
-import { SignIn } from './components/SignIn';
 import { TasksPanel } from './components/TasksPanel';
 import { useOps } from './useOps';
 
@@ -70,7 +70,14 @@ export function App() {
       {asked !== null && region !== null && connection !== 'signed-out' && (
         <ExplainDialog regionId={region.id} token={token} offerId={asked.offerId} onClose={() => setAsked(null)} />
       )}
-      {connection === 'signed-out' && <SignIn notice={state.detail} onSignIn={signIn} />}
+      {connection === 'signed-out' && (
+        <SignIn
+          title="Sign in to watch"
+          text="This region’s stream is open to operators only."
+          notice={state.detail}
+          onSignIn={signIn}
+        />
+      )}
     </div>
   );
 }

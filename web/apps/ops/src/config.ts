@@ -1,5 +1,5 @@
 /** The page's settings, asked of the server once. */
-import { flag, listOf, lngLat, nullable, num, object, text, type LngLat } from './shape';
+import { flag, listOf, lngLat, nullable, num, object, text, type LngLat } from '@doorstep/api';
 
 export type RegionConfig = { id: string; name: string; center: LngLat; zoom: number };
 

@@ -1,6 +1,8 @@
 /** Why an offer went to its driver: what the server says of it, and the bars that show it. */
-import { listOf, mapOf, nullable, num, object, text } from './shape';
-import { TERM_LOOK, words, type TermLook } from './vocabulary';
+import { ask, listOf, mapOf, nullable, num, object, text } from '@doorstep/api';
+import { words } from '@doorstep/format';
+
+import { TERM_LOOK, type TermLook } from './vocabulary';
 
 export type LoggedOffer = {
   id: string;
@@ -58,17 +60,6 @@ export async function loadOffers(regionId: string, token: string | null, signal:
 
 export async function loadExplanation(offerId: string, token: string | null, signal: AbortSignal): Promise<Explanation> {
   return checkExplanation(await ask(`/v1/offers/${encodeURIComponent(offerId)}/explain`, token, signal), 'explanation');
-}
-
-async function ask(path: string, token: string | null, signal: AbortSignal): Promise<unknown> {
-  const response = await fetch(path, {
-    signal,
-    headers: { accept: 'application/json', ...(token === null ? {} : { authorization: `Bearer ${token}` }) },
-  });
-  const body: unknown = await response.json().catch(() => null);
-  if (response.ok) return body;
-  const { title } = (body ?? {}) as { title?: unknown };
-  throw new Error(typeof title === 'string' ? title : `The server answered ${response.status}.`);
 }
 
 export type Segment = { term: string; label: string; color: string; cost: number; left: number; width: number };

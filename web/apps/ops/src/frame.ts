@@ -1,5 +1,5 @@
 /** What the gateway streams to mission control: the types and the guard that stands between the wire and the page. */
-import { ShapeError, listOf, lngLat, mapOf, num, object, oneOf, text, type Check, type LngLat } from './shape';
+import { ShapeError, listOf, lngLat, mapOf, num, object, oneOf, text, type Check, type LngLat } from '@doorstep/api';
 
 /** In wire order: a position names its state by its index here. */
 export const DRIVER_STATES = ['free', 'offered', 'to_pickup', 'to_dropoff', 'returning', 'stale', 'off'] as const;

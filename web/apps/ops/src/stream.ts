@@ -1,72 +1,24 @@
-/** Follows one region's stream for as long as it is wanted: connect, read, and on any loss back off and try again. */
+/** What the stream of one region says, in the page's own terms. */
+import { follow, type Following, type ServerEvent } from '@doorstep/live';
+
 import { parseFrame, type OpsFrame } from './frame';
-import { SseParser, type ServerEvent } from './sse';
 
 export type StreamEvent =
-  | { type: 'opening' }
+  | Exclude<Following, { type: 'event' }>
   | { type: 'frame'; frame: OpsFrame; at_ms: number }
   | { type: 'malformed'; reason: string }
-  | { type: 'down'; detail: string }
-  | { type: 'lost'; detail: string }
-  | { type: 'refused'; status: 401 | 403 };
+  | { type: 'down'; detail: string };
 
-/** Keep-alive comments come well within this; a socket silent for longer is dead even if nobody closed it. */
-const SILENCE_LIMIT_MS = 20_000;
-const BACKOFF_FIRST_MS = 500;
-const BACKOFF_MAX_MS = 10_000;
-
-/** Half fixed, half random: many screens must not return to a restarted gateway in the same instant. */
-export function backoffMs(attempt: number, random: number): number {
-  const ceiling = Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** attempt);
-  return ceiling / 2 + (ceiling / 2) * random;
-}
-
-export async function followStream(
+export function followStream(
   regionId: string,
   token: string | null,
   signal: AbortSignal,
   emit: (event: StreamEvent) => void,
 ): Promise<void> {
-  let attempt = 0;
-  while (!signal.aborted) {
-    emit({ type: 'opening' });
-    const attemptAbort = new AbortController();
-    const attemptSignal = AbortSignal.any([signal, attemptAbort.signal]);
-    let detail = 'the server closed the stream';
-    try {
-      const response = await fetch(`/v1/ops/stream?region_id=${encodeURIComponent(regionId)}`, {
-        signal: attemptSignal,
-        cache: 'no-store',
-        headers: {
-          accept: 'text/event-stream',
-          ...(token === null ? {} : { authorization: `Bearer ${token}` }),
-        },
-      });
-      if (response.status === 401 || response.status === 403) {
-        emit({ type: 'refused', status: response.status });
-        return;
-      }
-      if (!response.ok || response.body === null) throw new Error(`the server answered ${response.status}`);
-      for await (const event of readEvents(response.body, () => attemptAbort.abort(new Error('the stream fell silent')))) {
-        if (event.event === 'frame') attempt = 0;
-        deliver(event, emit);
-      }
-    } catch (error) {
-      if (signal.aborted) return;
-      detail = lossDetail(error);
-    } finally {
-      attemptAbort.abort();
-    }
-    if (signal.aborted) return;
-    emit({ type: 'lost', detail });
-    await pause(backoffMs(attempt++, Math.random()), signal);
-  }
-}
-
-function lossDetail(error: unknown): string {
-  // Browsers put every network failure into a TypeError, each in words of its own.
-  if (error instanceof TypeError) return 'the server cannot be reached';
-  return error instanceof Error ? error.message : String(error);
+  return follow(`/v1/ops/stream?region_id=${encodeURIComponent(regionId)}`, 'frame', token, signal, (what) => {
+    if (what.type === 'event') deliver(what.event, emit);
+    else emit(what);
+  });
 }
 
 function deliver(event: ServerEvent, emit: (event: StreamEvent) => void): void {
@@ -90,30 +42,4 @@ export function downDetail(data: string): string {
     // The event itself is the news; its text is only a courtesy.
   }
   return 'the region is unavailable';
-}
-
-async function* readEvents(body: ReadableStream<Uint8Array>, onSilence: () => void): AsyncGenerator<ServerEvent> {
-  const reader = body.getReader();
-  const decoder = new TextDecoder();
-  const parser = new SseParser();
-  for (;;) {
-    const silence = setTimeout(onSilence, SILENCE_LIMIT_MS);
-    const { done, value } = await reader.read().finally(() => clearTimeout(silence));
-    if (done) return;
-    yield* parser.push(decoder.decode(value, { stream: true }));
-  }
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener(
-      'abort',
-      () => {
-        clearTimeout(timer);
-        resolve();
-      },
-      { once: true },
-    );
-  });
 }

@@ -1,10 +1,11 @@
 /** The page's one source of live data: settings, session and the stream of the chosen region. */
 import { useCallback, useEffect, useReducer, useState } from 'react';
+import { backoffMs } from '@doorstep/live';
+import { forgetToken, signIn, storedToken } from '@doorstep/session';
 
 import { loadConfig, type OpsConfig } from './config';
-import { forgetToken, signIn, storedToken } from './session';
 import { INITIAL_STATE, reduceOps, type OpsState } from './state';
-import { backoffMs, followStream } from './stream';
+import { followStream } from './stream';
 
 export type Ops = {
   config: OpsConfig | null;

@@ -1,4 +1,6 @@
 /** The words and colours of the page. The map and the panels both read them here, so a colour means one thing. */
+import { words } from '@doorstep/format';
+
 import type { DriverState } from './frame';
 
 export const DRIVER_LOOK: Record<DriverState, { label: string; color: string }> = {
@@ -85,8 +87,4 @@ export function waitingRows(waiting: Record<string, number>): WaitingRow[] {
     const label = WAITING_LABEL[reason] ?? words(reason);
     return n ? [{ reason, label, count: n, tone: reason === 'UNEXPLAINED' ? 'bad' : 'plain' }] : [];
   });
-}
-
-export function words(name: string): string {
-  return name.toLowerCase().replaceAll('_', ' ');
 }

@@ -1,35 +1,9 @@
 import { describe, expect, test } from 'vitest';
 
 import { feedLines, toneOf } from '../src/decisions';
-import { clock, count, millis, plural, share, speed } from '../src/format';
 import { LIMITS, toneFor } from '../src/limits';
-import { sparkPath } from '../src/sparkPath';
-import { backoffMs, downDetail } from '../src/stream';
+import { downDetail } from '../src/stream';
 import { taskRows, waitingRows } from '../src/vocabulary';
-
-describe('formats', () => {
-  test.each([
-    [undefined, '–'],
-    [0, '0.0 ms'],
-    [0.421, '0.42 ms'],
-    [8.14, '8.1 ms'],
-    [214.4, '214 ms'],
-    [1_254, '1.25 s'],
-    [12_540, '12.5 s'],
-  ])('millis(%s) is %s', (value, text) => expect(millis(value)).toBe(text));
-
-  test('counts, shares, speeds, plurals and the clock', () => {
-    expect(count(12_345)).toBe('12,345');
-    expect(count(undefined)).toBe('–');
-    expect(share(3, 4)).toBe('75.0%');
-    expect(share(0, 0)).toBe('–');
-    expect(speed(30)).toBe('×30');
-    expect(speed(1.5)).toBe('×1.5');
-    expect(plural(1, 'driver')).toBe('1 driver');
-    expect(plural(2, 'driver')).toBe('2 drivers');
-    expect(clock(1_700_000_000_000, 'UTC')).toBe('22:13:20');
-  });
-});
 
 test('health tones change at their limits', () => {
   expect(toneFor(undefined, LIMITS.lag_ms)).toBe('plain');
@@ -81,29 +55,7 @@ describe('decisions', () => {
   ])('%s is %s', (text, tone) => expect(toneOf(text)).toBe(tone));
 });
 
-describe('sparkPath', () => {
-  test('needs two values', () => expect(sparkPath([1], 120, 28)).toBeNull());
-
-  test('ends at the right edge and keeps within its box', () => {
-    const { line } = sparkPath([0, 5, 2], 120, 28) ?? { line: '' };
-    const points = line.slice(1).split('L').map((point) => point.split(' ').map(Number));
-    expect(points.at(-1)?.[0]).toBe(120);
-    for (const [, y = -1] of points) expect(y).toBeGreaterThanOrEqual(0);
-  });
-
-  test('a flat line is a line', () => expect(sparkPath([0, 0], 120, 28)?.line).not.toContain('NaN'));
-});
-
-describe('the stream', () => {
-  test('backs off to ten seconds and never below half of a step', () => {
-    expect(backoffMs(0, 0)).toBe(250);
-    expect(backoffMs(0, 1)).toBe(500);
-    expect(backoffMs(3, 1)).toBe(4_000);
-    expect(backoffMs(99, 1)).toBe(10_000);
-  });
-
-  test('says why a region is down, also when the server does not', () => {
-    expect(downDetail('{"detail":"restoring"}')).toBe('restoring');
-    expect(downDetail('oops')).toBe('the region is unavailable');
-  });
+test('the stream says why a region is down, also when the server does not', () => {
+  expect(downDetail('{"detail":"restoring"}')).toBe('restoring');
+  expect(downDetail('oops')).toBe('the region is unavailable');
 });

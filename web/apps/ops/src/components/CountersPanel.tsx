@@ -1,8 +1,8 @@
-import { count, share } from '../format';
+import { count, share } from '@doorstep/format';
+import { Panel, Sparkline } from '@doorstep/ui';
+
 import type { Counters } from '../frame';
 import type { Sample } from '../state';
-import { Panel } from './Panel';
-import { Sparkline } from './Sparkline';
 
 type Props = { counters: Counters | undefined; samples: readonly Sample[] };
 

@@ -1,7 +1,8 @@
+import { clock } from '@doorstep/format';
+import { Panel } from '@doorstep/ui';
+
 import { feedLines } from '../decisions';
-import { clock } from '../format';
 import type { Decision } from '../frame';
-import { Panel } from './Panel';
 
 export function DecisionsPanel({ decisions }: { decisions: readonly Decision[] | undefined }) {
   const lines = feedLines(decisions ?? []);

@@ -1,8 +1,8 @@
-import { count } from '../format';
+import { count } from '@doorstep/format';
+import { Panel, SplitBar } from '@doorstep/ui';
+
 import { DRIVER_STATES, type OpsFrame } from '../frame';
 import { DRIVER_LOOK } from '../vocabulary';
-import { Panel } from './Panel';
-import { SplitBar } from './SplitBar';
 
 export function DriversPanel({ drivers }: { drivers: OpsFrame['drivers'] | undefined }) {
   const rows = DRIVER_STATES.map((state) => ({ key: state, ...DRIVER_LOOK[state], count: drivers?.counts[state] }));

@@ -1,8 +1,8 @@
 import { useEffect, useRef, useState } from 'react';
+import { clock, plural, words } from '@doorstep/format';
 
 import { chartOf, loadExplanation, loadOffers, type Explanation, type LoggedOffer } from '../explain';
-import { clock, plural } from '../format';
-import { PRUNED_LABEL, words } from '../vocabulary';
+import { PRUNED_LABEL } from '../vocabulary';
 
 type Props = { regionId: string; token: string | null; offerId: string | null; onClose: () => void };
 

@@ -1,5 +1,6 @@
+import { UNKNOWN, clock, count, speed } from '@doorstep/format';
+
 import type { RegionConfig } from '../config';
-import { UNKNOWN, clock, count, speed } from '../format';
 import type { OpsFrame } from '../frame';
 import type { Connection } from '../state';
 

@@ -1,9 +1,9 @@
-import { count, millis, plural } from '../format';
+import { count, millis, plural } from '@doorstep/format';
+import { Panel, Sparkline } from '@doorstep/ui';
+
 import type { Health } from '../frame';
 import type { Sample } from '../state';
 import { LIMITS, toneFor } from '../limits';
-import { Panel } from './Panel';
-import { Sparkline } from './Sparkline';
 
 type Props = { health: Health | undefined; samples: readonly Sample[]; malformed: number };
 

@@ -1,8 +1,8 @@
-import { count, share } from '../format';
+import { count, share } from '@doorstep/format';
+import { Panel, SplitBar } from '@doorstep/ui';
+
 import type { Counters } from '../frame';
 import { DRIVER_LOOK, OFFER_COLOR } from '../vocabulary';
-import { Panel } from './Panel';
-import { SplitBar } from './SplitBar';
 
 type Props = { counters: Counters | undefined; open: number | undefined; onExplain: () => void };
 

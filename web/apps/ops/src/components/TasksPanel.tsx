@@ -1,8 +1,8 @@
-import { count } from '../format';
+import { count } from '@doorstep/format';
+import { Panel, SplitBar } from '@doorstep/ui';
+
 import type { OpsFrame } from '../frame';
 import { taskRows, waitingRows } from '../vocabulary';
-import { Panel } from './Panel';
-import { SplitBar } from './SplitBar';
 
 export function TasksPanel({ tasks }: { tasks: OpsFrame['tasks'] | undefined }) {
   const rows = taskRows(tasks?.counts ?? {});

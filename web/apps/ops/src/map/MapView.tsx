@@ -1,9 +1,9 @@
 /** The map's place in the page. Loaded on its own: MapLibre is big, and the numbers should not wait for it. */
 import { useEffect, useRef, useState } from 'react';
+import { plural } from '@doorstep/format';
 
 import type { RegionConfig } from '../config';
 import type { OpsFrame } from '../frame';
-import { plural } from '../format';
 import { OpsMap } from './OpsMap';
 
 type Props = {

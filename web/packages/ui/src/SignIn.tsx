@@ -1,8 +1,13 @@
 import { useEffect, useRef, useState, type FormEvent } from 'react';
 
-type Props = { notice: string | null; onSignIn: (username: string, password: string) => Promise<void> };
+type Props = {
+  title: string;
+  text: string;
+  notice: string | null;
+  onSignIn: (username: string, password: string) => Promise<void>;
+};
 
-export function SignIn({ notice, onSignIn }: Props) {
+export function SignIn({ title, text, notice, onSignIn }: Props) {
   const [failure, setFailure] = useState<string | null>(notice);
   const [busy, setBusy] = useState(false);
   const dialog = useRef<HTMLDialogElement>(null);
@@ -37,8 +42,8 @@ export function SignIn({ notice, onSignIn }: Props) {
       onCancel={(event) => event.preventDefault()}
     >
       <form onSubmit={(event) => void submit(event)}>
-        <h2 id="sign-in-title">Sign in to watch</h2>
-        <p>This region’s stream is open to operators only.</p>
+        <h2 id="sign-in-title">{title}</h2>
+        <p>{text}</p>
         <label>
           User name
           <input name="username" autoComplete="username" required autoFocus />

@@ -37,3 +37,8 @@ export function speed(value: number): string {
 export function plural(value: number, singular: string, many = `${singular}s`): string {
   return `${count(value)} ${value === 1 ? singular : many}`;
 }
+
+/** A name on the wire as words: `OTHERS_FIRST` is "others first". */
+export function words(name: string): string {
+  return name.toLowerCase().replaceAll('_', ' ');
+}

@@ -1,5 +1,5 @@
 /** A trend at a glance. The numbers beside it carry the meaning, so it is hidden from screen readers. */
-import { sparkPath } from '../sparkPath';
+import { sparkPath } from './sparkPath';
 
 type Props = { values: readonly number[]; tone?: string };
 

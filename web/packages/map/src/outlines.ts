@@ -1,6 +1,6 @@
 /**
  * The ground of a region: cities as polygons and the main roads as lines, hand-drawn, simplified and shipped with the
- * page. A region without a file has a plain background.
+ * page (`outlines/<region_id>.geojson`). A region without a file has a plain background.
  */
 import type { Feature, FeatureCollection, LineString, Point, Polygon } from 'geojson';
 
@@ -10,13 +10,16 @@ type Road = Feature<LineString, { name: string }>;
 
 export type Outlines = { type: 'FeatureCollection'; features: (City | Road)[] };
 
+const FILES = import.meta.glob<string>('../outlines/*.geojson', { query: '?url&no-inline', import: 'default', eager: true });
+
 export async function loadOutlines(regionId: string, signal: AbortSignal): Promise<Outlines | null> {
+  const url = FILES[`../outlines/${regionId}.geojson`];
+  if (url === undefined) return null;
   try {
-    const url = `${import.meta.env.BASE_URL}outlines/${encodeURIComponent(regionId)}.geojson`;
     const response = await fetch(url, { signal });
     return response.ok ? ((await response.json()) as Outlines) : null;
   } catch {
-    // Not found may also arrive as the server's HTML page, which is no JSON.
+    // A picture without a ground is better than none.
     return null;
   }
 }
