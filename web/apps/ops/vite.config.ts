@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import { basename, join } from 'node:path';
 import type { Plugin } from 'vite';
 
-import { app, outDirOf } from '../../vite.app';
+import { app, outDirOf } from '../../vite.app.ts';
 
 const require = createRequire(import.meta.url);
 
