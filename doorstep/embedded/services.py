@@ -161,14 +161,17 @@ def running_services(data_dir: Path | str) -> Services | None:
 
 
 @asynccontextmanager
-async def temporary_database(database_url: str, *, prefix: str = "doorstep_test") -> AsyncIterator[str]:
-    """An empty database beside the one of `database_url`, dropped at the end even with connections left open.
+async def temporary_database(
+    database_url: str, *, prefix: str = "doorstep_test", template: str = "template1"
+) -> AsyncIterator[str]:
+    """A copy of the database `template`, an empty one if not said otherwise, beside the one of `database_url`; dropped
+    at the end even with connections left open.
 
     Yields its URL. The role needs CREATEDB, so it is the owner's. Raises asyncpg's errors when the server cannot be
-    reached.
+    reached, or somebody is connected to the template.
     """
     name = f"{prefix}_{secrets.token_hex(6)}"
-    await _execute(database_url, f'CREATE DATABASE "{name}"')
+    await _execute(database_url, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
     try:
         yield urlunsplit(urlsplit(database_url)._replace(path=f"/{name}"))
     finally:

@@ -19,7 +19,7 @@ from persistence.reads.memory import MemoryReads
 from persistence.reads.reads import Reads
 from persistence.reads.views import Cursor, DriverWork, Holder, OfferCursor, User
 from tests.contracts.store_world import REGION, START_MS, World, new_id
-from tests.support.database import prepared
+from tests.support.database import server_url
 
 
 @pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.integration)])
@@ -29,7 +29,7 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
         memory = MemoryStore()
         yield await World(memory).seed(MemoryReads(memory))
         return
-    url = await prepared(request.getfixturevalue("fresh_database_url"))
+    url = server_url(request.getfixturevalue("fresh_database_url"))
     store, reads = PostgresStore(url), Reads.connect(url)
     yield await World(store).seed(reads)
     await reads.close()

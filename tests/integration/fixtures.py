@@ -15,10 +15,10 @@ from tests.integration.live import LiveServer, Town
 
 
 @pytest.fixture(scope="session")
-def server(embedded_services: Services) -> Iterator[LiveServer]:
+def server(embedded_services: Services, template: str) -> Iterator[LiveServer]:
     """A running server on a database of its own."""
     folder = Path(tempfile.mkdtemp(prefix="doorstep-live-"))
-    with temporary(embedded_services) as database_url:
+    with temporary(embedded_services, template) as database_url:
         live = LiveServer(
             folder, DATABASE_URL=database_url, REDIS_URL=embedded_services.redis_url, OPS_OPEN="true"
         )

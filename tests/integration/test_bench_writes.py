@@ -15,7 +15,7 @@ from bench.same_work import SCHEMA, TABLES, app
 from domain.dossier import Entry, verify
 from persistence.orders.postgres import PostgresStore
 from persistence.reads.reads import Reads
-from tests.support.database import prepared
+from tests.support.database import server_url
 
 pytestmark = pytest.mark.integration
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.integration
 async def test_the_plain_endpoint_leaves_the_rows_that_the_store_leaves(
     fresh_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url = await prepared(fresh_database_url)
+    url = server_url(fresh_database_url)
     monkeypatch.setenv("BENCH_DATABASE_URL", fresh_database_url)
     reads, store, chance = Reads.connect(url), PostgresStore(url), Random(1)
     sql = await asyncpg.connect(fresh_database_url)

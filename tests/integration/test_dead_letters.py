@@ -23,7 +23,7 @@ from persistence.outbox.dead_letters import DeadLetters
 from persistence.reads.reads import Reads
 from tests.contracts.store_world import World
 from tests.integration.live import until as eventually
-from tests.support.database import prepared, server_url
+from tests.support.database import server_url
 from tests.support.shells import Bus, HandClock, Payments
 
 pytestmark = pytest.mark.integration
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 async def world(fresh_database_url: str) -> AsyncIterator[World]:
-    url = await prepared(fresh_database_url)
+    url = server_url(fresh_database_url)
     store, reads = PostgresStore(url), Reads.connect(url)
     yield await World(store).seed(reads)
     await reads.close()

@@ -16,7 +16,7 @@ from persistence.orders.postgres import PostgresStore
 from persistence.reads.reads import Reads
 from persistence.reads.views import AnswerKept, Product, Store, User
 from tests.contracts.store_world import World, new_id
-from tests.support.database import prepared, server_url
+from tests.support.database import server_url
 
 pytestmark = pytest.mark.integration
 
@@ -25,7 +25,7 @@ WEEK: Hours = (Opening(0, 600, 1200),)
 
 @pytest.fixture
 async def reads(fresh_database_url: str) -> AsyncIterator[Reads]:
-    reads = Reads.connect(await prepared(fresh_database_url))
+    reads = Reads.connect(server_url(fresh_database_url))
     yield reads
     await reads.close()
 

@@ -16,7 +16,7 @@ from domain.records import Answer, Done, Fenced, Held
 from persistence.orders.postgres import PostgresStore
 from persistence.reads.reads import Reads
 from tests.contracts.store_world import REGION, World
-from tests.support.database import prepared
+from tests.support.database import server_url
 
 pytestmark = pytest.mark.integration
 
@@ -25,7 +25,7 @@ HELD_UP_S = 2.0  # others, at most
 
 @pytest.fixture
 async def world(fresh_database_url: str) -> AsyncIterator[World]:
-    url = await prepared(fresh_database_url)
+    url = server_url(fresh_database_url)
     store, reads = PostgresStore(url), Reads.connect(url)
     world = await World(store).seed(reads)
     world.owner_url = fresh_database_url

@@ -26,7 +26,7 @@ from persistence.outbox.dead_letters import DeadLetters
 from persistence.reads.reads import Reads
 from persistence.tables import Base
 from tests.contracts.store_world import REGION, World, new_id
-from tests.support.database import prepared, server_url
+from tests.support.database import server_url
 
 pytestmark = pytest.mark.integration
 
@@ -36,7 +36,7 @@ LIMIT = RULEBOOKS["TX"].age_attempts_limit
 @pytest.fixture
 async def stores(fresh_database_url: str) -> AsyncIterator[tuple[PostgresStore, PostgresStore]]:
     """Two stores as two processes would have them."""
-    url = await prepared(fresh_database_url)
+    url = server_url(fresh_database_url)
     one, two = PostgresStore(url), PostgresStore(url)
     yield one, two
     await one.close()
@@ -197,40 +197,40 @@ async def test_limits_reach_the_server(fresh_database_url: str) -> None:
 # -- migrations -------------------------------------------------------------------------------------------------------
 
 
-async def test_concurrent_starters_migrate_once(fresh_database_url: str) -> None:
-    assert await current_revision(fresh_database_url) is None
-    assert await asyncio.gather(*(migrate(fresh_database_url) for _ in range(4))) == [head_revision()] * 4
-    assert await current_revision(fresh_database_url) == head_revision()
-    assert await migrate(fresh_database_url) == head_revision()
+async def test_concurrent_starters_migrate_once(empty_database_url: str) -> None:
+    assert await current_revision(empty_database_url) is None
+    assert await asyncio.gather(*(migrate(empty_database_url) for _ in range(4))) == [head_revision()] * 4
+    assert await current_revision(empty_database_url) == head_revision()
+    assert await migrate(empty_database_url) == head_revision()
 
 
-async def test_migrations_make_what_the_models_say(fresh_database_url: str) -> None:
-    await migrate(fresh_database_url)
+async def test_migrations_make_what_the_models_say(empty_database_url: str) -> None:
+    await migrate(empty_database_url)
     differences = await on(
-        fresh_database_url, lambda sync: compare_metadata(MigrationContext.configure(sync), Base.metadata)
+        empty_database_url, lambda sync: compare_metadata(MigrationContext.configure(sync), Base.metadata)
     )
     assert differences == []
     # Alembic does not look at checks and index conditions, so Postgres is asked to describe both schemas.
-    migrated = await on(fresh_database_url, describe)
-    modelled = await on(fresh_database_url, from_models)
+    migrated = await on(empty_database_url, describe)
+    modelled = await on(empty_database_url, from_models)
     assert migrated == modelled
 
 
-async def test_migrations_go_back_and_forth(fresh_database_url: str) -> None:
-    await migrate(fresh_database_url)
-    await on(fresh_database_url, downgrade)
-    assert await current_revision(fresh_database_url) is None
+async def test_migrations_go_back_and_forth(empty_database_url: str) -> None:
+    await migrate(empty_database_url)
+    await on(empty_database_url, downgrade)
+    assert await current_revision(empty_database_url) is None
     rest = await on(
-        fresh_database_url,
+        empty_database_url,
         lambda sync: sync.execute(
             text("SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace")
         ).all(),
     )
     assert rest == []
-    assert await migrate(fresh_database_url) == head_revision()
+    assert await migrate(empty_database_url) == head_revision()
 
 
-async def test_events_of_a_schema_without_aggregates_are_handed_on(fresh_database_url: str) -> None:
+async def test_events_of_a_schema_without_aggregates_are_handed_on(empty_database_url: str) -> None:
     """One that waits, one that is tried again, a dead letter: all as they were, and of orders."""
 
     def to_0018(sync: Connection) -> None:
@@ -246,8 +246,10 @@ async def test_events_of_a_schema_without_aggregates_are_handed_on(fresh_databas
             )
         )
 
-    await on(fresh_database_url, to_0018)
-    store = PostgresStore(await prepared(fresh_database_url))
+    await on(empty_database_url, to_0018)
+    url = server_url(empty_database_url)
+    await migrate(empty_database_url, url)
+    store = PostgresStore(url)
     dead = DeadLetters(store.engine)
     try:
         waiting = [event for channel in Channel for event in await store.outbox_batch(channel, 10)]

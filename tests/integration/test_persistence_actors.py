@@ -30,10 +30,10 @@ EVENTS = ["ORDER_CREATED", "AGE_CHECK_PASSED", "PAYMENT_AUTHORIZED", "MERCHANT_A
 
 
 @pytest.fixture(scope="module")
-def pair(embedded_services: Services) -> Iterator[tuple[LiveServer, str]]:
+def pair(embedded_services: Services, template: str) -> Iterator[tuple[LiveServer, str]]:
     """A server with two persistence actors, and its database."""
     folder = Path(tempfile.mkdtemp(prefix="doorstep-pair-"))
-    with temporary(embedded_services) as database_url:
+    with temporary(embedded_services, template) as database_url:
         live = LiveServer(
             folder,
             DATABASE_URL=database_url,

@@ -15,7 +15,7 @@ from persistence.orders.postgres import PostgresStore
 from persistence.reads.reads import Reads
 from tests.contracts.store_world import World
 from tests.integration.live import until as eventually
-from tests.support.database import as_owner, prepared, server_url
+from tests.support.database import as_owner, server_url
 from tests.support.shells import Broken, Bus, HandClock, Payments, until
 
 pytestmark = pytest.mark.integration
@@ -27,7 +27,7 @@ SHORT_S = 0.5
 @pytest.fixture
 async def stores(fresh_database_url: str) -> AsyncIterator[tuple[PostgresStore, PostgresStore]]:
     """Two stores as two processes would have them."""
-    url = await prepared(fresh_database_url)
+    url = server_url(fresh_database_url)
     one, two = PostgresStore(url), PostgresStore(url)
     yield one, two
     await one.close()

@@ -16,15 +16,15 @@ from persistence.orders.postgres import PostgresStore
 from persistence.reads.reads import Reads
 from tests.contracts.store_world import World, new_id
 from tests.qa.rows import started
-from tests.support.database import prepared
+from tests.support.database import server_url
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
 async def world(database_url: str) -> AsyncIterator[World]:
-    server_url = await prepared(database_url)
-    store, reads = PostgresStore(server_url), Reads.connect(server_url)
+    url = server_url(database_url)
+    store, reads = PostgresStore(url), Reads.connect(url)
     yield await World(store).seed(reads)
     await reads.close()
     await store.close()

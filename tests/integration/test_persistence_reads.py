@@ -16,14 +16,14 @@ from persistence.orders.postgres import PostgresStore
 from persistence.reads.reads import Reads, User, last_event_ms
 from persistence.reads.views import Holder
 from tests.contracts.store_world import World, new_id
-from tests.support.database import prepared, server_url
+from tests.support.database import server_url
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
 async def reads(fresh_database_url: str) -> AsyncIterator[Reads]:
-    reads = Reads.connect(await prepared(fresh_database_url))
+    reads = Reads.connect(server_url(fresh_database_url))
     yield reads
     await reads.close()
 

@@ -19,15 +19,15 @@ from persistence.migrate import alembic_config, migrate
 from persistence.orders.postgres import PostgresStore
 from persistence.reads.reads import Reads, last_event_ms
 from tests.contracts.store_world import REGION, World, new_id
-from tests.support.database import prepared
+from tests.support.database import server_url
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
 async def world(fresh_database_url: str) -> AsyncIterator[World]:
-    server_url = await prepared(fresh_database_url)
-    store, reads = PostgresStore(server_url), Reads.connect(server_url)
+    url = server_url(fresh_database_url)
+    store, reads = PostgresStore(url), Reads.connect(url)
     world = await World(store).seed(reads)
     await world.open()
     yield world

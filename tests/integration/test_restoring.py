@@ -15,14 +15,14 @@ from domain.restoring import is_mended, restored
 from persistence.orders.postgres import PostgresStore
 from persistence.reads.reads import Reads
 from tests.contracts.store_world import REGION, World
-from tests.support.database import prepared
+from tests.support.database import server_url
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
 async def world(fresh_database_url: str) -> AsyncIterator[World]:
-    url = await prepared(fresh_database_url)
+    url = server_url(fresh_database_url)
     store, reads = PostgresStore(url), Reads.connect(url)
     yield await World(store).seed(reads)
     await reads.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from persistence.migrate import head_revision, migrate
+from persistence.migrate import head_revision
 from tests.integration.live import free_port
 
 pytestmark = pytest.mark.integration
@@ -47,7 +47,6 @@ def doorstep(folder: Path, command: str, database_url: str) -> subprocess.Comple
 async def test_a_schema_of_a_newer_version_is_refused(
     fresh_database_url: str, tmp_path: Path, command: str
 ) -> None:
-    await migrate(fresh_database_url)
     connection = await asyncpg.connect(fresh_database_url)
     await connection.execute("UPDATE alembic_version SET version_num = '9999_tomorrow'")
     await connection.close()
@@ -61,9 +60,9 @@ async def test_a_schema_of_a_newer_version_is_refused(
 
 @pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"up", "migrate"}))
 async def test_a_schema_that_was_never_made_is_refused(
-    fresh_database_url: str, tmp_path: Path, command: str
+    empty_database_url: str, tmp_path: Path, command: str
 ) -> None:
-    done = doorstep(tmp_path, command, fresh_database_url)
+    done = doorstep(tmp_path, command, empty_database_url)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"The schema is at nothing, not {head_revision()}: run `doorstep migrate`.\n"
 

@@ -45,10 +45,10 @@ SPREAD_S = 3.0
 
 
 @pytest.fixture(scope="module")
-def tight(embedded_services: Services) -> Iterator[LiveServer]:
+def tight(embedded_services: Services, template: str) -> Iterator[LiveServer]:
     """A server with short heartbeats and small limits."""
     folder = Path(tempfile.mkdtemp(prefix="doorstep-stress-"))
-    with temporary(embedded_services) as database_url:
+    with temporary(embedded_services, template) as database_url:
         live = LiveServer(
             folder,
             DATABASE_URL=database_url,

@@ -15,7 +15,7 @@ from persistence.engine import create_plain_engine
 from persistence.orders.postgres import PostgresStore
 from persistence.reads.reads import Reads
 from tests.contracts.store_world import World, new_id
-from tests.support.database import prepared, server_url
+from tests.support.database import server_url
 
 pytestmark = pytest.mark.integration
 
@@ -24,7 +24,7 @@ WEEK = tuple(Opening(day, 10 * 60, 26 * 60) for day in range(7))
 
 @pytest.fixture
 async def reads(fresh_database_url: str) -> AsyncIterator[Reads]:
-    reads = Reads.connect(await prepared(fresh_database_url))
+    reads = Reads.connect(server_url(fresh_database_url))
     yield reads
     await reads.close()
 

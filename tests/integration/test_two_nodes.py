@@ -41,10 +41,10 @@ def nodes() -> Iterator[RayNodes]:
 
 
 @pytest.fixture(scope="module")
-def joined(nodes: RayNodes, embedded_services: Services) -> Iterator[LiveServer]:
+def joined(nodes: RayNodes, embedded_services: Services, template: str) -> Iterator[LiveServer]:
     """`doorstep up` as one more client of the cluster."""
     folder = Path(tempfile.mkdtemp(prefix="doorstep-joined-"))
-    with temporary(embedded_services) as database_url:
+    with temporary(embedded_services, template) as database_url:
         server = LiveServer(
             folder,
             DATABASE_URL=database_url,

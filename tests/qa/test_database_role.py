@@ -18,7 +18,7 @@ from persistence.orders.postgres import PostgresStore
 from persistence.reads.reads import Reads
 from persistence.roles import ensure_role, fitness, matches, verifier
 from tests.contracts.store_world import World
-from tests.support.database import PASSWORD, ROLE, prepared, server_url
+from tests.support.database import PASSWORD, ROLE, server_url
 
 pytestmark = pytest.mark.integration
 
@@ -32,7 +32,7 @@ LOCKED_ONLY = {("idempotency", "at_ms"), ("offer_explanations", "made_ms")}  # g
 
 @pytest.fixture
 async def world(database_url: str) -> AsyncIterator[World]:
-    url = await prepared(database_url)
+    url = server_url(database_url)
     store, reads = PostgresStore(url), Reads.connect(url)
     yield await World(store).seed(reads)
     await reads.close()
@@ -358,52 +358,53 @@ async def test_production_refuses_a_role_that_owns_the_tables(database_url: str,
     assert "\n" not in line
 
 
-async def test_an_owner_who_is_no_superuser(fresh_database_url: str) -> None:
+async def test_an_owner_who_is_no_superuser(empty_database_url: str) -> None:
     """As on a Postgres that somebody else runs: it migrates, and the role that is there already is given its rights."""
-    root = await asyncpg.connect(fresh_database_url)
+    root = await asyncpg.connect(empty_database_url)
     name = f"doorstep_test_owner_{await root.fetchval(_DATABASE)}"
     try:
-        await ensure_role(fresh_database_url, server_url(fresh_database_url))
+        await ensure_role(empty_database_url, server_url(empty_database_url))
         await root.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{PASSWORD}'")
         await root.execute(f"GRANT CREATE ON SCHEMA public TO {name}")
-        owner_url = server_url(fresh_database_url).replace(ROLE, name)
-        await migrate(owner_url, server_url(fresh_database_url))
-        assert await fitness(server_url(fresh_database_url)) == (None, None)
+        owner_url = server_url(empty_database_url).replace(ROLE, name)
+        await migrate(owner_url, server_url(empty_database_url))
+        assert await fitness(server_url(empty_database_url)) == (None, None)
         assert (await fitness(owner_url)).too_much == f"the role {name} owns the tables"
-        url = server_url(fresh_database_url)
+        url = server_url(empty_database_url)
         store, reads = PostgresStore(url), Reads.connect(url)
         await (await World(store).seed(reads)).confirmed()
         await store.close()
         await reads.close()
         await root.execute(f"REVOKE SELECT ON users FROM {ROLE}")
         with pytest.raises(StartError, match=r"lacks SELECT on users\. Run `doorstep migrate`"):
-            await _require_plain_role(server_url(fresh_database_url), "local", print)
+            await _require_plain_role(server_url(empty_database_url), "local", print)
     finally:
         await root.execute(f"DROP OWNED BY {name} CASCADE; DROP ROLE {name}")
         await root.close()
 
 
-async def test_a_server_that_was_its_own_owner_becomes_plain(fresh_database_url: str) -> None:
+async def test_a_server_that_was_its_own_owner_becomes_plain(empty_database_url: str) -> None:
     """A folder or database of before: one role did everything, and its data stay."""
-    await migrate(fresh_database_url)
-    store, reads = PostgresStore(fresh_database_url), Reads.connect(fresh_database_url)
+    await migrate(empty_database_url)
+    store, reads = PostgresStore(empty_database_url), Reads.connect(empty_database_url)
     before = await (await World(store).seed(reads)).confirmed()
     await store.close()
     await reads.close()
-    url = await prepared(fresh_database_url)
+    url = server_url(empty_database_url)
+    await migrate(empty_database_url, url)
     reads = Reads.connect(url)
     assert await reads.task(before.task_id) == before
     await reads.close()
 
 
-async def test_the_roles_password_is_that_of_its_url(fresh_database_url: str) -> None:
-    root = await asyncpg.connect(fresh_database_url)
+async def test_the_roles_password_is_that_of_its_url(empty_database_url: str) -> None:
+    root = await asyncpg.connect(empty_database_url)
     name = f"doorstep_test_role_{await root.fetchval(_DATABASE)}"
-    first = server_url(fresh_database_url).replace(ROLE, name)
+    first = server_url(empty_database_url).replace(ROLE, name)
     second = first.replace(first.split(":")[2].partition("@")[0], "another%20%27one%27")
     try:
         for url in (first, second, second):
-            await ensure_role(fresh_database_url, url)
+            await ensure_role(empty_database_url, url)
             await (await asyncpg.connect(url)).close()
         with pytest.raises(asyncpg.InvalidPasswordError):
             await asyncpg.connect(first)

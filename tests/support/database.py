@@ -6,12 +6,26 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
-from persistence.migrate import migrate
+from doorstep.embedded.servers import PostgresServer
 
 ROLE, PASSWORD = (
     "doorstep_test_server",
     "for tests alone",
 )  # of the whole cluster, so the same in every database
+
+
+class HastyPostgres(PostgresServer):
+    """A Postgres that leaves it to the system when its files reach the disk: what dies in tests is a process, never
+    the machine."""
+
+    def command(self, port: int) -> list[str]:
+        hasty = ("fsync=off", "full_page_writes=off")
+        return [*super().command(port), *(part for setting in hasty for part in ("-c", setting))]
+
+
+def name_of(url: str) -> str:
+    """The name of the database."""
+    return urlsplit(url).path.removeprefix("/")
 
 
 def server_url(owner_url: str) -> str:
@@ -28,10 +42,3 @@ async def as_owner(owner_url: str, statement: str, *values: object) -> object:
         return await connection.fetchval(statement, *values)
     finally:
         await connection.close()
-
-
-async def prepared(owner_url: str) -> str:
-    """Migrate the database and return the URL that its server would have."""
-    url = server_url(owner_url)
-    await migrate(owner_url, url)
-    return url

@@ -156,17 +156,17 @@ def test_bad_options_are_refused_in_words(
 
 @pytest.mark.integration
 def test_the_command_exports_a_time_of_a_market(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_database_url: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_database_url: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DATABASE_URL", fresh_database_url)
+    monkeypatch.setenv("DATABASE_URL", empty_database_url)
 
     def run(*options: str) -> tuple[int, str]:
         result = CliRunner().invoke(app, ["offers", "export", "--out", "log.jsonl", *options])
         return result.exit_code, result.stderr
 
     assert run() == (1, f"{_wants_migration()}\n")
-    made = asyncio.run(_fill(fresh_database_url, 4))
+    made = asyncio.run(_fill(empty_database_url, 4))
 
     def exported(*options: str) -> list[str]:
         assert run(*options)[0] == 0
