@@ -12,6 +12,7 @@ import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from msgspec import Struct, field
@@ -35,7 +36,7 @@ _WEB_DIST = Path(__file__).parents[1] / "web" / "dist"
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """Limits and waits in wall time; the meaning of each is in the settings under the same name."""
+    """Limits and waits in wall time; the meaning of each is in `doorstep/settings/` under the same name."""
 
     db_pool_size: int = 8
     db_statement_timeout_s: float = 10.0
@@ -112,7 +113,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     ops_frame_s: float = 0.25
     ops_positions: int = 2_000  # driver positions in one mission-control frame
     vendor_timeout_s: float = 5.0
-    rate_limits: str = "auto"  # auto, on or off
+    rate_limits: Literal["auto", "on", "off"] = "auto"
     rate_limit_rules: str = ""
     rate_limit_timeout_s: float = 0.1
     rate_limit_retry_s: float = 5.0

@@ -2,7 +2,7 @@
 
 docs/protocol.md and docs/asyncapi.json from the driver socket's types, docs/errors.md from the error catalogue,
 docs/lifecycles.md with diagrams drawn from the lifecycle tables, docs/gates.md with who may do what and what proves
-it. `--check` writes nothing and fails when one is stale.
+it, .env.example from the settings. `--check` writes nothing and fails when one is stale.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 from typing import Any, get_args
 
@@ -31,6 +32,7 @@ from domain.lifecycle import (
     OfferStatus,
     OrderStatus,
 )
+from doorstep.settings.settings import explain_settings
 from scripts.gates_page import gates_page
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -387,7 +389,21 @@ def lifecycles_page() -> str:
     return "\n".join(lines)
 
 
+def env_example() -> str:
+    """`.env.example`."""
+    lines = [
+        "# Every setting with its default. Copy to .env and uncomment what you change; the environment wins over .env.",
+        "# Made by scripts/generate_docs.py from doorstep/settings.",
+    ]
+    for area, rows in groupby(explain_settings(), key=lambda row: row.area):
+        lines += ["", f"# ---- {area[0].lower()}{area[1:]}"]
+        for row in rows:
+            lines += [f"# {row.description}", f"#{row.name}={row.default}"]
+    return "\n".join(lines) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
+    ".env.example": env_example,
     "docs/protocol.md": protocol_page,
     "docs/asyncapi.json": asyncapi,
     "docs/errors.md": errors_page,

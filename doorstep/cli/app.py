@@ -11,7 +11,7 @@ import typer
 
 from doorstep.cli import bench
 from doorstep.cli.terminal import DataDir, fail, run, say, settings_of
-from doorstep.settings.settings import RAY_TOKEN
+from doorstep.settings.secret_files import RAY_TOKEN
 
 app = typer.Typer(
     no_args_is_help=True,

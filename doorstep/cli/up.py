@@ -11,7 +11,8 @@ import httpx
 
 from doorstep.embedded.services import Embedded, EmbeddedError, running_services
 from doorstep.server import Server, StartError, running, until_signalled
-from doorstep.settings.settings import Settings, local_secret
+from doorstep.settings.secret_files import local_secret
+from doorstep.settings.settings import Settings
 from persistence.migrate import migrate, require_schema, require_usable
 from persistence.roles import ensure_role, fitness
 from sim.api import ServerRefused

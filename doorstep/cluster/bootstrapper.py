@@ -35,7 +35,8 @@ from doorstep.cluster.heartbeat import Frozen, Heard, Pulse
 from doorstep.cluster.session import Session
 from doorstep.cluster.supervisor import START_TIMEOUT_S, stop_timeout_s
 from doorstep.data_folder import forget_sessions, write_private
-from doorstep.settings.settings import NODE_KINDS, ray_token_file
+from doorstep.settings.cluster import NODE_KINDS
+from doorstep.settings.secret_files import ray_token_file
 from gateway.actor import GatewayActor
 
 Progress = Callable[[str], None]

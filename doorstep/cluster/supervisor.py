@@ -33,7 +33,7 @@ from doorstep.cluster.head_messages import (
 )
 from doorstep.cluster.session import MARK_ENV, Session, forget, new_mark
 from doorstep.data_folder import append_private, ray_folder
-from doorstep.settings.settings import ray_token_file
+from doorstep.settings.secret_files import ray_token_file
 
 Progress = Callable[[str], None]
 

@@ -20,7 +20,7 @@ import psutil
 
 from doorstep.data_folder import append_private
 from doorstep.embedded.account import CLEAN_ENVIRONMENT, Account, EmbeddedError, postgres_account
-from doorstep.settings.settings import local_secret
+from doorstep.settings.secret_files import local_secret
 
 POSTGRES_VERSION = 18
 OWNER = "doorstep"  # of the cluster, its database and the tables; the database has its name

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from msgspec import Struct
 
 
 class RoadOptions(Struct, frozen=True, kw_only=True):
     """Which engine answers, and every limit on asking it."""
 
-    router_mode: str = "HAVERSINE"
+    router_mode: Literal["HAVERSINE", "OSRM", "VALHALLA"] = "HAVERSINE"
     osrm_url: str = ""
     valhalla_tiles: str = ""  # folder
     router_timeout_s: float = 2.0

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from actors.config import Limits
-from doorstep.settings.settings import Settings, SettingsError, explain_settings, load_settings, local_secret
+from doorstep.settings.base import env_name
+from doorstep.settings.secret_files import local_secret
+from doorstep.settings.settings import Settings, SettingsError, explain_settings, load_settings
 
 ROOT = Path(__file__).parents[2]
 LONG = "f3a91c07be54d268" + "0b7e82d1465fa93c"
@@ -221,3 +223,9 @@ def test_every_limit_of_the_actors_can_be_set_and_has_the_same_default() -> None
 def test_every_setting_says_what_it_is() -> None:
     for row in explain_settings():
         assert row.description, row.name
+
+
+def test_every_area_is_explained_and_no_setting_stands_in_two() -> None:
+    names = [row.name for row in explain_settings()]
+    assert len(names) == len(set(names))
+    assert {env_name(name) for name in Settings.model_fields} == set(names)

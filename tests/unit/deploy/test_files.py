@@ -19,7 +19,8 @@ import yaml
 
 from doorstep.cli.app import app
 from doorstep.cluster.ray_environment import NODE_ENVIRONMENT
-from doorstep.settings.settings import NODE_KINDS, explain_settings
+from doorstep.settings.cluster import NODE_KINDS
+from doorstep.settings.settings import explain_settings
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # Ray's own, of its libraries

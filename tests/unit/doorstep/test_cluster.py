@@ -15,7 +15,8 @@ from actors.remote import _resources
 from actors.warmup import tiny
 from domain.policy import RegionPolicy
 from doorstep.cluster.lease import LeaseTaken, only_one
-from doorstep.settings.settings import NODE_KINDS, SettingsError, load_settings
+from doorstep.settings.cluster import NODE_KINDS
+from doorstep.settings.settings import SettingsError, load_settings
 from solver.registry import SOLVERS, solve
 
 
