@@ -19,7 +19,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from actors.clock import ServerClock
-from domain.policy import RegionPolicy
+from domain.region.policy import RegionPolicy
 from integrations.routing.options import RoadOptions
 
 CONFIG_FILE_ENV = "DOORSTEP_CONFIG_FILE"

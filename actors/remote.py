@@ -32,10 +32,10 @@ from actors.telemetry.metrics import Family, Process
 from actors.telemetry.tracing import carried
 from actors.vendors import travel_times
 from actors.warmup import tiny
-from domain.messages import DriversSeen, Kick, Message, Push, TaskOpened
-from domain.ops import OpsFrame
+from domain.orders.records import Outcome, RegionImage
 from domain.ports import Command
-from domain.records import Outcome, RegionImage
+from domain.region.messages import DriversSeen, Kick, Message, Push, TaskOpened
+from domain.region.ops.frames import OpsFrame
 from domain.solve import Plan, SolveRequest
 from integrations.event_bus.redis_streams import RedisStreams
 from integrations.registry import PAYMENT

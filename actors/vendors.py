@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 from actors.config import Config
+from domain.ground.travel import Haversine, TravelModel, TravelTimes
 from domain.ports import IdentityVendor, PaymentVendor, RoadRouter
-from domain.travel import Haversine, TravelModel, TravelTimes
 from integrations.registry import IDENTITY, PAYMENT, ROUTING
 from integrations.routing.breaker import Breaker, FallbackRouter
 from integrations.routing.haversine import HaversineRouter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from domain.policy import RegionPolicy
+from domain.region.policy import RegionPolicy
 from domain.solve import NEVER_MS, DriverColumns, SolveRequest, TaskColumns
 
 NOW_MS = 1_700_000_000_000

@@ -16,7 +16,7 @@ import asyncpg
 
 from actors.config import Config
 from bench.live_job import Person, Stand
-from domain.lifecycle import Role
+from domain.orders.lifecycle import Role
 from gateway.http.auth import Passwords, Tokens
 from sim.api import Account, Api
 from sim.city import BuiltCity

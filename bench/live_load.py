@@ -41,7 +41,7 @@ from bench.live_record import Accepted, Note, Record, entry_of, judge
 from bench.live_series import Series
 from bench.live_socket import Driver, Fleet
 from domain import protocol as wire
-from domain.dossier import Entry
+from domain.orders.dossier import Entry
 from sim.summary import percentile
 from sim.tasks import Crowd, each
 

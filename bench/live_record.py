@@ -11,8 +11,8 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from domain.dossier import Entry, verify
-from domain.lifecycle import OrderEvent
+from domain.orders.dossier import Entry, verify
+from domain.orders.lifecycle import OrderEvent
 
 DELIVERED = frozenset({"DELIVERED", "CLOSED"})
 WAITING = "CONFIRMED"

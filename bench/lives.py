@@ -14,9 +14,8 @@ from random import Random
 from msgspec import Struct
 from msgspec.structs import replace
 
-from domain.lifecycle import OfferStatus, OrderEvent, OrderStatus, Role, TaskStatus
-from domain.markets import MARKETS
-from domain.order import (
+from domain.ground.markets import MARKETS
+from domain.orders.decide import (
     CreateOrder,
     MerchantAccept,
     OrderAction,
@@ -25,7 +24,8 @@ from domain.order import (
     RecordAgeCheck,
     RecordPayment,
 )
-from domain.records import Answer, CheckOutcome, OfferRow, OrderFact, Record, StoredAnswer, TaskRow
+from domain.orders.lifecycle import OfferStatus, OrderEvent, OrderStatus, Role, TaskStatus
+from domain.orders.records import Answer, CheckOutcome, OfferRow, OrderFact, Record, StoredAnswer, TaskRow
 from persistence.reads.reads import Product, Reads, Store, User
 
 CREATED_MS = 0  # of accounts; nobody reads it

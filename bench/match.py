@@ -24,8 +24,8 @@ from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 from scipy.spatial import KDTree
 
 from bench.report import Figures, Report, median, ratio, report
-from domain.arrays import F64, I64
-from domain.geo import EARTH_RADIUS_M
+from domain.ground.arrays import F64, I64
+from domain.ground.geo import EARTH_RADIUS_M
 from domain.solve import NEVER_MS, DriverColumns, Plan, SolveRequest, TaskColumns, Weights, Zones
 from sim.tasks import Progress
 from solver.fast import pruned

@@ -23,7 +23,7 @@ from msgspec.structs import replace
 
 from bench.mdrp_check import COLUMNS, METRICS, Metrics, check, mean_metrics
 from bench.report import Figures, Report, report
-from domain.policy import RegionPolicy
+from domain.region.policy import RegionPolicy
 from domain.solve import Plan, Planning, SolveRequest, Weights
 from sim.days import Day, Outcome, with_accept_rates
 from sim.market import run_day

@@ -22,7 +22,7 @@ from bench.ingest import _free_port
 from bench.live_usage import Processes
 from bench.posts import PostJob, PostResult
 from bench.report import Figures, median, ratio
-from domain.markets import MARKETS
+from domain.ground.markets import MARKETS
 from sim.api import Account, Api
 from sim.motion import Point
 from sim.setup import Cast, Site

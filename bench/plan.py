@@ -23,8 +23,8 @@ from msgspec import Struct
 from bench.live_usage import Processes
 from bench.match import MatchOptions, market
 from bench.report import Figures, Report, report
-from domain.arrays import I64
-from domain.messages import DriversSeen
+from domain.ground.arrays import I64
+from domain.region.messages import DriversSeen
 from domain.solve import DriverColumns, TaskColumns
 from sim.api import Account, Api
 from sim.books import Books

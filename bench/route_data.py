@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from msgspec import Struct
 
-from domain.arrays import F64
+from domain.ground.arrays import F64
 from solver.routes import Problem, Shipments, Vehicles
 
 FOLDERS = {"lilim": "lilim", "sb": "sartori_buriol"}

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from domain.arrays import F64, I64
+from domain.ground.arrays import F64, I64
 from solver.routes import Problem, Route, RoutePlan, route_travel
 
 VROOM_EXPLORATION = 5

@@ -26,13 +26,21 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
 from bench.insert import POOL_SIZE, NewOrder, OrderRef, serve
-from domain.dossier import GENESIS, extend
 from domain.errors import refusal
-from domain.hours import Hours
-from domain.lifecycle import Role
-from domain.order import CreateOrder, OrderCommand, OrderItem, OrderState, Product, Store, decide_create
+from domain.orders.decide import (
+    CreateOrder,
+    OrderCommand,
+    OrderItem,
+    OrderState,
+    Product,
+    Store,
+    decide_create,
+)
+from domain.orders.dossier import GENESIS, extend
+from domain.orders.hours import Hours
+from domain.orders.lifecycle import Role
+from domain.orders.records import ORDER, Answer, OrderFact
 from domain.ports import Channel
-from domain.records import ORDER, Answer, OrderFact
 from persistence import tables
 from persistence.engine import async_url
 

@@ -23,9 +23,9 @@ from actors.config import Config
 from bench.lives import Life, Shop, new_id, open_shop
 from bench.order_posts import ORDERS, REFERENCES, OrderPosts, Posted, order_figures
 from bench.report import Figures, Report, median, ratio, report
-from domain.markets import MARKETS
-from domain.order import OrderCommand
-from domain.records import Done, Outcome, Record, RegionRecords
+from domain.ground.markets import MARKETS
+from domain.orders.decide import OrderCommand
+from domain.orders.records import Done, Outcome, Record, RegionRecords
 from gateway.deciders.collector import Collector
 from persistence.reads.reads import Reads
 from sim.api import Api

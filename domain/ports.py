@@ -8,9 +8,9 @@ from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
-from domain.arrays import F64
-from domain.order import OrderCommand
-from domain.records import NotTaken, OutboxEvent, Outcome, RegionImage, RegionRecords
+from domain.ground.arrays import F64
+from domain.orders.decide import OrderCommand
+from domain.orders.records import NotTaken, OutboxEvent, Outcome, RegionImage, RegionRecords
 
 Command: TypeAlias = OrderCommand | RegionRecords
 

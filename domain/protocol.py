@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from domain.reasons import DeclineReason
+from domain.orders.reasons import DeclineReason
 
 SUBPROTOCOL = "doorstep.v1"
 # Close codes beside 1008 (too many bad frames or no valid hello) and 1009 (frame too large).

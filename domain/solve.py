@@ -7,8 +7,8 @@ from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct, field
 
-from domain.arrays import F64, I64, Bool
-from domain.travel import Haversine, TravelModel, TravelTimes
+from domain.ground.arrays import F64, I64, Bool
+from domain.ground.travel import Haversine, TravelModel, TravelTimes
 
 NEVER_MS = 2**53  # a time that does not come
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from domain.policy import RegionPolicy
+from domain.region.policy import RegionPolicy
 
 
 class PolicyError(ValueError):

@@ -11,9 +11,9 @@ import h3
 import msgspec
 from msgspec.structs import replace
 
-from domain.markets import MARKETS
+from domain.ground.markets import MARKETS
+from domain.ground.travel import Haversine
 from domain.ports import VendorError
-from domain.travel import Haversine
 from doorstep.settings.settings import Settings
 from integrations.registry import ROUTING
 from integrations.routing.calibrate import Drives, fit, read_drives, sample_drives

@@ -14,8 +14,8 @@ from uuid import uuid4
 
 from actors.clock import ServerClock
 from actors.config import Config, Limits
-from domain.markets import MARKETS
-from domain.policy import RegionPolicy
+from domain.ground.markets import MARKETS
+from domain.region.policy import RegionPolicy
 from doorstep.cluster.lease import LeaseTaken, only_one
 from doorstep.cluster.session import end_orphans
 from doorstep.cluster.supervisor import HeadError, Supervisor

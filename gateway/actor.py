@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from actors.garbage import tune
 from actors.remote import Heart, export, fetch_config, life
 from actors.telemetry.metrics import Family
-from domain.messages import Kick, Push
+from domain.region.messages import Kick, Push
 
 if TYPE_CHECKING:
     from gateway.server import GatewayServer

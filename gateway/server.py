@@ -18,8 +18,8 @@ from actors.telemetry import tracing
 from actors.telemetry.logs import configure
 from actors.telemetry.metrics import Family, Process
 from actors.vendors import identity_vendor, payment_vendor
-from domain.messages import Kick, Push
 from domain.protocol import CLOSE_RESTARTING
+from domain.region.messages import Kick, Push
 from gateway.app import build_app
 from gateway.deciders.actor_backend import ActorBackend
 from gateway.deciders.ray import connect, others

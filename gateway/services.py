@@ -10,10 +10,10 @@ from uuid import UUID
 from actors.config import Config
 from actors.vendors import road_router
 from domain.errors import NotFound
-from domain.fixes import Bounds, boxes
-from domain.markets import MARKETS
+from domain.ground.fixes import Bounds, boxes
+from domain.ground.markets import MARKETS
+from domain.ground.times import in_ms
 from domain.ports import IdentityVendor, PaymentVendor
-from domain.times import in_ms
 from gateway.deciders.observed import Observed
 from gateway.deciders.ops_feed import Feeds
 from gateway.deciders.ports import Backend, ReadSide

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from domain.lifecycle import ORDER, OrderEvent, OrderStatus, Role
+from domain.orders.lifecycle import ORDER, OrderEvent, OrderStatus, Role
 from tests.qa.gates import GATES
 
 LETTERS = {

@@ -21,7 +21,7 @@ import msgspec
 from actors.config import Limits
 from domain import protocol
 from domain.errors import CATALOGUE
-from domain.lifecycle import (
+from domain.orders.lifecycle import (
     OFFER_EDGES,
     ORDER,
     ORDER_EDGES,
@@ -344,8 +344,8 @@ def lifecycles_page() -> str:
         "",
         SOURCE,
         "",
-        "Drawn from the tables in `domain/lifecycle.py`, which are what the server decides by; the database's edge"
-        " tables are filled from the same ones. What has no arrow here is refused with `WRONG_STATE`.",
+        "Drawn from the tables in `domain/orders/lifecycle.py`, which are what the server decides by; the database's"
+        " edge tables are filled from the same ones. What has no arrow here is refused with `WRONG_STATE`.",
         "",
         "## Order",
         "",

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from bench.mdrp import Row, policy_for, write_solution
 from bench.mdrp_check import Metrics, check, mean_metrics
-from domain.policy import RegionPolicy
+from domain.region.policy import RegionPolicy
 from sim.market import run_day
 from sim.mdrplib import instances, read_mdrplib
 

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from domain import protocol as wire
-from domain.lifecycle import TaskStatus
+from domain.orders.lifecycle import TaskStatus
 from sim.actions import Action, Call, Send
 
 Frame: TypeAlias = wire.OfferAccept | wire.OfferReject | wire.TaskArrive | wire.TaskPickup

@@ -20,9 +20,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from domain import protocol as wire
-from domain.lifecycle import TaskEvent, TaskStatus, advance_task
-from domain.reasons import DeclineReason
-from domain.times import instant
+from domain.ground.times import instant
+from domain.orders.lifecycle import TaskEvent, TaskStatus, advance_task
+from domain.orders.reasons import DeclineReason
 from sim.actions import Action, Call, Resync, Send
 from sim.asks import Asked, Asks, Frame
 from sim.errands import Errands, Held

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import structlog
 from msgspec import Struct
 
-from domain.lifecycle import OrderEvent
+from domain.orders.lifecycle import OrderEvent
 from sim.checker import Violation
 from sim.turmoil import KINDS
 

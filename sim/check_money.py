@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from domain.lifecycle import OrderStatus
-from domain.payment import AttemptStatus, request_id
+from domain.orders.lifecycle import OrderStatus
+from domain.orders.payment import AttemptStatus, request_id
 from persistence.orders.memory import MemoryStore
 from sim.bank import Bank, Hold, HoldState
 

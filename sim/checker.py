@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from domain import protocol as wire
-from domain.dossier import GENESIS, Entry, verify
 from domain.errors import InternalConflict
-from domain.lifecycle import (
+from domain.ground.times import in_ms
+from domain.orders.dossier import GENESIS, Entry, verify
+from domain.orders.lifecycle import (
     TASK_ENDED,
     TASK_HELD,
     TASK_RELEASABLE,
@@ -25,13 +26,12 @@ from domain.lifecycle import (
     TaskKind,
     TaskStatus,
 )
-from domain.messages import Message, Ready, Tick
-from domain.ops import COUNTERS
+from domain.orders.records import OfferRow, OutboxEvent, RecordRefused, TaskRow
 from domain.ports import Channel
-from domain.records import OfferRow, OutboxEvent, RecordRefused, TaskRow
-from domain.region import Region
-from domain.times import in_ms
-from domain.waiting import Waiting, why_open
+from domain.region.machine import Region
+from domain.region.messages import Message, Ready, Tick
+from domain.region.ops.frames import COUNTERS
+from domain.region.solving.reasons import Waiting, why_open
 from persistence.orders.image import counters
 from persistence.orders.memory import MemoryStore
 from persistence.orders.plan import Plan

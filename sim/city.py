@@ -10,7 +10,7 @@ from random import Random
 
 from msgspec import Struct
 
-from domain.markets import MARKETS, Market, serves
+from domain.ground.markets import MARKETS, Market, serves
 from sim.motion import Point, metres, offset
 
 REGION_ID = "tx-dfw"

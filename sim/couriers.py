@@ -12,8 +12,8 @@ from itertools import groupby
 
 from msgspec import Struct, field
 
+from domain.ground.times import in_ms
 from domain.protocol import Offer
-from domain.times import in_ms
 from sim.days import Day, DayCourier
 
 Place = tuple[float, float]  # latitude and longitude

@@ -8,10 +8,10 @@ from random import Random
 from msgspec import Struct
 from msgspec.structs import replace
 
-from domain.lifecycle import OfferStatus
-from domain.records import OfferRow
+from domain.ground.travel import Haversine, TravelModel
+from domain.orders.lifecycle import OfferStatus
+from domain.orders.records import OfferRow
 from domain.solve import Services
-from domain.travel import Haversine, TravelModel
 from sim import replay
 
 

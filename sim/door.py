@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from domain.lifecycle import TaskKind
+from domain.orders.lifecycle import TaskKind
 from domain.protocol import TaskView
 from sim.personas import Door
 

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from domain import protocol as wire
-from domain.lifecycle import TASK_ENDED, TASK_HELD, TASK_RELEASABLE, TaskKind, TaskStatus
+from domain.orders.lifecycle import TASK_ENDED, TASK_HELD, TASK_RELEASABLE, TaskKind, TaskStatus
 from sim.actions import Call, Told
 from sim.door import door_request
 from sim.motion import Car, Point, offset

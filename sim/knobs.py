@@ -19,9 +19,9 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from domain.policy import RegionPolicy
+from domain.ground.travel import Haversine, TravelModel
+from domain.region.policy import RegionPolicy
 from domain.solve import Planning, Services, Weights
-from domain.travel import Haversine, TravelModel
 from sim.days import Day, DayCourier
 from solver.registry import SOLVERS
 from solver.terms import TERMS

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from domain.orders.records import Done, Held, Outcome, RegionRecords
 from domain.ports import Command
-from domain.records import Done, Held, Outcome, RegionRecords
-from domain.waiting_records import behind, orders_of
+from domain.region.locked_records import behind, orders_of
 from sim.virtual import VirtualLoop
 
 SUSPECT_S = 2.0  # that a row which was waited for in vain is not waited for again

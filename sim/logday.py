@@ -17,14 +17,14 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from actors.region.segments import CutShort, LogError, Segment
-from domain.journal import FAILED, digest
-from domain.lifecycle import OfferStatus, Role, TaskKind, TaskStatus
-from domain.messages import Ask, Cancel, DriversSeen, Message, Ready, TaskOpened
-from domain.policy import RegionPolicy
-from domain.records import OfferRow, TaskRow
-from domain.region import Region
+from domain.ground.times import in_ms, instant
+from domain.orders.lifecycle import OfferStatus, Role, TaskKind, TaskStatus
+from domain.orders.records import OfferRow, TaskRow
+from domain.region.log.journal import FAILED, digest
+from domain.region.machine import Region
+from domain.region.messages import Ask, Cancel, DriversSeen, Message, Ready, TaskOpened
+from domain.region.policy import RegionPolicy
 from domain.solve import Services
-from domain.times import in_ms, instant
 from sim.days import Day, DayCourier, DayOrder
 from sim.knobs import Scene, faster
 from sim.tasks import Progress

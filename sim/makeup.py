@@ -7,7 +7,7 @@ from random import Random
 from msgspec.structs import replace
 
 from actors.config import Limits
-from domain.policy import RegionPolicy
+from domain.region.policy import RegionPolicy
 from domain.solve import Planning
 from sim.turmoil import Turmoil
 

@@ -21,8 +21,13 @@ from random import Random
 import numpy as np
 from msgspec import Struct
 
-from domain.lifecycle import OfferStatus, OrderStatus, Role, TaskKind, TaskStatus
-from domain.messages import (
+from domain.ground.times import in_ms
+from domain.orders.lifecycle import OfferStatus, OrderStatus, Role, TaskKind, TaskStatus
+from domain.orders.reasons import CancelReason
+from domain.orders.records import Answer, OfferRow, OrderBrief, RegionImage, TaskRow
+from domain.protocol import Offer
+from domain.region.machine import Region
+from domain.region.messages import (
     Accept,
     Action,
     Arrive,
@@ -42,13 +47,8 @@ from domain.messages import (
     TaskOpened,
     Tick,
 )
-from domain.policy import RegionPolicy
-from domain.protocol import Offer
-from domain.reasons import CancelReason
-from domain.records import Answer, OfferRow, OrderBrief, RegionImage, TaskRow
-from domain.region import Region
+from domain.region.policy import RegionPolicy
 from domain.solve import Plan, SolveRequest
-from domain.times import in_ms
 from sim.couriers import Courier, Stop
 from sim.days import Brought, Day, DayOrder, Outcome, Solves
 from sim.tasks import Progress

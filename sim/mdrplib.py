@@ -11,12 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from domain.ground.travel import Planar
 from domain.solve import Services
-from domain.travel import Planar
 from sim.days import Day, DayCourier, DayOrder
 
 MINUTE_MS = 60_000
-DEGREES_PER_METRE = 1e-5  # see `domain.travel.Planar`
+DEGREES_PER_METRE = 1e-5  # see `domain.ground.travel.Planar`
 
 Row = dict[str, str]
 T = TypeVar("T")

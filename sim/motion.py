@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from domain.geo import EARTH_RADIUS_M
+from domain.ground.geo import EARTH_RADIUS_M
 
 METRES_PER_DEGREE = math.radians(1) * EARTH_RADIUS_M
 

@@ -8,7 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from domain.errors import IdempotencyKeyReused
-from domain.lifecycle import OrderStatus, Role
+from domain.orders.lifecycle import OrderStatus, Role
 from gateway.http.auth import Principal
 from sim.bank import token
 from sim.motion import offset

@@ -11,8 +11,8 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from domain import protocol as wire
-from domain.device import device_of
-from domain.lifecycle import TASK_HELD, TASK_RELEASABLE, Role
+from domain.orders.lifecycle import TASK_HELD, TASK_RELEASABLE, Role
+from domain.region.device import device_of
 from gateway.http.auth import Principal
 from gateway.sockets.session import DriverSocket
 from sim.actions import Action, Call, Resync, Send

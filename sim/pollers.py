@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from domain import protocol as wire
-from domain.device import device_of
-from domain.lifecycle import Role
-from domain.times import instant
+from domain.ground.times import instant
+from domain.orders.lifecycle import Role
+from domain.region.device import device_of
 from gateway.deciders.collector import Unavailable
 from gateway.http.auth import Principal
 from sim.actions import Resync

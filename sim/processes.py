@@ -12,10 +12,10 @@ from actors.persistence.peers import Peers
 from actors.persistence.relay import Relay
 from actors.persistence.shell import PersistenceShell
 from actors.region.shell import RegionShell, Reply
-from domain.messages import Device, DriversSeen, Kick, Message, Push, Ready, TaskOpened
+from domain.orders.records import OutboxEvent, Outcome, RegionImage
 from domain.ports import AgeResult, Command, EventsRefused, IdResult, PaymentResult, VendorError
-from domain.records import OutboxEvent, Outcome, RegionImage
-from domain.region import Region
+from domain.region.machine import Region
+from domain.region.messages import Device, DriversSeen, Kick, Message, Push, Ready, TaskOpened
 from domain.solve import Plan, SolveRequest
 from gateway.deciders.actor_backend import ActorBackend
 from gateway.http.auth import Principal

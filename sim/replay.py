@@ -16,7 +16,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from domain.markets import MARKETS, serves
+from domain.ground.markets import MARKETS, serves
 from sim.city import REGION_ID
 from sim.motion import METRES_PER_DEGREE, Point, metres, offset
 

@@ -11,7 +11,7 @@ import msgspec
 from starlette.responses import Response
 
 from domain.errors import InternalError, Refusal
-from domain.messages import Device
+from domain.region.messages import Device
 from gateway.http.auth import Principal
 from gateway.http.idempotency import Call
 from gateway.rest import drivers, merchants, models, orders

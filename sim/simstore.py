@@ -15,9 +15,8 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from domain.lifecycle import OfferStatus
-from domain.ports import Channel, Command
-from domain.records import (
+from domain.orders.lifecycle import OfferStatus
+from domain.orders.records import (
     Fenced,
     NotTaken,
     OfferRow,
@@ -27,6 +26,7 @@ from domain.records import (
     RegionImage,
     RegionRecords,
 )
+from domain.ports import Channel, Command
 from persistence.orders.memory import MemoryStore, Transaction
 from persistence.orders.plan import is_fenced
 from sim.locks import Locks, around, told

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from domain.lifecycle import OfferStatus
+from domain.orders.lifecycle import OfferStatus
 from sim.net import Node
 from sim.processes import RegionProcess
 

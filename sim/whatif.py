@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from msgspec import Struct
 
-from domain.arrays import F64
-from domain.geo import distance_m
-from domain.lifecycle import OfferStatus
-from domain.travel import Haversine, TravelModel
+from domain.ground.arrays import F64
+from domain.ground.geo import distance_m
+from domain.ground.travel import Haversine, TravelModel
+from domain.orders.lifecycle import OfferStatus
 from sim.days import Brought, Day, Outcome
 from sim.knobs import Scene, person, turned
 from sim.market import run_day
@@ -238,7 +238,7 @@ def road_m(travel: TravelModel, legs: F64) -> F64:
     lat1, lng1, lat2, lng2 = legs[:, :4].T
     if isinstance(travel, Haversine):
         return distance_m(lat1, lng1, lat2, lng2) * travel.detour
-    metres: F64 = np.hypot(lat2 - lat1, lng2 - lng1) * 1e5  # see `domain.travel.Planar`
+    metres: F64 = np.hypot(lat2 - lat1, lng2 - lng1) * 1e5  # see `domain.ground.travel.Planar`
     return metres
 
 

@@ -22,14 +22,14 @@ from actors.clock import ServerClock
 from actors.config import Config, persistence_names
 from actors.vendors import identity_vendor, payment_vendor
 from domain.errors import IdempotencyKeyReused
-from domain.journal import digest
-from domain.lifecycle import Role
-from domain.messages import Device, DriversSeen, Message, Ready
-from domain.order import Product, Store
-from domain.outline import message_line, ready_lines
-from domain.policy import RegionPolicy
+from domain.orders.decide import Product, Store
+from domain.orders.lifecycle import Role
 from domain.ports import Channel
-from domain.region import Region
+from domain.region.log.journal import digest
+from domain.region.log.trace import message_line, ready_lines
+from domain.region.machine import Region
+from domain.region.messages import Device, DriversSeen, Message, Ready
+from domain.region.policy import RegionPolicy
 from gateway.deciders.collector import Unavailable
 from gateway.http.auth import Principal, Tokens
 from persistence.reads.views import User

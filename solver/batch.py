@@ -19,7 +19,7 @@ import numpy as np
 from msgspec import Struct
 from ortools.graph.python import min_cost_flow
 
-from domain.arrays import F64, I64
+from domain.ground.arrays import F64, I64
 from domain.solve import Services
 from solver.routes import NO_END, Problem, RoutePlan, Shipments, Vehicles, begin_times, solve_routes
 

@@ -11,9 +11,9 @@ from collections.abc import Callable
 import numpy as np
 from msgspec.structs import replace
 
-from domain.arrays import F64, I64
+from domain.ground.arrays import F64, I64
+from domain.ground.travel import TravelTimes
 from domain.solve import Assignment, Forecast, Plan, SolveRequest, Spread
-from domain.travel import TravelTimes
 from solver import proposals, rolling
 from solver.batch import (
     BatchDrivers,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from domain.arrays import F64, I64
+from domain.ground.arrays import F64, I64
 from solver.rolling import costs, exact, match
 from solver.scene import Scene
 from solver.units import Units

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import KDTree
 
-from domain.arrays import F64, I64
-from domain.geo import distance_m
+from domain.ground.arrays import F64, I64
+from domain.ground.geo import distance_m
 from domain.solve import DriverColumns, TaskColumns
 
 Pairs = tuple[I64, I64, F64]  # task, driver, metres between driver and pick-up, ordered by task

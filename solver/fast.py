@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import numpy as np
 from msgspec.structs import replace
 
-from domain.arrays import I64
+from domain.ground.arrays import I64
+from domain.ground.travel import TravelTimes
 from domain.solve import DriverColumns, Forecast, Plan, SolveRequest, Spread, TaskColumns
-from domain.travel import TravelTimes
 from solver import bundles, proposals, rolling, search
 from solver.candidates import Pairs, all_pairs, candidate_pairs
 from solver.graph import Graph, Part, split

@@ -7,7 +7,7 @@ from msgspec import Struct
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from domain.arrays import F64, I64
+from domain.ground.arrays import F64, I64
 
 # A smaller graph stays whole: to look for its parts takes longer than they would save.
 WHOLE_PAIRS = 2**14

@@ -6,8 +6,8 @@ from __future__ import annotations
 import numpy as np
 from msgspec.structs import replace
 
+from domain.ground.travel import TravelTimes
 from domain.solve import NEVER_MS, Plan, SolveRequest, Spread
-from domain.travel import TravelTimes
 from solver.proposals import assignments
 from solver.scene import Scene
 from solver.units import Units

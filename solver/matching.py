@@ -12,7 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
-from domain.arrays import F64, I64
+from domain.ground.arrays import F64, I64
 
 DENSE_CELLS = 2**14  # rows times columns up to which a full matrix is quicker
 

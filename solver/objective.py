@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import expit
 
-from domain.arrays import F64
+from domain.ground.arrays import F64
 from domain.solve import Weights
 from solver.terms import TERMS, Leg
 

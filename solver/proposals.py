@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from domain.arrays import F64, I64
-from domain.geo import distance_m
+from domain.ground.arrays import F64, I64
+from domain.ground.geo import distance_m
 from domain.solve import Assignment, Candidate, Explanation
 from solver.objective import acceptance, active, cost_s, terms_s
 from solver.scene import Scene

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from domain.ground.travel import TravelTimes
 from domain.solve import Plan, Solver, SolveRequest
-from domain.travel import TravelTimes
 from solver.batching import batch
 from solver.fast import fast
 from solver.greedy import greedy

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from domain.arrays import F64, I64
+from domain.ground.arrays import F64, I64
 from domain.solve import NEVER_MS, Forecast
 from solver.objective import cost_s
 from solver.scene import LONG_S, Scene

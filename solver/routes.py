@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from msgspec import Struct
 
-from domain.arrays import F64, I64
+from domain.ground.arrays import F64, I64
 
 NO_END = -1  # a vehicle that is done at its last stop
 _SLACK = 1e-6  # of a comparison of two sums of doubles, in the problem's unit

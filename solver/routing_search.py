@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable
 
 import numpy as np
 
-from domain.arrays import F64, I64
+from domain.ground.arrays import F64, I64
 from solver.routes import NO_END, Problem
 from solver.routing_vroom import HIGHEST_PRIORITY, Routes, Vroom
 

@@ -12,7 +12,7 @@ import numpy as np
 import vroom  # type: ignore[import-untyped]
 from vroom import _vroom
 
-from domain.arrays import F64
+from domain.ground.arrays import F64
 from solver.routes import NO_END, Problem
 
 # More than VROOM has searches, which share out the same work. Where threads are fewer, they queue at a semaphore of

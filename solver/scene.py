@@ -8,9 +8,9 @@ from functools import cached_property
 import h3
 import numpy as np
 
-from domain.arrays import F64, I64
+from domain.ground.arrays import F64, I64
+from domain.ground.travel import TravelTimes
 from domain.solve import SolveRequest
-from domain.travel import TravelTimes
 
 LONG_S = 1e9  # as good as never
 _TABLE = 2**16  # pairs up to which a table of all is quicker than to ask for some

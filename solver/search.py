@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from domain.arrays import F64, I64
+from domain.ground.arrays import F64, I64
 from solver.objective import cost_s
 from solver.rolling import BARRED, Chains, declined, exact
 from solver.scene import Scene

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from domain.arrays import F64, I64, Bool
+from domain.ground.arrays import F64, I64, Bool
 from solver.scene import LONG_S, Scene, from_now
 
 

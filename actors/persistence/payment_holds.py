@@ -9,10 +9,10 @@ import structlog
 
 from actors.clock import ServerClock
 from actors.config import Limits
-from domain.lifecycle import Role
-from domain.order import AbandonPayment, OrderCommand
+from domain.orders.decide import AbandonPayment, OrderCommand
+from domain.orders.lifecycle import Role
+from domain.orders.records import Outcome
 from domain.ports import Command, Store
-from domain.records import Outcome
 
 log = structlog.get_logger()
 

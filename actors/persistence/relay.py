@@ -16,10 +16,10 @@ import structlog
 from actors.clock import ServerClock
 from actors.config import Limits
 from actors.persistence.lanes import Lanes
-from domain.lifecycle import OrderStatus, Role
-from domain.messages import Attached, TaskOpened
-from domain.order import CloseOrder, OrderCommand
-from domain.payment import Undo
+from domain.orders.decide import CloseOrder, OrderCommand
+from domain.orders.lifecycle import OrderStatus, Role
+from domain.orders.payment import Undo
+from domain.orders.records import Answer, Done, Held, NotTaken, OrderBrief, OutboxEvent, Outcome, TaskRow
 from domain.ports import (
     IN_ORDER,
     Channel,
@@ -30,7 +30,7 @@ from domain.ports import (
     Store,
     VendorError,
 )
-from domain.records import Answer, Done, Held, NotTaken, OrderBrief, OutboxEvent, Outcome, TaskRow
+from domain.region.messages import Attached, TaskOpened
 
 log = structlog.get_logger()
 

@@ -18,8 +18,8 @@ from actors.telemetry.decision_log import committed
 from actors.telemetry.metrics import Family
 from actors.telemetry.tracing import Origins, ids, opened, took
 from domain.errors import Overloaded, StoreUnavailable
+from domain.orders.records import Done, Outcome, RegionImage
 from domain.ports import Command, Store
-from domain.records import Done, Outcome, RegionImage
 from persistence.reads.views import Backlog
 
 log = structlog.get_logger()

@@ -32,8 +32,8 @@ from msgspec import Struct
 from msgspec.structs import fields
 
 import domain
-from domain.messages import Ready
-from domain.region import Region
+from domain.region.machine import Region
+from domain.region.messages import Ready
 
 PICKLE_PROTOCOL = 5
 _FAST = 1  # zlib's level: a third of the size in the least time

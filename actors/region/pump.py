@@ -7,8 +7,8 @@
 
 The region goes on stepping while an append is under way; what it decides meanwhile makes up the next append (group
 commit). Whatever was stepped after a record leaves after that record, because it may rest on it. While somebody holds a
-row locked, that is so of what shares a subject with the record that waits for it (`domain.waiting_records`); the rest
-goes on.
+row locked, that is so of what shares a subject with the record that waits for it (`domain.region.locked_records`); the
+rest goes on.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Generic, Protocol, TypeVar
 
 from msgspec import Struct, field
 
-from domain.messages import Ask, Attached, Kick, Message, Push, Ready
-from domain.records import Answer, Record
-from domain.region import Region
+from domain.orders.records import Answer, Record
+from domain.region.locked_records import behind, message_subjects
+from domain.region.machine import Region
+from domain.region.messages import Ask, Attached, Kick, Message, Push, Ready
 from domain.solve import SolveRequest
-from domain.waiting_records import behind, message_subjects
 
 T = TypeVar("T")
 

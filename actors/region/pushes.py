@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 from actors.telemetry.tracing import Origins, since
-from domain.messages import Kick, Push
+from domain.region.messages import Kick, Push
 
 CALL_LIMIT = 2_000  # pushes in one call, to keep its argument below about 100 kB of typical frames
 

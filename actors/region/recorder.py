@@ -18,9 +18,9 @@ import structlog
 
 from actors.region.checkpoint import Frozen, dump, freeze
 from actors.region.segments import CHECKPOINT, ENTRY, HEADER, MAGIC, Header, block, numbered
-from domain.journal import FAILED, Entry, digest, encode
-from domain.messages import Message, Ready
-from domain.region import Region
+from domain.region.log.journal import FAILED, Entry, digest, encode
+from domain.region.machine import Region
+from domain.region.messages import Message, Ready
 
 log = structlog.get_logger()
 

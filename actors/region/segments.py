@@ -1,7 +1,7 @@
 """The files of a region's log: numbered segments in a folder, each with all that is needed to replay it by itself.
 
     a line of text, then blocks: length (4 bytes), CRC-32 (4), kind (1), payload
-    H  one header, JSON            C  pieces of the checkpoint            E  entries (domain.journal)
+    H  one header, JSON            C  pieces of the checkpoint            E  entries (domain.region.log.journal)
 
 Numbers are little-endian, the CRC is over kind and payload. A process that dies in the middle of a write leaves half a
 block at the end, which is read as the end. Anything else that does not fit together is an error.
@@ -22,8 +22,8 @@ import numpy as np
 from msgspec import Struct
 
 from actors.region.checkpoint import CheckpointError, CutOff, code_hash, load
-from domain.journal import Entry, decode
-from domain.region import Region
+from domain.region.log.journal import Entry, decode
+from domain.region.machine import Region
 
 FORMAT = 1
 MAGIC = b"doorstep region log\n"

@@ -22,7 +22,11 @@ from actors.telemetry.metrics import Family
 from actors.telemetry.timing import Timings, quantile
 from actors.telemetry.tracing import Origins, ids, on_behalf_of, opened, took
 from domain.errors import InternalConflict, InternalError, Overloaded, Refusal, RegionUnavailable
-from domain.messages import (
+from domain.orders.decide import refused
+from domain.orders.records import Answer, Aside, Done, Fenced, Held, Record, RecordRefused, RegionRecords
+from domain.ports import RegionStore
+from domain.region.locked_records import orders_of
+from domain.region.messages import (
     Ask,
     Attached,
     DriversSeen,
@@ -35,15 +39,11 @@ from domain.messages import (
     SolveFailed,
     Tick,
 )
-from domain.ops import Health, OpsFrame
-from domain.order import refused
-from domain.policy import RegionPolicy
-from domain.ports import RegionStore
-from domain.records import Answer, Aside, Done, Fenced, Held, Record, RecordRefused, RegionRecords
-from domain.restoring import is_mended, restored
+from domain.region.ops.frames import Health, OpsFrame
+from domain.region.ops.views import region_view
+from domain.region.policy import RegionPolicy
+from domain.region.restoring import is_mended, restored
 from domain.solve import Plan, SolveRequest
-from domain.views import region_view
-from domain.waiting_records import orders_of
 
 log = structlog.get_logger()
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from actors.telemetry.metrics import SIZES, Family, Histogram, counter, gauge, histogram
 from actors.telemetry.timing import Timings
-from domain.lifecycle import OfferStatus, TaskStatus
+from domain.ground.times import in_ms
+from domain.orders.lifecycle import OfferStatus, TaskStatus
+from domain.orders.records import Done, Fenced, Held, Outcome, Record, RecordRefused
 from domain.ports import Command
-from domain.records import Done, Fenced, Held, Outcome, Record, RecordRefused
-from domain.times import in_ms
 from persistence.reads.views import Backlog
 
 if TYPE_CHECKING:
-    from domain.region import Region
+    from domain.region.machine import Region
 
 ANSWERED = (OfferStatus.ACCEPTED, OfferStatus.REJECTED)
 ORDER_COUNTERS = ("orders", "delivered", "refused", "returned", "cancelled")

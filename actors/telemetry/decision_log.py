@@ -7,11 +7,11 @@ import logging
 import structlog
 
 from actors.telemetry.tracing import Origins, ids
-from domain.lifecycle import Role
-from domain.messages import Ask, Message
-from domain.order import OrderCommand
+from domain.orders.decide import OrderCommand
+from domain.orders.lifecycle import Role
+from domain.orders.records import Answer, Done, Outcome
 from domain.ports import Command
-from domain.records import Answer, Done, Outcome
+from domain.region.messages import Ask, Message
 
 _log = structlog.stdlib.get_logger(__name__)
 _says = logging.getLogger(__name__)  # whether anybody reads a line is cheaper to ask here

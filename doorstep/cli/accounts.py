@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from domain.errors import EmailTaken, StoreUnavailable, WeakPassword
-from domain.lifecycle import Role
+from domain.orders.lifecycle import Role
 from doorstep.cli.up import Say, database
 from doorstep.embedded.services import EmbeddedError
 from doorstep.settings.settings import Settings

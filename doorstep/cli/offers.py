@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from domain.times import millis
+from domain.ground.times import millis
 from doorstep.cli.up import Say, database
 from doorstep.embedded.services import EmbeddedError
 from doorstep.settings.settings import Settings

@@ -10,13 +10,13 @@ from msgspec import Struct, field
 
 from actors.region.checkpoint import difference
 from actors.region.segments import CutShort, Header, LogError, Segment, number_of, numbered
-from domain.journal import FAILED, Chain, Entry, digest
-from domain.lifecycle import OfferStatus
-from domain.messages import PlanReady, Ready
-from domain.outline import message_line, plan_line, ready_lines
-from domain.region import Region
+from domain.ground.times import instant
+from domain.orders.lifecycle import OfferStatus
+from domain.region.log.journal import FAILED, Chain, Entry, digest
+from domain.region.log.trace import message_line, plan_line, ready_lines
+from domain.region.machine import Region
+from domain.region.messages import PlanReady, Ready
 from domain.solve import Plan, SolveRequest
-from domain.times import instant
 from solver.names import NOT_REPEATABLE
 
 Say = Callable[[str], None]

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from actors.region.segments import LogError
 from bench.mdrp import POLICY
-from domain.policy import RegionPolicy
+from domain.region.policy import RegionPolicy
 from doorstep.cli.replay import UNUSABLE, segments_of
 from sim import replay
 from sim.days import recorded

@@ -11,7 +11,7 @@ from pydantic import AfterValidator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from actors.config import Config, Limits
-from domain.policy import RegionPolicy
+from domain.region.policy import RegionPolicy
 from integrations.routing.options import RoadOptions
 
 LIMITS, POLICY, ROADS = Limits(), RegionPolicy(), RoadOptions()

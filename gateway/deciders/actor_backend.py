@@ -14,10 +14,10 @@ from actors.config import Limits, persistence_names, persistence_of
 from actors.telemetry.metrics import Family, Labels, counter, gauge
 from actors.telemetry.tracing import Carried, carried, since
 from domain.errors import InternalConflict, Overloaded, RegionUnavailable, StoreBusy, StoreUnavailable
-from domain.messages import Accept, Ask, Attach, Attached, Detach, DriversSeen, Message
-from domain.ops import OpsFrame
-from domain.order import OrderCommand
-from domain.records import Answer, Done, Held, Json, Outcome, RecordRefused
+from domain.orders.decide import OrderCommand
+from domain.orders.records import Answer, Done, Held, Json, Outcome, RecordRefused
+from domain.region.messages import Accept, Ask, Attach, Attached, Detach, DriversSeen, Message
+from domain.region.ops.frames import OpsFrame
 from gateway.deciders.collector import Collector, Unavailable
 from gateway.deciders.ports import Notice
 

@@ -1,7 +1,7 @@
 """Calls to one actor, collected while a call is under way and repeated while the actor is being restarted.
 
 A lone item waits for nothing; under load a batch grows with the time that a call takes. Repeating is harmless because
-every item carries an id that its target knows (see `domain.records.StoredAnswer`).
+every item carries an id that its target knows (see `domain.orders.records.StoredAnswer`).
 """
 
 from __future__ import annotations

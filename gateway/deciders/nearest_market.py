@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from domain.geo import distance_m
-from domain.markets import MARKETS
+from domain.ground.geo import distance_m
+from domain.ground.markets import MARKETS
 
 
 def nearest_region(regions: Sequence[str], lat: float, lng: float) -> str:

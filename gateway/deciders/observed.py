@@ -10,10 +10,10 @@ from typing import Any
 import structlog
 
 from domain.errors import InternalError, Refusal
-from domain.messages import Ask, Attach, Attached, DriversSeen
-from domain.ops import OpsFrame
-from domain.order import OrderCommand
-from domain.records import Answer, Json
+from domain.orders.decide import OrderCommand
+from domain.orders.records import Answer, Json
+from domain.region.messages import Ask, Attach, Attached, DriversSeen
+from domain.region.ops.frames import OpsFrame
 from gateway.deciders.ports import Backend, Notice
 from gateway.http.metrics import Metrics
 

@@ -9,7 +9,7 @@ import msgspec
 import structlog
 
 from domain.errors import Overloaded, Refusal
-from domain.ops import OpsFrame
+from domain.region.ops.frames import OpsFrame
 
 _log = structlog.stdlib.get_logger(__name__)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Protocol, TypeAlias
 
-from domain.dossier import Entry
-from domain.hours import Hours
-from domain.lifecycle import OfferStatus, OrderStatus
-from domain.messages import Acked, Ask, Attach, Attached, Detach, DriversSeen, OfferSeenBy
-from domain.ops import OpsFrame
-from domain.order import OrderCommand
-from domain.records import Answer, Json, OfferRow, StoredAnswer, TaskRow
+from domain.orders.decide import OrderCommand
+from domain.orders.dossier import Entry
+from domain.orders.hours import Hours
+from domain.orders.lifecycle import OfferStatus, OrderStatus
+from domain.orders.records import Answer, Json, OfferRow, StoredAnswer, TaskRow
+from domain.region.messages import Acked, Ask, Attach, Attached, Detach, DriversSeen, OfferSeenBy
+from domain.region.ops.frames import OpsFrame
 from domain.solve import Explanation
 from persistence.reads.views import (
     Cursor,

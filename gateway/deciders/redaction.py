@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from domain.errors import NotFound, NotTaskHolder
-from domain.records import Answer
+from domain.orders.records import Answer
 
 _NOT_YOURS = Answer(code=NotFound.code, detail="There is no such task.")
 

@@ -19,7 +19,7 @@ from fastapi.security.utils import get_authorization_scheme_param
 from msgspec import Struct
 
 from domain.errors import Forbidden, Unauthenticated, WeakPassword
-from domain.lifecycle import Role
+from domain.orders.lifecycle import Role
 from gateway.http.credentials import is_guessable
 from gateway.http.fair_queue import NOBODY, Asker, Turns
 

@@ -13,11 +13,11 @@ import msgspec
 from fastapi import Depends, Header, Request
 from pydantic import BaseModel
 
-from domain.device import device_of
 from domain.errors import InvalidRequest
-from domain.messages import Action, Ask, Device
-from domain.order import OrderAction, OrderCommand, PaymentAction
-from domain.records import Answer, Json, StoredAnswer
+from domain.orders.decide import OrderAction, OrderCommand, PaymentAction
+from domain.orders.records import Answer, Json, StoredAnswer
+from domain.region.device import device_of
+from domain.region.messages import Action, Ask, Device
 from gateway.http.auth import Principal, principal_of
 from gateway.http.etags import versions
 from gateway.rest.models import Digits, Instant

@@ -18,7 +18,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from actors.telemetry.metrics import SECONDS, Family, Kind, Sample, counter, gauge, merged
-from domain.fixes import Doubt
+from domain.ground.fixes import Doubt
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # A method is the client's to choose, and each label's value takes memory for ever.

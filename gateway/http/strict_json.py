@@ -15,7 +15,7 @@ from fastapi import Request
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
-from domain.records import Json
+from domain.orders.records import Json
 
 _decode = msgspec.json.Decoder().decode
 

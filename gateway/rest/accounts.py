@@ -9,8 +9,8 @@ from fastapi.security import OAuth2PasswordRequestForm
 from starlette.responses import Response
 
 from domain.errors import AccountDisabled, EmailTaken, Unauthenticated
-from domain.lifecycle import Role
-from domain.records import Answer, Json
+from domain.orders.lifecycle import Role
+from domain.orders.records import Answer, Json
 from gateway.http.auth import Anyone, Principal
 from gateway.http.credentials import PASSWORD_MAX, email_key, is_storable, password_of
 from gateway.http.fair_queue import Asker

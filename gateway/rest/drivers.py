@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from starlette.responses import Response
 
 from domain.errors import InvalidRequest, NotFound
-from domain.jobs import offer_view, task_view
-from domain.messages import Accept, Action, Arrive, ConfirmReturn, Pickup, Reject
-from domain.records import Answer
+from domain.orders.records import Answer
+from domain.region.jobs import offer_view, task_view
+from domain.region.messages import Accept, Action, Arrive, ConfirmReturn, Pickup, Reject
 from gateway.deciders.nearest_market import nearest_region
 from gateway.http.auth import OPERATORS, Anyone, Driver
 from gateway.http.idempotency import Call, DriverStep, Mutation

@@ -11,9 +11,9 @@ from fastapi.security.utils import get_authorization_scheme_param
 from starlette.responses import Response
 
 from domain.errors import Forbidden, Unauthenticated
-from domain.lifecycle import Role
-from domain.messages import DispatchTick, ExpireOffers
-from domain.records import Answer, Json
+from domain.orders.lifecycle import Role
+from domain.orders.records import Answer, Json
+from domain.region.messages import DispatchTick, ExpireOffers
 from gateway.http.auth import Principal
 from gateway.http.idempotency import KEY_LIMIT, Call, call_of
 from gateway.http.metrics import CONTENT_TYPE, page, whole

@@ -9,12 +9,12 @@ from fastapi import APIRouter, Body, Query
 from starlette.responses import Response
 
 from domain.errors import InvalidRequest, NotFound, OutsideServiceArea
-from domain.hours import Hours, Opening, closes_ms
-from domain.markets import MARKETS, serves
-from domain.messages import GoodsReady
-from domain.order import MerchantAccept, MerchantReject, OrderAction
-from domain.records import Answer, Json, StoredAnswer
-from domain.times import instant
+from domain.ground.markets import MARKETS, serves
+from domain.ground.times import instant
+from domain.orders.decide import MerchantAccept, MerchantReject, OrderAction
+from domain.orders.hours import Hours, Opening, closes_ms
+from domain.orders.records import Answer, Json, StoredAnswer
+from domain.region.messages import GoodsReady
 from gateway.http.auth import Anyone, Merchant
 from gateway.http.idempotency import Mutation
 from gateway.http.problem import refusals

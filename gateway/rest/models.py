@@ -23,12 +23,12 @@ from pydantic import (
     model_validator,
 )
 
-from domain.hours import DAY_MIN, OPENINGS_LIMIT
-from domain.lifecycle import OfferStatus, OrderStatus
-from domain.order import ITEMS_LIMIT, PRICE_LIMIT_CENTS, QUANTITY_LIMIT
-from domain.reasons import CancelReason, DeclineReason, RefuseReason, RejectReason
+from domain.ground.times import rfc_3339
+from domain.orders.decide import ITEMS_LIMIT, PRICE_LIMIT_CENTS, QUANTITY_LIMIT
+from domain.orders.hours import DAY_MIN, OPENINGS_LIMIT
+from domain.orders.lifecycle import OfferStatus, OrderStatus
+from domain.orders.reasons import CancelReason, DeclineReason, RefuseReason, RejectReason
 from domain.text import legible, tidy
-from domain.times import rfc_3339
 from gateway.http.credentials import PASSWORD_MAX, email_of, password_of
 
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from domain.errors import NotFound
-from domain.times import instant
+from domain.ground.times import instant
 from gateway.http.auth import OPERATORS, Anyone, Principal
 from gateway.http.idempotency import Call
 from gateway.http.problem import refusals

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
 from domain.errors import ExplanationExpired, NotFound, Unauthenticated
-from domain.lifecycle import OfferStatus, Role
-from domain.records import Json, OfferRow
+from domain.ground.times import instant, millis
+from domain.orders.lifecycle import OfferStatus, Role
+from domain.orders.records import Json, OfferRow
 from domain.solve import Explanation
-from domain.times import instant, millis
 from gateway.http.auth import OPERATORS, Principal, bearer
 from gateway.http.problem import refusals
 from gateway.http.strict_json import StrictRoute

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response, StreamingResponse
 
 from domain.errors import Forbidden, Refusal, Unauthenticated
-from domain.markets import MARKETS
+from domain.ground.markets import MARKETS
 from gateway.http.auth import OPERATORS, Operator, Principal, bearer
 from gateway.http.problem import refusals
 from gateway.http.strict_json import StrictRoute

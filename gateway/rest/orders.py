@@ -8,13 +8,9 @@ from collections.abc import Awaitable, Callable
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from domain.dossier import verify
 from domain.errors import AgeCheckUnderWay, VendorUnavailable
-from domain.lifecycle import OrderStatus
-from domain.messages import Cancel as CancelTask
-from domain.messages import Deliver, NoteIdCheck, SubmitIdCheck
-from domain.messages import Refuse as RefuseAtDoor
-from domain.order import (
+from domain.ground.times import instant
+from domain.orders.decide import (
     BeginAgeCheck,
     BeginPayment,
     CancelOrder,
@@ -23,9 +19,13 @@ from domain.order import (
     RecordAgeCheck,
     RecordPayment,
 )
+from domain.orders.dossier import verify
+from domain.orders.lifecycle import OrderStatus
+from domain.orders.records import Answer, CheckOutcome
 from domain.ports import Verdict
-from domain.records import Answer, CheckOutcome
-from domain.times import instant
+from domain.region.messages import Cancel as CancelTask
+from domain.region.messages import Deliver, NoteIdCheck, SubmitIdCheck
+from domain.region.messages import Refuse as RefuseAtDoor
 from gateway.http.auth import Anyone, Customer, Driver
 from gateway.http.idempotency import DriverStep, Mutation
 from gateway.http.problem import refusals

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from domain.errors import InvalidRequest, NotFound
-from domain.geo import distance_m
+from domain.ground.geo import distance_m
 from domain.text import decimal
 from gateway.http.auth import Anyone
 from gateway.http.problem import refusals

@@ -16,10 +16,8 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from domain.device import device_of
 from domain.errors import BadFrame, InvalidRequest, Refusal, Unauthenticated
-from domain.mailbox import SEQ_ROOM
-from domain.messages import Accept, Action, Arrive, Attached, Device, Pickup, Reject
+from domain.orders.records import Answer
 from domain.protocol import (
     CLOSE_SLOW_READER,
     Ack,
@@ -47,7 +45,9 @@ from domain.protocol import (
     known,
     spared,
 )
-from domain.records import Answer
+from domain.region.device import device_of
+from domain.region.mailbox import SEQ_ROOM
+from domain.region.messages import Accept, Action, Arrive, Attached, Device, Pickup, Reject
 from gateway.deciders.redaction import outward
 from gateway.http.strict_json import repeats_a_key
 

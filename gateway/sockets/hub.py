@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Protocol
 
-from domain.messages import Kick, Push, Reported
 from domain.protocol import CLOSE_TAKEN_OVER, ServerFrame
+from domain.region.messages import Kick, Push, Reported
 
 
 class Socket(Protocol):

@@ -12,9 +12,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain.errors import InvalidRequest, Refusal
-from domain.fixes import Track
-from domain.messages import DriversSeen
-from domain.times import in_ms, instant, millis
+from domain.ground.fixes import Track
+from domain.ground.times import in_ms, instant, millis
+from domain.region.messages import DriversSeen
 
 _log = structlog.stdlib.get_logger(__name__)
 

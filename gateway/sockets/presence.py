@@ -8,9 +8,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from domain.errors import InvalidRequest
-from domain.fixes import Doubt, Track
-from domain.messages import Reported
+from domain.ground.fixes import Doubt, Track
 from domain.protocol import Location
+from domain.region.messages import Reported
 from gateway.deciders.nearest_market import nearest_region
 from gateway.sockets.connection import Sighting
 from gateway.sockets.positions import State, shift_ms

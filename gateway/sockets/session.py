@@ -16,7 +16,6 @@ from msgspec.structs import replace
 from starlette.types import Receive, Scope, Send
 
 from actors.telemetry.tracing import Root, ids, on_behalf_of
-from domain.answers import LOOK_FIRST
 from domain.errors import (
     Forbidden,
     IdempotencyKeyReused,
@@ -26,8 +25,9 @@ from domain.errors import (
     Refusal,
     Unauthenticated,
 )
-from domain.lifecycle import Role
-from domain.messages import Acked, Ask, Attach, Detach, OfferSeenBy, Reported
+from domain.ground.times import instant
+from domain.orders.lifecycle import Role
+from domain.orders.records import Answer
 from domain.protocol import (
     CLOSE_OVERLOADED,
     CLOSE_RESTARTING,
@@ -37,8 +37,8 @@ from domain.protocol import (
     Location,
     ServerFrame,
 )
-from domain.records import Answer
-from domain.times import instant
+from domain.region.answers import LOOK_FIRST
+from domain.region.messages import Acked, Ask, Attach, Detach, OfferSeenBy, Reported
 from gateway.http.account_status import holder
 from gateway.http.admission import Kind
 from gateway.http.idempotency import fingerprint

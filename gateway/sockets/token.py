@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from domain.errors import Forbidden
-from domain.lifecycle import Role
+from domain.orders.lifecycle import Role
 from gateway.http.auth import Principal
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 from redis.asyncio import Redis
 
+from domain.orders.records import OutboxEvent
 from domain.ports import EventsRefused
-from domain.records import OutboxEvent
 
 STREAM_PREFIX = "doorstep:events:"
 GLOBAL = "global"  # the stream of what no market is concerned with; a market's id has a hyphen

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from domain.arrays import F64
+from domain.ground.arrays import F64
 from domain.ports import RoadMatrix, RoadRoute, RoadRouter, VendorError
 
 A = TypeVar("A")

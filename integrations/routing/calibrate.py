@@ -11,11 +11,11 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from domain.arrays import F64, I64, Bool
-from domain.geo import distance_m
+from domain.ground.arrays import F64, I64, Bool
+from domain.ground.geo import distance_m
+from domain.ground.times import instant
+from domain.ground.travel import HOURS, Haversine
 from domain.ports import RoadRouter
-from domain.times import instant
-from domain.travel import HOURS, Haversine
 
 GROUP = 10  # a table of GROUP x GROUP places at a time
 REACH_M = 8_000.0  # places of a group are about so far from its middle, as deliveries are

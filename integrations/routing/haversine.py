@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from domain.arrays import F64
-from domain.geo import distance_m
+from domain.ground.arrays import F64
+from domain.ground.geo import distance_m
+from domain.ground.travel import Haversine
 from domain.ports import RoadMatrix, RoadRoute
-from domain.travel import Haversine
 
 
 class HaversineRouter:

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from domain.arrays import F64
+from domain.ground.arrays import F64
 from domain.ports import RoadMatrix, RoadRoute, VendorError
 
 # What a server says of places, which is an answer; every other code but Ok is a failure.

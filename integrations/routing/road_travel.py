@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
-from domain.arrays import F64, I64
+from domain.ground.arrays import F64, I64
+from domain.ground.travel import TravelTimes
 from domain.ports import RoadRouter, VendorError
-from domain.travel import TravelTimes
 from integrations.routing.breaker import Breaker
 from integrations.routing.options import RoadOptions
 
@@ -125,7 +125,7 @@ class Roads:
 
 
 class RoadTravel:
-    """`domain.travel.TravelTimes` on a road engine, with another model's times where the engine has none.
+    """`domain.ground.travel.TravelTimes` on a road engine, with another model's times where the engine has none.
 
     At most `router_pairs_limit` pairs of one call are taken to the engine, the nearest: the far ones decide little.
     """

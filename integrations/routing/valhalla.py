@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from domain.arrays import F64
-from domain.geo import distance_m
+from domain.ground.arrays import F64
+from domain.ground.geo import distance_m
 from domain.ports import RoadMatrix, RoadRoute, VendorError
 
 # What Valhalla says of places, which is an answer and no failure: it has only the words to tell them by.

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from domain.dossier import Entry
-from domain.lifecycle import (
+from domain.orders.dossier import Entry
+from domain.orders.lifecycle import (
     OFFER_EDGES,
     ORDER,
     ORDER_EDGES,
@@ -23,7 +23,7 @@ from domain.lifecycle import (
     TaskKind,
     TaskStatus,
 )
-from domain.records import AgeAttempt, CheckOutcome, DoorCheck, OfferRow, TaskRow
+from domain.orders.records import AgeAttempt, CheckOutcome, DoorCheck, OfferRow, TaskRow
 from persistence.orders.plan import ConstraintBroken
 
 _HAS_DRIVER = TASK_HELD | {TaskStatus.DONE, TaskStatus.FAILED}

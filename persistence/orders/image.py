@@ -7,9 +7,9 @@ from typing import TypeVar
 
 import msgspec
 
-from domain.lifecycle import OrderStatus, TaskKind, TaskStatus
-from domain.ops import COUNTERS
-from domain.records import Aside, OrderBrief, RegionImage
+from domain.orders.lifecycle import OrderStatus, TaskKind, TaskStatus
+from domain.orders.records import Aside, OrderBrief, RegionImage
+from domain.region.ops.frames import COUNTERS
 from persistence.engine import Connection
 from persistence.orders.load import Row, json_of, offer_of, stored_answer_of, task_of
 
@@ -19,7 +19,7 @@ RECENT_MS = 600_000
 RECENT_LIMIT = 5_000
 ANSWERS_LIMIT = 50_000
 
-# The counters of `domain.ops.COUNTERS` that tasks give, as a region counts them itself.
+# The counters of `domain.region.ops.frames.COUNTERS` that tasks give, as a region counts them itself.
 TASK_COUNTERS = {
     (TaskKind.DELIVERY, TaskStatus.DONE): "delivered",
     (TaskKind.DELIVERY, TaskStatus.FAILED): "refused",

@@ -11,10 +11,10 @@ import asyncpg
 from msgspec.structs import replace
 
 from domain.errors import InternalConflict
-from domain.order import PolicyOf, one_policy, refused
+from domain.orders.decide import PolicyOf, one_policy, refused
+from domain.orders.records import Done, Fenced, Held, Outcome, RecordRefused, RegionRecords
 from domain.ports import Command
-from domain.records import Done, Fenced, Held, Outcome, RecordRefused, RegionRecords
-from domain.waiting_records import behind, orders_of, subjects
+from domain.region.locked_records import behind, orders_of, subjects
 from persistence.engine import Connection
 from persistence.orders.load import load, lock_free_orders
 from persistence.orders.plan import ConstraintBroken, Needs, needs, plan

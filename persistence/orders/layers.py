@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct, field
 
-from domain.records import DoorCheck, OfferRow, TaskRow
+from domain.orders.records import DoorCheck, OfferRow, TaskRow
 from persistence.orders.plan import OrderWrite, Unit
 
 

@@ -15,12 +15,11 @@ from typing import Generic, TypeAlias, TypeVar
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from domain.dossier import Entry
 from domain.errors import InternalConflict
-from domain.lifecycle import TASK_ENDED, OfferStatus, OrderStatus
-from domain.order import OrderState, PolicyOf, Product, Store, one_policy, refused
-from domain.ports import IN_ORDER, Channel, Command
-from domain.records import (
+from domain.orders.decide import OrderState, PolicyOf, Product, Store, one_policy, refused
+from domain.orders.dossier import Entry
+from domain.orders.lifecycle import TASK_ENDED, OfferStatus, OrderStatus
+from domain.orders.records import (
     AgeAttempt,
     Done,
     DoorCheck,
@@ -36,6 +35,7 @@ from domain.records import (
     StoredAnswer,
     TaskRow,
 )
+from domain.ports import IN_ORDER, Channel, Command
 from domain.solve import Explanation
 from persistence.orders.guards import (
     guard_attempt,

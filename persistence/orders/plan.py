@@ -14,10 +14,9 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from domain.compliance import RULEBOOKS
-from domain.dossier import GENESIS, Entry, extend
 from domain.errors import IdempotencyKeyReused, InternalConflict, InternalError
-from domain.lifecycle import REGION_DECIDES, OrderStatus
-from domain.order import (
+from domain.ground.times import in_ms
+from domain.orders.decide import (
     DECIDER_MOVED,
     BeginAgeCheck,
     CreateOrder,
@@ -35,8 +34,9 @@ from domain.order import (
     one_policy,
     refused,
 )
-from domain.ports import Channel, Command
-from domain.records import (
+from domain.orders.dossier import GENESIS, Entry, extend
+from domain.orders.lifecycle import REGION_DECIDES, OrderStatus
+from domain.orders.records import (
     ORDER,
     AgeAttempt,
     Answer,
@@ -52,7 +52,7 @@ from domain.records import (
     StoredAnswer,
     TaskRow,
 )
-from domain.times import in_ms
+from domain.ports import Channel, Command
 
 log = logging.getLogger(__name__)
 

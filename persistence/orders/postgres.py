@@ -11,15 +11,15 @@ from contextlib import asynccontextmanager
 import asyncpg
 import msgspec
 
-from domain.order import PolicyOf, one_policy
-from domain.ports import IN_ORDER, Channel, Command
-from domain.records import (
+from domain.orders.decide import PolicyOf, one_policy
+from domain.orders.records import (
     Json,
     NotTaken,
     OutboxEvent,
     Outcome,
     RegionImage,
 )
+from domain.ports import IN_ORDER, Channel, Command
 from persistence.engine import IDLE_TIMEOUT_S, LOCK_TIMEOUT_S, Connection, create_engine, driver_connection
 from persistence.orders.image import load_image, settle, take_epoch
 from persistence.orders.isolate import (

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from domain.dossier import Entry
-from domain.lifecycle import OfferStatus
-from domain.records import OfferRow, StoredAnswer, TaskRow
+from domain.orders.dossier import Entry
+from domain.orders.lifecycle import OfferStatus
+from domain.orders.records import OfferRow, StoredAnswer, TaskRow
 from persistence.engine import Connection
 from persistence.orders.layers import Layer, layers
 from persistence.orders.plan import ConstraintBroken, Key, OrderWrite, OutboxRow, Plan

@@ -6,13 +6,13 @@ from collections.abc import Callable, Collection
 
 from msgspec.structs import asdict, replace
 
-from domain.dossier import Entry
 from domain.errors import EmailTaken, NotFound
-from domain.hours import Hours
-from domain.lifecycle import TASK_ENDED, TASK_HELD, OfferStatus, OrderStatus, Role
-from domain.order import Product as OrderProduct
-from domain.order import Store as OrderStore
-from domain.records import OfferRow, StoredAnswer, TaskRow
+from domain.orders.decide import Product as OrderProduct
+from domain.orders.decide import Store as OrderStore
+from domain.orders.dossier import Entry
+from domain.orders.hours import Hours
+from domain.orders.lifecycle import TASK_ENDED, TASK_HELD, OfferStatus, OrderStatus, Role
+from domain.orders.records import OfferRow, StoredAnswer, TaskRow
 from domain.solve import Explanation
 from persistence.orders.load import is_id
 from persistence.orders.memory import MemoryStore

@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from sqlalchemy import literal, select, tuple_
 
-from domain.lifecycle import OfferStatus
-from domain.records import OfferRow
+from domain.orders.lifecycle import OfferStatus
+from domain.orders.records import OfferRow
 from domain.solve import Explanation
 from persistence import tables
 from persistence.orders.load import explanation_of, is_id, offer_of

@@ -31,11 +31,11 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.dossier import Entry
 from domain.errors import EmailTaken, NotFound
-from domain.hours import Hours
-from domain.lifecycle import TASK_HELD, OrderStatus, Role
-from domain.records import StoredAnswer, TaskRow
+from domain.orders.dossier import Entry
+from domain.orders.hours import Hours
+from domain.orders.lifecycle import TASK_HELD, OrderStatus, Role
+from domain.orders.records import StoredAnswer, TaskRow
 from persistence import tables
 from persistence.engine import IDLE_TIMEOUT_S, LOCK_TIMEOUT_S, create_engine, create_plain_engine
 from persistence.orders.load import Row, head_of, hours_of, is_id, offer_of, stored_answer_of, task_of

@@ -6,10 +6,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain.errors import VersionMismatch
-from domain.hours import Hours
-from domain.lifecycle import Role
-from domain.order import OrderState
-from domain.records import OfferRow, StoredAnswer, TaskRow
+from domain.orders.decide import OrderState
+from domain.orders.hours import Hours
+from domain.orders.lifecycle import Role
+from domain.orders.records import OfferRow, StoredAnswer, TaskRow
 
 
 class AnswerKept(Exception):

@@ -9,7 +9,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from domain.lifecycle import Role
+from domain.orders.lifecycle import Role
 from persistence.tables.base import Base, Uid, one_of
 
 

@@ -22,7 +22,7 @@ from persistence.tables.base import Base, Uid, one_of
 
 
 class Idempotency(Base):
-    """`domain.records.StoredAnswer`. `region_id` is set on the answers that a region gave."""
+    """`domain.orders.records.StoredAnswer`. `region_id` is set on the answers that a region gave."""
 
     __tablename__ = "idempotency"
     scope: Mapped[str] = mapped_column(primary_key=True)
@@ -42,8 +42,8 @@ class Idempotency(Base):
 
 
 class Outbox(Base):
-    """`domain.records.OutboxEvent`. `done_at` and `next_try_at` are wall time. `stage`: NEW, AGAIN (was not taken, and
-    is tried again) or DEAD (a dead letter: tried no more until a person says so); `reason`: why it was not taken."""
+    """`domain.orders.records.OutboxEvent`. `done_at` and `next_try_at` are wall time. `stage`: NEW, AGAIN (was not
+    taken, and is tried again) or DEAD (a dead letter: tried no more until a person says so); `reason`: why."""
 
     __tablename__ = "outbox"
     event_id: Mapped[int] = mapped_column(Identity(), primary_key=True)

@@ -10,11 +10,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from domain.hours import OPENINGS_LIMIT
-from domain.order import PRICE_LIMIT_CENTS
+from domain.orders.decide import PRICE_LIMIT_CENTS
+from domain.orders.hours import OPENINGS_LIMIT
 from persistence.tables.base import Base, Uid, on_earth
 
-# A `domain.hours.Opening`. What has not its form at all is not known to be one, and so is none.
+# A `domain.orders.hours.Opening`. What has not its form at all is not known to be one, and so is none.
 _OPENING = (
     "strict $[*] ? (@.weekday == @.weekday.floor() && @.weekday >= 0 && @.weekday <= 6"
     " && @.opens_min == @.opens_min.floor() && @.opens_min >= 0 && @.opens_min <= 1439"

@@ -1,4 +1,4 @@
-"""The lifecycle as the triggers look it up; filled by migrations from `domain.lifecycle`."""
+"""The lifecycle as the triggers look it up; filled by migrations from `domain.orders.lifecycle`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from persistence.tables.base import Base
 
 
 class OrderEdge(Base):
-    """`domain.lifecycle.ORDER_EDGES`, which the triggers look up."""
+    """`domain.orders.lifecycle.ORDER_EDGES`, which the triggers look up."""
 
     __tablename__ = "order_edges"
     from_status: Mapped[str] = mapped_column(primary_key=True)
@@ -16,7 +16,7 @@ class OrderEdge(Base):
 
 
 class OrderStep(Base):
-    """`domain.lifecycle.ORDER` by role, and an order's first event, which comes from no state ('')."""
+    """`domain.orders.lifecycle.ORDER` by role, and an order's first event, which comes from no state ('')."""
 
     __tablename__ = "order_steps"
     from_status: Mapped[str] = mapped_column(primary_key=True)
@@ -26,7 +26,7 @@ class OrderStep(Base):
 
 
 class TaskEdge(Base):
-    """`domain.lifecycle.TASK_EDGES`."""
+    """`domain.orders.lifecycle.TASK_EDGES`."""
 
     __tablename__ = "task_edges"
     from_status: Mapped[str] = mapped_column(primary_key=True)
@@ -34,7 +34,7 @@ class TaskEdge(Base):
 
 
 class OfferEdge(Base):
-    """`domain.lifecycle.OFFER_EDGES`."""
+    """`domain.orders.lifecycle.OFFER_EDGES`."""
 
     __tablename__ = "offer_edges"
     from_status: Mapped[str] = mapped_column(primary_key=True)
@@ -42,7 +42,7 @@ class OfferEdge(Base):
 
 
 class TaskStart(Base):
-    """`domain.lifecycle.TASK_START`."""
+    """`domain.orders.lifecycle.TASK_START`."""
 
     __tablename__ = "task_starts"
     kind: Mapped[str] = mapped_column(primary_key=True)

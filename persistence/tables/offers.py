@@ -13,12 +13,12 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from domain.lifecycle import OfferStatus
+from domain.orders.lifecycle import OfferStatus
 from persistence.tables.base import Base, Uid, one_of
 
 
 class Offer(Base):
-    """`domain.records.OfferRow`: the offer log, one row per offer with its features and its outcome."""
+    """`domain.orders.records.OfferRow`: the offer log, one row per offer with its features and its outcome."""
 
     __tablename__ = "offers"
     offer_id: Mapped[str] = mapped_column(Uid, primary_key=True)

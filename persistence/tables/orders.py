@@ -16,14 +16,14 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from domain.lifecycle import TASK_ENDED, OrderEvent, OrderStatus, TaskKind, TaskStatus
-from domain.order import QUANTITY_LIMIT
-from domain.records import CheckOutcome
+from domain.orders.decide import QUANTITY_LIMIT
+from domain.orders.lifecycle import TASK_ENDED, OrderEvent, OrderStatus, TaskKind, TaskStatus
+from domain.orders.records import CheckOutcome
 from persistence.tables.base import Base, Uid, on_earth, one_of
 
 
 class Order(Base):
-    """`domain.order.OrderState` with the head of its dossier, so that a chain grows without being read."""
+    """`domain.orders.decide.OrderState` with the head of its dossier, so that a chain grows without being read."""
 
     __tablename__ = "orders"
     order_id: Mapped[str] = mapped_column(Uid, primary_key=True)
@@ -83,7 +83,7 @@ _LIVE = f"status NOT IN ({_ENDED})"
 
 
 class Task(Base):
-    """`domain.records.TaskRow`."""
+    """`domain.orders.records.TaskRow`."""
 
     __tablename__ = "tasks"
     task_id: Mapped[str] = mapped_column(Uid, primary_key=True)
@@ -127,8 +127,8 @@ class Task(Base):
 
 
 class DossierEvent(Base):
-    """`domain.dossier.Entry`. Append-only: triggers refuse update, delete, truncate, a link that does not fit and
-    a step that the lifecycle does not have."""
+    """`domain.orders.dossier.Entry`. Append-only: triggers refuse update, delete, truncate, a link that does not fit
+    and a step that the lifecycle does not have."""
 
     __tablename__ = "dossier_events"
     order_id: Mapped[str] = mapped_column(Uid, ForeignKey("orders.order_id"), primary_key=True)
@@ -149,7 +149,7 @@ class DossierEvent(Base):
 
 
 class DoorstepCheck(Base):
-    """`domain.records.DoorCheck`. Append-only, like the dossier, and only while the order is at its door."""
+    """`domain.orders.records.DoorCheck`. Append-only, like the dossier, and only while the order is at its door."""
 
     __tablename__ = "doorstep_checks"
     check_id: Mapped[str] = mapped_column(Uid, primary_key=True)
@@ -174,7 +174,7 @@ class DoorstepCheck(Base):
 
 
 class AgeAttempt(Base):
-    """`domain.records.AgeAttempt`. A trigger lets a try have one outcome and stay."""
+    """`domain.orders.records.AgeAttempt`. A trigger lets a try have one outcome and stay."""
 
     __tablename__ = "age_attempts"
     attempt_id: Mapped[str] = mapped_column(Uid, primary_key=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from domain.arrays import F64
+from domain.ground.arrays import F64
 from solver.terms.leg import Leg
 
 

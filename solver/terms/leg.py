@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
-from domain.arrays import F64
+from domain.ground.arrays import F64
 from solver.scene import Scene
 from solver.units import Units
 

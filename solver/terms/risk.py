@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from domain.arrays import F64
+from domain.ground.arrays import F64
 from solver.terms.leg import Leg
 
 

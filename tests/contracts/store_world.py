@@ -7,11 +7,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from domain import order as orders
-from domain.dossier import Entry
-from domain.hours import Hours
-from domain.lifecycle import OfferStatus, OrderEvent, OrderStatus, Role, TaskKind, TaskStatus
-from domain.order import (
+from domain.orders import decide as orders
+from domain.orders.decide import (
     CreateOrder,
     MerchantAccept,
     OrderAction,
@@ -21,8 +18,10 @@ from domain.order import (
     RecordAgeCheck,
     RecordPayment,
 )
-from domain.ports import Channel, Store
-from domain.records import (
+from domain.orders.dossier import Entry
+from domain.orders.hours import Hours
+from domain.orders.lifecycle import OfferStatus, OrderEvent, OrderStatus, Role, TaskKind, TaskStatus
+from domain.orders.records import (
     Answer,
     CheckOutcome,
     Done,
@@ -36,6 +35,7 @@ from domain.records import (
     StoredAnswer,
     TaskRow,
 )
+from domain.ports import Channel, Store
 from persistence.orders.memory import MemoryStore
 from persistence.reads.memory import MemoryReads
 from persistence.reads.reads import Product, Reads, User

@@ -7,8 +7,8 @@ import math
 import pytest
 from msgspec.structs import replace
 
-from domain.lifecycle import OfferStatus, TaskStatus
-from domain.records import Answer, Done, OfferRow, Record, RecordRefused, TaskRow
+from domain.orders.lifecycle import OfferStatus, TaskStatus
+from domain.orders.records import Answer, Done, OfferRow, Record, RecordRefused, TaskRow
 from domain.solve import Candidate, Explanation
 from persistence.orders.memory import MemoryStore
 from persistence.orders.postgres import PostgresStore

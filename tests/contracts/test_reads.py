@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 import pytest
 from msgspec.structs import replace
 
-from domain.dossier import verify
 from domain.errors import EmailTaken, NotFound, VersionMismatch
-from domain.lifecycle import OfferStatus, OrderStatus, Role
-from domain.order import OrderItem
-from domain.records import OfferRow
+from domain.orders.decide import OrderItem
+from domain.orders.dossier import verify
+from domain.orders.lifecycle import OfferStatus, OrderStatus, Role
+from domain.orders.records import OfferRow
 from gateway.deciders.ports import ReadSide
 from persistence.orders.memory import MemoryStore
 from persistence.orders.postgres import PostgresStore

@@ -8,7 +8,7 @@ import pytest
 
 from domain.compliance import RULEBOOKS
 from domain.compliance.rulebook import Rulebook
-from domain.markets import MARKETS, Market, serves
+from domain.ground.markets import MARKETS, Market, serves
 
 of_each = pytest.mark.parametrize("rulebook", RULEBOOKS.values(), ids=lambda rulebook: rulebook.jurisdiction)
 GOOD = {"over_age": True, "not_expired": True, "name_matches": True, "sober": True}

@@ -6,11 +6,20 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from domain.dossier import verify
-from domain.lifecycle import OfferStatus, OrderEvent, OrderStatus, Role, TaskStatus
-from domain.order import CancelOrder, CloseOrder, CreateOrder, MerchantReject, OrderItem
+from domain.orders.decide import CancelOrder, CloseOrder, CreateOrder, MerchantReject, OrderItem
+from domain.orders.dossier import verify
+from domain.orders.lifecycle import OfferStatus, OrderEvent, OrderStatus, Role, TaskStatus
+from domain.orders.records import (
+    Answer,
+    Done,
+    Fenced,
+    OrderBrief,
+    Record,
+    RecordRefused,
+    StoredAnswer,
+    TaskRow,
+)
 from domain.ports import Channel
-from domain.records import Answer, Done, Fenced, OrderBrief, Record, RecordRefused, StoredAnswer, TaskRow
 from persistence.orders.memory import MemoryStore
 from persistence.orders.postgres import PostgresStore
 from tests.contracts.store_world import REGION, World, new_id

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from domain.hours import Opening
-from domain.lifecycle import Role, TaskStatus
-from domain.order import MerchantReject
+from domain.orders.decide import MerchantReject
+from domain.orders.hours import Opening
+from domain.orders.lifecycle import Role, TaskStatus
+from domain.orders.reasons import RejectReason
+from domain.orders.records import Answer, Done
 from domain.ports import Channel
-from domain.reasons import RejectReason
-from domain.records import Answer, Done
 from tests.contracts.store_world import REGION, START_MS, World
 
 # START_MS is a Sunday, 10:06:40 in Dallas.

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from domain.lifecycle import OfferStatus, OrderEvent, OrderStatus, Role, TaskKind, TaskStatus
-from domain.records import Answer, Done, Record, RecordRefused, TaskRow
+from domain.orders.lifecycle import OfferStatus, OrderEvent, OrderStatus, Role, TaskKind, TaskStatus
+from domain.orders.records import Answer, Done, Record, RecordRefused, TaskRow
 from tests.contracts.store_world import World, new_id
 
 Make = Callable[[World, TaskRow], Record]

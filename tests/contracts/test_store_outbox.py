@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from domain.orders.records import NotTaken, OutboxEvent
 from domain.ports import Channel
-from domain.records import NotTaken, OutboxEvent
 from persistence.orders.memory import MemoryStore
 from tests.contracts.store_world import REGION, World
 from tests.support.database import as_owner

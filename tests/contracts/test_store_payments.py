@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from domain.lifecycle import Role
-from domain.order import AbandonPayment, BeginPayment, CancelOrder, RecordPayment
+from domain.orders.decide import AbandonPayment, BeginPayment, CancelOrder, RecordPayment
+from domain.orders.lifecycle import Role
+from domain.orders.reasons import CancelReason
+from domain.orders.records import Done
 from domain.ports import Channel
-from domain.reasons import CancelReason
-from domain.records import Done
 from persistence.orders.memory import MemoryStore
 from tests.contracts.store_world import World
 

@@ -9,10 +9,10 @@ import h3
 import numpy as np
 import pytest
 
-from domain.arrays import F64
-from domain.geo import distance_m
+from domain.ground.arrays import F64
+from domain.ground.geo import distance_m
+from domain.ground.travel import Haversine, Planar, TravelTimes
 from domain.ports import RoadRouter, VendorError
-from domain.travel import Haversine, Planar, TravelTimes
 from integrations.registry import ROUTING
 from integrations.routing.breaker import Breaker, FallbackRouter
 from integrations.routing.options import RoadOptions

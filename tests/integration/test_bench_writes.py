@@ -12,7 +12,7 @@ import pytest
 
 from bench.lives import Life, Shop, open_shop
 from bench.same_work import SCHEMA, TABLES, app
-from domain.dossier import Entry, verify
+from domain.orders.dossier import Entry, verify
 from persistence.orders.postgres import PostgresStore
 from persistence.reads.reads import Reads
 from tests.support.database import server_url

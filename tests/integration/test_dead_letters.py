@@ -11,9 +11,9 @@ import pytest
 
 from actors.config import Limits
 from actors.persistence.relay import Relay
-from domain.lifecycle import OrderStatus
+from domain.orders.lifecycle import OrderStatus
+from domain.orders.records import NotTaken
 from domain.ports import Channel, PaymentResult
-from domain.records import NotTaken
 from doorstep.cli.outbox import drop_command, list_command, retry_command
 from doorstep.settings.settings import Settings
 from persistence.engine import driver_connection

@@ -14,8 +14,8 @@ from redis.exceptions import ResponseError
 
 from actors.config import Limits
 from actors.persistence.relay import Relay
+from domain.orders.records import OutboxEvent
 from domain.ports import Channel, EventsRefused
-from domain.records import OutboxEvent
 from integrations.event_bus.redis_streams import GLOBAL, STREAM_PREFIX, RedisStreams
 from persistence.orders.memory import MemoryStore
 from tests.support.shells import HandClock, Payments, until

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from domain.lifecycle import Role
-from domain.messages import Ask, Cancel
+from domain.orders.lifecycle import Role
+from domain.region.messages import Ask, Cancel
 from sim.api import Account
 from tests.integration.live import LiveServer, Town, until
 

@@ -9,9 +9,9 @@ import pytest
 from msgspec.structs import replace
 
 from domain.errors import EmailTaken, NotFound, VersionMismatch
-from domain.hours import Hours, Opening
-from domain.lifecycle import Role
-from domain.records import Answer, StoredAnswer
+from domain.orders.hours import Hours, Opening
+from domain.orders.lifecycle import Role
+from domain.orders.records import Answer, StoredAnswer
 from persistence.orders.postgres import PostgresStore
 from persistence.reads.reads import Reads
 from persistence.reads.views import AnswerKept, Product, Store, User

@@ -11,8 +11,8 @@ import asyncpg
 import pytest
 
 from domain.errors import StoreBusy
-from domain.lifecycle import OrderStatus
-from domain.records import Answer, Done, Fenced, Held
+from domain.orders.lifecycle import OrderStatus
+from domain.orders.records import Answer, Done, Fenced, Held
 from persistence.orders.postgres import PostgresStore
 from persistence.reads.reads import Reads
 from tests.contracts.store_world import REGION, World

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from domain import protocol as wire
-from domain.reasons import DeclineReason
+from domain.orders.reasons import DeclineReason
 from tests.integration.live import Town
 
 pytestmark = pytest.mark.integration

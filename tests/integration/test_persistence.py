@@ -14,11 +14,11 @@ from msgspec.structs import replace
 from sqlalchemy import Connection, text
 
 from domain.compliance import RULEBOOKS
-from domain.dossier import verify
-from domain.lifecycle import OrderEvent, OrderStatus
-from domain.order import BeginAgeCheck
+from domain.orders.decide import BeginAgeCheck
+from domain.orders.dossier import verify
+from domain.orders.lifecycle import OrderEvent, OrderStatus
+from domain.orders.records import Answer, Done, Fenced, Outcome, Record, RecordRefused, StoredAnswer
 from domain.ports import Channel
-from domain.records import Answer, Done, Fenced, Outcome, Record, RecordRefused, StoredAnswer
 from persistence.engine import create_plain_engine, driver_connection
 from persistence.migrate import alembic_config, current_revision, head_revision, migrate
 from persistence.orders.postgres import PostgresStore

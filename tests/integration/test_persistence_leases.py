@@ -9,8 +9,8 @@ import pytest
 
 from actors.config import Limits
 from actors.persistence.relay import Relay
-from domain.messages import TaskOpened
 from domain.ports import Channel
+from domain.region.messages import TaskOpened
 from persistence.orders.postgres import PostgresStore
 from persistence.reads.reads import Reads
 from tests.contracts.store_world import World

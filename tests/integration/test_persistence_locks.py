@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 from sqlalchemy import make_url
 
-from domain.lifecycle import OFFER_EDGES, ORDER_EDGES, TASK_EDGES, TASK_START, OrderStatus, TaskStatus
-from domain.records import TaskRow
+from domain.orders.lifecycle import OFFER_EDGES, ORDER_EDGES, TASK_EDGES, TASK_START, OrderStatus, TaskStatus
+from domain.orders.records import TaskRow
 from persistence.orders.postgres import PostgresStore
 from persistence.reads.reads import Reads
 from tests.contracts.store_world import World, new_id

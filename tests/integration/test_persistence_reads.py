@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from sqlalchemy import text
 
 from domain.errors import EmailTaken, StoreUnavailable
-from domain.lifecycle import Role
+from domain.orders.lifecycle import Role
 from persistence.engine import create_plain_engine, driver_connection, reached
 from persistence.orders.postgres import PostgresStore
 from persistence.reads.reads import Reads, User, last_event_ms

@@ -11,8 +11,8 @@ from alembic import command
 from msgspec.structs import replace
 from sqlalchemy import Connection, text
 
-from domain.lifecycle import OrderEvent, OrderStatus, TaskStatus
-from domain.records import Answer, Done, RecordRefused
+from domain.orders.lifecycle import OrderEvent, OrderStatus, TaskStatus
+from domain.orders.records import Answer, Done, RecordRefused
 from domain.solve import Explanation
 from persistence.engine import create_plain_engine
 from persistence.migrate import alembic_config, migrate

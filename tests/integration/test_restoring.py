@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import asyncpg
 import pytest
 
-from domain.lifecycle import TaskStatus
-from domain.messages import Tick
-from domain.policy import RegionPolicy
-from domain.records import Answer, Done, RegionRecords
-from domain.restoring import is_mended, restored
+from domain.orders.lifecycle import TaskStatus
+from domain.orders.records import Answer, Done, RegionRecords
+from domain.region.messages import Tick
+from domain.region.policy import RegionPolicy
+from domain.region.restoring import is_mended, restored
 from persistence.orders.postgres import PostgresStore
 from persistence.reads.reads import Reads
 from tests.contracts.store_world import REGION, World

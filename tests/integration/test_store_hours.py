@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import make_url, text
 
 from domain.errors import NotFound, VersionMismatch
-from domain.hours import DAY_MIN, OPENINGS_LIMIT, Hours, Opening
+from domain.orders.hours import DAY_MIN, OPENINGS_LIMIT, Hours, Opening
 from persistence.engine import create_plain_engine
 from persistence.orders.postgres import PostgresStore
 from persistence.reads.reads import Reads

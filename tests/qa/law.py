@@ -1,4 +1,4 @@
-"""What is allowed, written by hand from the law and the requirements, not from `domain.lifecycle`.
+"""What is allowed, written by hand from the law and the requirements, not from `domain.orders.lifecycle`.
 
 A step is (state, event, role): who may say that what has happened, and where it leads. What is not here is forbidden.
 `tests/qa` holds the tables, the deciders and the database against it, all of them, for every triple.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
-from domain.lifecycle import OfferStatus, OrderEvent, OrderStatus, Role, TaskStatus
+from domain.orders.lifecycle import OfferStatus, OrderEvent, OrderStatus, Role, TaskStatus
 
 
 class Triple(NamedTuple):

@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from domain.lifecycle import Role
-from domain.messages import (
+from domain.orders.decide import (
+    BeginAgeCheck,
+    CancelOrder,
+    CloseOrder,
+    CreateOrder,
+    MerchantReject,
+    OrderAction,
+    OrderItem,
+    RecordAgeCheck,
+    RecordPayment,
+)
+from domain.orders.lifecycle import Role
+from domain.orders.reasons import CancelReason, RefuseReason, RejectReason
+from domain.orders.records import CheckOutcome
+from domain.region.messages import (
     Accept,
     Action,
     Arrive,
@@ -20,19 +33,6 @@ from domain.messages import (
     Refuse,
     Reject,
 )
-from domain.order import (
-    BeginAgeCheck,
-    CancelOrder,
-    CloseOrder,
-    CreateOrder,
-    MerchantReject,
-    OrderAction,
-    OrderItem,
-    RecordAgeCheck,
-    RecordPayment,
-)
-from domain.reasons import CancelReason, RefuseReason, RejectReason
-from domain.records import CheckOutcome
 from tests.qa.situations import MERCHANT_ACCEPTS, ORDER, PEOPLE, SITUATIONS, Case, among
 from tests.support import build
 

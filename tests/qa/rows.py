@@ -12,7 +12,7 @@ from typing import TypeAlias
 import asyncpg
 import msgspec
 
-from domain.lifecycle import OfferStatus, OrderStatus, TaskKind, TaskStatus
+from domain.orders.lifecycle import OfferStatus, OrderStatus, TaskKind, TaskStatus
 from persistence.tables import Base
 from tests.contracts.store_world import World, new_id
 

@@ -10,9 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from domain.lifecycle import OrderEvent, OrderStatus, Role, TaskKind
-from domain.messages import Arrive, Cancel, ConfirmReturn, Deliver, Pickup, Refuse
-from domain.order import (
+from domain.orders.decide import (
     CloseOrder,
     CreateOrder,
     MerchantAccept,
@@ -22,8 +20,10 @@ from domain.order import (
     RecordAgeCheck,
     RecordPayment,
 )
-from domain.reasons import RefuseReason, RejectReason
-from domain.records import Answer, CheckOutcome, Done, OrderFact, Record, RegionRecords
+from domain.orders.lifecycle import OrderEvent, OrderStatus, Role, TaskKind
+from domain.orders.reasons import RefuseReason, RejectReason
+from domain.orders.records import Answer, CheckOutcome, Done, OrderFact, Record, RegionRecords
+from domain.region.messages import Arrive, Cancel, ConfirmReturn, Deliver, Pickup, Refuse
 from tests.qa.law import BIRTH, Triple
 from tests.support import build
 from tests.support.story import Story, digest

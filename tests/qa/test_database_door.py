@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import pytest
 
-from domain.lifecycle import OrderStatus, TaskKind, TaskStatus
+from domain.orders.lifecycle import OrderStatus, TaskKind, TaskStatus
 from tests.contracts.store_world import new_id
 from tests.qa.rows import WRITTEN, Rows, moved
 

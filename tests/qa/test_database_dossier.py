@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from domain.lifecycle import ORDER, OrderEvent, OrderStatus, Role
+from domain.orders.lifecycle import ORDER, OrderEvent, OrderStatus, Role
 from tests.contracts.store_world import new_id
 from tests.qa.law import ALLOWED, BIRTH, Triple, way_to
 from tests.qa.rows import WRITTEN, Rows

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import pytest
 
-from domain.lifecycle import OfferStatus, OrderStatus, TaskKind, TaskStatus
+from domain.orders.lifecycle import OfferStatus, OrderStatus, TaskKind, TaskStatus
 from tests.contracts.store_world import new_id
 from tests.qa.law import OFFER_PAIRS, ORDER_PAIRS, TASK_PAIRS
 from tests.qa.rows import WRITTEN, Rows, moved, started, task_states

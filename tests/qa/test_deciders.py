@@ -12,10 +12,10 @@ from typing import NamedTuple, get_args
 
 import pytest
 
-from domain.lifecycle import OrderStatus, Role
-from domain.messages import Action
-from domain.order import OrderAction
-from domain.records import Answer
+from domain.orders.decide import OrderAction
+from domain.orders.lifecycle import OrderStatus, Role
+from domain.orders.records import Answer
+from domain.region.messages import Action
 from tests.qa.law import ALLOWED, Triple
 from tests.qa.requests import (
     ON_RECORD,

@@ -13,9 +13,9 @@ import msgspec
 from msgspec.structs import replace
 from sqlalchemy import text
 
-from domain.lifecycle import OrderEvent, OrderStatus, Role, TaskStatus
-from domain.order import CancelOrder, CloseOrder, MerchantReject
-from domain.records import Answer, Done, Record, RecordRefused, TaskRow
+from domain.orders.decide import CancelOrder, CloseOrder, MerchantReject
+from domain.orders.lifecycle import OrderEvent, OrderStatus, Role, TaskStatus
+from domain.orders.records import Answer, Done, Record, RecordRefused, TaskRow
 from persistence.orders.memory import MemoryStore
 from persistence.orders.postgres import PostgresStore
 from tests.contracts.store_world import World, new_id

@@ -8,15 +8,15 @@ from __future__ import annotations
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from domain.dossier import verify
-from domain.hours import Opening
-from domain.jobs import Job, return_task
-from domain.lifecycle import OrderStatus, Role, TaskKind
-from domain.markets import MARKETS
-from domain.order import MerchantAccept, MerchantReject
-from domain.reasons import RejectReason
-from domain.records import Answer, Done, OrderBrief
-from domain.times import millis
+from domain.ground.markets import MARKETS
+from domain.ground.times import millis
+from domain.orders.decide import MerchantAccept, MerchantReject
+from domain.orders.dossier import verify
+from domain.orders.hours import Opening
+from domain.orders.lifecycle import OrderStatus, Role, TaskKind
+from domain.orders.reasons import RejectReason
+from domain.orders.records import Answer, Done, OrderBrief
+from domain.region.jobs import Job, return_task
 from tests.contracts.store_world import REGION, World, new_id
 
 TEN_TO_TEN = tuple(Opening(day, 10 * 60, 22 * 60) for day in range(7))

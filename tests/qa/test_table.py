@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from itertools import combinations, product
 
 from domain.errors import Forbidden, WrongState
-from domain.lifecycle import (
+from domain.orders.lifecycle import (
     OFFER_EDGES,
     ORDER,
     ORDER_EDGES,

@@ -36,8 +36,10 @@ from typing import get_type_hints
 
 import msgspec
 
-from domain.lifecycle import Role
-from domain.messages import (
+from domain.orders.lifecycle import Role
+from domain.orders.reasons import RefuseReason
+from domain.orders.records import Answer
+from domain.region.messages import (
     Accept,
     Acked,
     Action,
@@ -57,11 +59,9 @@ from domain.messages import (
     Reject,
     SolveFailed,
 )
-from domain.policy import RegionPolicy
-from domain.reasons import RefuseReason
-from domain.records import Answer
+from domain.region.policy import RegionPolicy
+from domain.region.solving.reasons import why_open
 from domain.solve import SolveRequest
-from domain.waiting import why_open
 from solver.registry import solve
 from tests.scenarios.words import Words, answered, numbered
 from tests.support.build import DOOR_AT, at, id_check

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from domain.mailbox import SEQ_ROOM
-from domain.messages import Attached, Kick, Push, Reported
+from domain.orders.records import Answer, OrderFact, Record
 from domain.protocol import Offer, OfferRevoked, Server, TaskCancelled, TaskUpdated
-from domain.records import Answer, OrderFact, Record
+from domain.region.mailbox import SEQ_ROOM
+from domain.region.messages import Attached, Kick, Push, Reported
 from domain.solve import SolveRequest
 from tests.support.build import NOW
 

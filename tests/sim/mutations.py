@@ -9,21 +9,21 @@ import pytest
 from msgspec.structs import replace
 
 import actors.persistence.relay
-import domain.order
-import domain.region
+import domain.orders.decide
+import domain.region.machine
 import persistence.orders.memory
 import persistence.orders.plan
 import sim.world
 from actors.persistence.payment_holds import Holds
 from actors.region.pump import Batch, Pump
 from actors.region.shell import RegionShell
-from domain import lost, offers, requests
-from domain.answers import Answers
-from domain.fleet import DriverState
-from domain.messages import Ask, OfferSeenBy
-from domain.order import Decision, refused
-from domain.records import OfferRow, TaskRow
-from domain.region import Region
+from domain.orders.decide import Decision, refused
+from domain.orders.records import OfferRow, TaskRow
+from domain.region import offers, requests, silence
+from domain.region.answers import Answers
+from domain.region.fleet import DriverState
+from domain.region.machine import Region
+from domain.region.messages import Ask, OfferSeenBy
 from sim.makeup import make_limits
 from sim.processes import Clock
 from sim.turmoil import KINDS
@@ -56,7 +56,7 @@ def repeat_guard(patch: Patch) -> None:
         self.answers = Answers(self.policy.answers_limit)
         real(self, now_ms, ask)
 
-    patch.setitem(domain.region._HANDLERS, Ask, forgetful)
+    patch.setitem(domain.region.machine._HANDLERS, Ask, forgetful)
 
 
 def accept_guard(patch: Patch) -> None:
@@ -121,13 +121,13 @@ def shown_once(patch: Patch) -> None:
             region.offers[offer.offer_id] = replace(offer, seen_ms=None)
         real(region, now_ms, message)
 
-    patch.setitem(domain.region._HANDLERS, OfferSeenBy, again)
+    patch.setitem(domain.region.machine._HANDLERS, OfferSeenBy, again)
 
 
 def release(patch: Patch) -> None:
     """A vanished driver keeps the task."""
-    patch.setattr(lost, "release", lambda region, now_ms, driver_id: None)
-    patch.setattr(domain.region, "release", lambda region, now_ms, driver_id: None)
+    patch.setattr(silence, "release", lambda region, now_ms, driver_id: None)
+    patch.setattr(domain.region.machine, "release", lambda region, now_ms, driver_id: None)
 
 
 def _limit(patch: Patch, **limits: float) -> None:
@@ -153,7 +153,9 @@ def undo(patch: Patch) -> None:
 
     patch.setattr(Holds, "look", look)
     patch.setattr(
-        domain.order, "_not_wanted", lambda command, action, order, error: Decision(answer=refused(error))
+        domain.orders.decide,
+        "_not_wanted",
+        lambda command, action, order, error: Decision(answer=refused(error)),
     )
 
 

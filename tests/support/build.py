@@ -8,11 +8,19 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
-from domain.dossier import GENESIS, Entry, extend
-from domain.lifecycle import OrderEvent, OrderStatus, Role, TaskKind, TaskStatus
-from domain.messages import Action, Ask, Attach, Device, DriversSeen, SubmitIdCheck
-from domain.order import OrderAction, OrderCommand, OrderItem, OrderState, PaymentAction, Product, Store
-from domain.records import OrderBrief, OrderFact, RegionImage, TaskRow
+from domain.orders.decide import (
+    OrderAction,
+    OrderCommand,
+    OrderItem,
+    OrderState,
+    PaymentAction,
+    Product,
+    Store,
+)
+from domain.orders.dossier import GENESIS, Entry, extend
+from domain.orders.lifecycle import OrderEvent, OrderStatus, Role, TaskKind, TaskStatus
+from domain.orders.records import OrderBrief, OrderFact, RegionImage, TaskRow
+from domain.region.messages import Action, Ask, Attach, Device, DriversSeen, SubmitIdCheck
 from domain.solve import NEVER_MS, DriverColumns, SolveRequest, TaskColumns, Weights
 
 REGION = "tx-dfw"

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
-from domain.lifecycle import OrderStatus, Role, TaskKind, TaskStatus
-from domain.messages import (
+from domain.orders.lifecycle import OrderStatus, Role, TaskKind, TaskStatus
+from domain.orders.reasons import RefuseReason
+from domain.region.messages import (
     Accept,
     Acked,
     Action,
@@ -22,7 +23,6 @@ from domain.messages import (
     Refuse,
     Reject,
 )
-from domain.reasons import RefuseReason
 from persistence.orders.image import RECENT_MS
 from tests.support.build import at, id_check
 from tests.support.story import Story

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from domain.geo import distance_m
+from domain.ground.geo import distance_m
 
 # On every road one drives 8 m/s, and the way is half as long again as the line. North of 80 degrees there is no road;
 # east of 10 degrees lies an island.

@@ -13,10 +13,7 @@ from actors.config import Limits
 from actors.region.pump import Journal
 from actors.region.restarts import Restarts
 from actors.region.shell import RegionShell
-from domain.messages import Kick, Message, Push, Ready
-from domain.policy import RegionPolicy
-from domain.ports import Channel, Command, PaymentResult
-from domain.records import (
+from domain.orders.records import (
     Held,
     NotTaken,
     OutboxEvent,
@@ -26,9 +23,12 @@ from domain.records import (
     RegionImage,
     RegionRecords,
 )
-from domain.region import Region
+from domain.ports import Channel, Command, PaymentResult
+from domain.region.locked_records import behind
+from domain.region.machine import Region
+from domain.region.messages import Kick, Message, Push, Ready
+from domain.region.policy import RegionPolicy
 from domain.solve import Plan, SolveRequest
-from domain.waiting_records import behind
 from persistence.orders.memory import MemoryStore
 from solver.registry import solve
 from tests.support.build import NOW, REGION

@@ -12,8 +12,19 @@ import msgspec
 import numpy as np
 
 from domain.errors import InternalConflict
-from domain.lifecycle import Role
-from domain.messages import (
+from domain.orders.decide import (
+    CreateOrder,
+    MerchantAccept,
+    OrderItem,
+    RecordAgeCheck,
+    RecordPayment,
+    refused,
+)
+from domain.orders.lifecycle import Role
+from domain.orders.records import Answer, CheckOutcome, Done, OfferRow, Record, RegionRecords, TaskRow
+from domain.protocol import ServerFrame
+from domain.region.machine import Region
+from domain.region.messages import (
     Accept,
     Action,
     Arrive,
@@ -32,11 +43,7 @@ from domain.messages import (
     TaskOpened,
     Tick,
 )
-from domain.order import CreateOrder, MerchantAccept, OrderItem, RecordAgeCheck, RecordPayment, refused
-from domain.policy import RegionPolicy
-from domain.protocol import ServerFrame
-from domain.records import Answer, CheckOutcome, Done, OfferRow, Record, RegionRecords, TaskRow
-from domain.region import Region
+from domain.region.policy import RegionPolicy
 from domain.solve import Plan, Planning, SolveRequest
 from persistence.orders.memory import MemoryStore
 from solver.registry import solve

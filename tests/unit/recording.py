@@ -9,8 +9,8 @@ from typing import Any
 from actors.region.pump import Journal
 from actors.region.recorder import Recorder
 from actors.region.segments import ENTRY, MAGIC, block
-from domain.journal import Entry, decode, encode
-from domain.messages import Message, PlanReady, Ready
+from domain.region.log.journal import Entry, decode, encode
+from domain.region.messages import Message, PlanReady, Ready
 from solver.registry import solve
 from tests.support.story import Story
 

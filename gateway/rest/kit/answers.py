@@ -11,7 +11,7 @@ from fastapi import Depends, Path, Request
 from starlette.responses import Response
 
 from domain.errors import IdempotencyKeyReused, NotFound, refusal
-from domain.records import Answer
+from domain.orders.records import Answer
 from gateway.deciders.redaction import outward
 from gateway.http.idempotency import Call
 from gateway.services import Services

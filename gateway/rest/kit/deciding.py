@@ -12,11 +12,11 @@ from typing import TypeVar
 import structlog
 
 from domain.errors import NotFound, RegionUnavailable, VendorUnavailable, VersionMismatch, WrongState
-from domain.lifecycle import REGION_DECIDES, OrderStatus, Role
-from domain.messages import Accept, Action, Reject
-from domain.order import DECIDER_MOVED, OrderAction
+from domain.orders.decide import DECIDER_MOVED, OrderAction
+from domain.orders.lifecycle import REGION_DECIDES, OrderStatus, Role
+from domain.orders.records import Answer
 from domain.ports import VendorError
-from domain.records import Answer
+from domain.region.messages import Accept, Action, Reject
 from gateway.http.auth import OPERATORS, Principal
 from gateway.http.idempotency import Call
 from gateway.services import Services

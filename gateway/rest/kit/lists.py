@@ -13,10 +13,10 @@ from fastapi import Depends, Query
 from msgspec import Struct
 
 from domain.errors import Forbidden, InvalidRequest
-from domain.lifecycle import OrderStatus, Role
-from domain.order import OrderState
-from domain.records import Json
-from domain.times import instant, millis
+from domain.ground.times import instant, millis
+from domain.orders.decide import OrderState
+from domain.orders.lifecycle import OrderStatus, Role
+from domain.orders.records import Json
 from gateway.http.auth import OPERATORS, Principal
 from gateway.rest.models import Digits, Instant
 from gateway.services import Services

@@ -8,7 +8,7 @@ from collections.abc import Awaitable
 from msgspec import Struct
 from redis.asyncio import Redis
 
-from domain.records import Json
+from domain.orders.records import Json
 from gateway.services import Services
 
 ASK_TIMEOUT_S = 2.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from domain.lifecycle import OFFER_EDGES, ORDER_EDGES, TASK_EDGES, TASK_START
+from domain.orders.lifecycle import OFFER_EDGES, ORDER_EDGES, TASK_EDGES, TASK_START
 
 revision = "0002"
 down_revision = "0001"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from domain.lifecycle import ORDER, OrderEvent, OrderStatus, Role
+from domain.orders.lifecycle import ORDER, OrderEvent, OrderStatus, Role
 
 revision = "0003"
 down_revision = "0002"

@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql
 revision = "0004"
 down_revision = "0003"
 
-# An entry is a `domain.hours.Opening`. What has not its form at all is not known to be one, and so is none.
+# An entry is a `domain.orders.hours.Opening`. What has not its form at all is not known to be one, and so is none.
 _HOURS = """
 hours IS NULL OR jsonb_array_length(hours) <= 50 AND jsonb_array_length(hours) = jsonb_array_length(
     jsonb_path_query_array(hours, 'strict $[*] ? (

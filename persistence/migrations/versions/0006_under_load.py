@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-from domain.lifecycle import OFFER_EDGES, ORDER_EDGES, TASK_EDGES, OrderStatus, TaskStatus
+from domain.orders.lifecycle import OFFER_EDGES, ORDER_EDGES, TASK_EDGES, OrderStatus, TaskStatus
 
 revision = "0006"
 down_revision = "0005"

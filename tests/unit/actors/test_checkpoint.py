@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 
 from actors.region.checkpoint import CheckpointError, CutOff, code_hash, difference, dump, freeze, load
-from domain.geo import distance_m
-from domain.journal import digest
-from domain.messages import Accept, Message, Ready
-from domain.policy import RegionPolicy
-from domain.region import Region
+from domain.ground.geo import distance_m
+from domain.region.log.journal import digest
+from domain.region.machine import Region
+from domain.region.messages import Accept, Message, Ready
+from domain.region.policy import RegionPolicy
 from tests.support import build
 from tests.support.build import NOW, at
 from tests.support.chance import Move, moves, play

@@ -7,7 +7,7 @@ from collections import defaultdict
 
 from actors.region import pushes as region_pushes
 from actors.region.pushes import Outboxes
-from domain.messages import Kick, Push
+from domain.region.messages import Kick, Push
 from tests.support.shells import Broken, until
 
 

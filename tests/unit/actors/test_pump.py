@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from actors.region.pump import Batch, Pump
-from domain.messages import Accept, Acked, PlanReady
-from domain.policy import RegionPolicy
-from domain.records import Answer, RegionRecords
-from domain.region import Region
+from domain.orders.records import Answer, RegionRecords
+from domain.region.machine import Region
+from domain.region.messages import Accept, Acked, PlanReady
+from domain.region.policy import RegionPolicy
 from persistence.orders.memory import MemoryStore
 from solver.registry import solve
 from tests.support.build import NOW, REGION, STORE_AT, ask, attach, seen

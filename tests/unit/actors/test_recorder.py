@@ -15,9 +15,9 @@ from actors.region.checkpoint import difference
 from actors.region.pump import Pump
 from actors.region.recorder import Recorder
 from actors.region.segments import HEADER, MAGIC, CutShort, Header, LogError, Segment, block, numbered
-from domain.journal import digest
-from domain.messages import Ready
-from domain.region import Region
+from domain.region.log.journal import digest
+from domain.region.machine import Region
+from domain.region.messages import Ready
 from tests.support import build
 from tests.support.shells import until
 from tests.support.story import Story

@@ -12,9 +12,9 @@ from structlog.testing import capture_logs
 
 from actors.region.shell import Reply
 from domain.errors import Overloaded, RegionUnavailable
-from domain.lifecycle import OfferStatus, Role, TaskStatus
-from domain.messages import Accept, Acked, Arrive, Cancel, Message, Push, Reject
-from domain.records import Answer, RegionImage, RegionRecords, TaskRow
+from domain.orders.lifecycle import OfferStatus, Role, TaskStatus
+from domain.orders.records import Answer, RegionImage, RegionRecords, TaskRow
+from domain.region.messages import Accept, Acked, Arrive, Cancel, Message, Push, Reject
 from tests.support.build import REGION, STORE_AT, ask, attach, seen
 from tests.support.shells import DEADLINE_S, Broken, HeldStore, Shell, until
 from tests.support.story import put_order

@@ -8,10 +8,10 @@ import pytest
 
 from actors.config import Limits
 from actors.persistence.relay import Relay
-from domain.lifecycle import OrderStatus, Role
-from domain.messages import Arrive, Cancel, ConfirmReturn, Refuse, TaskOpened
+from domain.orders.lifecycle import OrderStatus, Role
+from domain.orders.reasons import RefuseReason
 from domain.ports import Channel, PaymentResult
-from domain.reasons import RefuseReason
+from domain.region.messages import Arrive, Cancel, ConfirmReturn, Refuse, TaskOpened
 from tests.support.shells import Broken, Bus, HandClock, Payments, until
 from tests.support.story import Story
 

@@ -13,10 +13,10 @@ from structlog.testing import capture_logs
 
 from actors.config import Limits
 from actors.persistence.relay import Relay
-from domain.lifecycle import OrderStatus
-from domain.messages import Attached, TaskOpened
+from domain.orders.lifecycle import OrderStatus
+from domain.orders.records import Answer, OutboxEvent
 from domain.ports import Channel, EventsRefused, PaymentResult, VendorError
-from domain.records import Answer, OutboxEvent
+from domain.region.messages import Attached, TaskOpened
 from tests.support.shells import Broken, HandClock, until
 from tests.support.story import Story
 

@@ -12,9 +12,9 @@ from structlog.testing import capture_logs
 from actors.region.restarts import FIRST_WAIT_S, LIVES_LIMIT, LONGEST_WAIT_S, SHORT_LIFE_S, Restarts
 from actors.region.shell import Reply
 from domain.errors import RegionUnavailable
-from domain.lifecycle import OfferStatus, Role, TaskStatus
-from domain.messages import Accept, Acked, Ask, Cancel, Message, Tick
-from domain.records import Answer
+from domain.orders.lifecycle import OfferStatus, Role, TaskStatus
+from domain.orders.records import Answer
+from domain.region.messages import Accept, Acked, Ask, Cancel, Message, Tick
 from tests.support.build import REGION, STORE_AT, ask, attach, seen
 from tests.support.shells import DEADLINE_S, Faulty, Shell, until
 from tests.support.story import put_order

@@ -11,7 +11,7 @@ from actors.config import Limits
 from actors.persistence import shell as persistence_shell
 from actors.persistence.relay import Relay
 from actors.persistence.shell import PersistenceShell
-from domain.records import OfferRow
+from domain.orders.records import OfferRow
 from domain.solve import Explanation
 from tests.contracts.store_world import World
 from tests.support.shells import Bus, HandClock, HeldStore, Payments, until

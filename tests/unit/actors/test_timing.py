@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from actors.telemetry.timing import Window, quantile
-from domain.messages import Acked
+from domain.region.messages import Acked
 from tests.support.build import STORE_AT, attach, seen
 from tests.support.shells import DEADLINE_S, Shell, until
 from tests.support.story import put_order

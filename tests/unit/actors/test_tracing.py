@@ -19,10 +19,10 @@ from actors.persistence.shell import PersistenceShell
 from actors.remote import Handles, RemoteStore
 from actors.telemetry import tracing
 from actors.telemetry.tracing import Carried, Origin, Root, carried, ids, on_behalf_of, opened
-from domain.lifecycle import OfferStatus, Role
-from domain.messages import Accept, Acked, Cancel, Message, Ready
-from domain.order import CancelOrder
-from domain.records import Answer, RegionRecords
+from domain.orders.decide import CancelOrder
+from domain.orders.lifecycle import OfferStatus, Role
+from domain.orders.records import Answer, RegionRecords
+from domain.region.messages import Accept, Acked, Cancel, Message, Ready
 from gateway.deciders.actor_backend import ActorBackend
 from tests.support.build import REGION, STORE_AT, ask, attach, command, seen
 from tests.support.shells import DEADLINE_S, Bus, HeldStore, Payments, Shell, until

@@ -8,7 +8,7 @@ from actors.config import Limits
 from bench import crowd
 from bench.counters import know
 from bench.crowd import ATTACKS, CrowdOptions, _Door, run_crowd
-from domain.lifecycle import Role
+from domain.orders.lifecycle import Role
 from tests.unit.gateway.listening import serving
 from tests.unit.gateway.world import INTERNAL_TOKEN
 

@@ -22,9 +22,9 @@ from bench.live_series import Series
 from bench.live_soak import trend, verdicts
 from bench.live_usage import NoFiles, Processes, Usage, require_files
 from bench.plots import fleet_plot, soak_plot
-from domain.dossier import GENESIS, Entry, extend
-from domain.lifecycle import OrderEvent, OrderStatus, Role
-from domain.records import OrderFact
+from domain.orders.dossier import GENESIS, Entry, extend
+from domain.orders.lifecycle import OrderEvent, OrderStatus, Role
+from domain.orders.records import OrderFact
 from doorstep.cli.app import app
 
 PNG = b"\x89PNG"

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from bench.match import MatchOptions, market
 from bench.plan import PING_EVERY_S, Pings, due_pings, quantiles
-from domain.messages import DriversSeen
+from domain.region.messages import DriversSeen
 from doorstep.cli.app import app
 from tests.support.story import Story
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from domain.answers import Answers
-from domain.records import Answer
+from domain.orders.records import Answer
+from domain.region.answers import Answers
 
 TAKEN = Answer(body={"offer_id": "o", "tasks": [{"lat": 32.5, "items": 2, "note": None, "sober": True}]})
 

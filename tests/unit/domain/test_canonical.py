@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.dossier import _is_plain, _ordered, canonical
+from domain.orders.dossier import _is_plain, _ordered, canonical
 
 # Everything that an encoder may escape in its own way, and what lies beyond 64 bits.
 TEXT = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=8)

@@ -9,13 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain import journal
-from domain.device import taken_ms
-from domain.dossier import verify
-from domain.lifecycle import TaskStatus
-from domain.messages import Accept, Action, Arrive, ConfirmReturn, Deliver, Device, Pickup, Refuse, Reject
-from domain.reasons import RefuseReason
-from domain.records import Answer
+from domain.orders.dossier import verify
+from domain.orders.lifecycle import TaskStatus
+from domain.orders.reasons import RefuseReason
+from domain.orders.records import Answer
+from domain.region.device import taken_ms
+from domain.region.log import journal
+from domain.region.messages import (
+    Accept,
+    Action,
+    Arrive,
+    ConfirmReturn,
+    Deliver,
+    Device,
+    Pickup,
+    Refuse,
+    Reject,
+)
 from tests.support import build
 from tests.support.story import Story
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from domain.dossier import GENESIS, Entry, canonical, entry_hash, extend, verify
-from domain.lifecycle import OrderEvent, OrderStatus, Role
-from domain.records import OrderFact
+from domain.orders.dossier import GENESIS, Entry, canonical, entry_hash, extend, verify
+from domain.orders.lifecycle import OrderEvent, OrderStatus, Role
+from domain.orders.records import OrderFact
 from tests.support.build import NOW, chain, fact
 
 JSON = st.recursive(

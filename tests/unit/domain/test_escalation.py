@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from domain.errors import OfferExpired, OfferTaken
-from domain.lifecycle import OfferStatus, Role, TaskStatus
-from domain.messages import Accept, Cancel, Reject
-from domain.policy import Escalation, RegionPolicy
+from domain.orders.lifecycle import OfferStatus, Role, TaskStatus
+from domain.region.messages import Accept, Cancel, Reject
+from domain.region.policy import Escalation, RegionPolicy
 from tests.support.build import at
 from tests.support.story import Story
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from domain.fixes import JITTER_MS, Bounds, Doubt, Track, boxes
+from domain.ground.fixes import JITTER_MS, Bounds, Doubt, Track, boxes
 
 DALLAS, HOUSTON = (32.78, -96.80), (29.76, -95.37)
 NOW_MS = 1_800_000_000_000

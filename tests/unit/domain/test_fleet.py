@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from domain.fleet import DriverState, Fleet
-from domain.messages import DriversSeen, Kick, Push, Reported
+from domain.region.fleet import DriverState, Fleet
+from domain.region.messages import DriversSeen, Kick, Push, Reported
 from tests.support.build import NOW, at, seen
 
 HERE, THERE = at(1, 1), at(5, 5)

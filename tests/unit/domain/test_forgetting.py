@@ -6,13 +6,13 @@ from __future__ import annotations
 import numpy as np
 
 from actors.region.checkpoint import difference, dump, freeze, load
-from domain.fleet import Fleet
-from domain.mailbox import Mailboxes
-from domain.messages import Attached, Detach
-from domain.policy import RegionPolicy
 from domain.protocol import TaskCancelled
-from domain.region import Region
-from domain.views import region_view
+from domain.region.fleet import Fleet
+from domain.region.machine import Region
+from domain.region.mailbox import Mailboxes
+from domain.region.messages import Attached, Detach
+from domain.region.ops.views import region_view
+from domain.region.policy import RegionPolicy
 from persistence.orders.memory import MemoryStore
 from tests.support.build import DOOR_AT, NOW, REGION, STORE_AT, attach, seen
 from tests.support.story import put_order

@@ -10,10 +10,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from domain.errors import StoreClosed, TooLateToday
-from domain.hours import DAY_MIN, Hours, Opening, back_ms, closes_ms, is_open, return_by_ms
+from domain.ground.times import instant, millis
+from domain.ground.travel import Haversine, Planar
+from domain.orders.hours import DAY_MIN, Hours, Opening, back_ms, closes_ms, is_open, return_by_ms
 from domain.solve import Services
-from domain.times import instant, millis
-from domain.travel import Haversine, Planar
 from tests.support.build import DOOR_AT, STORE_AT
 
 CHICAGO = "America/Chicago"

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from msgspec.structs import replace
 
-from domain.journal import DIGEST_BYTES, Chain, Entry, decode, digest, encode
-from domain.messages import DriversSeen, Kick, Message, PlanReady, Push, Ready
+from domain.orders.records import Answer, OfferRow, Record
 from domain.protocol import OfferExpired
-from domain.records import Answer, OfferRow, Record
-from domain.region import Region
+from domain.region.log.journal import DIGEST_BYTES, Chain, Entry, decode, digest, encode
+from domain.region.machine import Region
+from domain.region.messages import DriversSeen, Kick, Message, PlanReady, Push, Ready
 from tests.support.build import NOW, problem, seen
 from tests.support.chance import Move, moves, play
 from tests.unit.recording import Recorded

@@ -9,7 +9,7 @@ from typing import TypeVar
 import pytest
 
 from domain.errors import Forbidden, WrongState
-from domain.lifecycle import (
+from domain.orders.lifecycle import (
     OFFER_EDGES,
     ORDER,
     ORDER_EDGES,

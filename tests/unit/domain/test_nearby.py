@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.geo import distance_m
-from domain.messages import DriversSeen
-from domain.nearby import LEAST, nearby
+from domain.ground.geo import distance_m
+from domain.region.messages import DriversSeen
+from domain.region.solving.nearby import LEAST, nearby
 from tests.support.story import Story
 
 MANY = 2 * LEAST + 1

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from domain.lifecycle import OfferStatus, TaskStatus
-from domain.messages import Accept, Arrive, Deliver, Pickup, Refuse
-from domain.reasons import RefuseReason
+from domain.orders.lifecycle import OfferStatus, TaskStatus
+from domain.orders.reasons import RefuseReason
+from domain.region.messages import Accept, Arrive, Deliver, Pickup, Refuse
 from domain.solve import Planning
 from tests.support import build
 from tests.support.build import DOOR_AT

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from domain.lifecycle import OfferStatus, TaskKind, TaskStatus
-from domain.messages import DriversSeen, Message, Ready
-from domain.records import OfferRow
+from domain.orders.lifecycle import OfferStatus, TaskKind, TaskStatus
+from domain.orders.records import OfferRow
+from domain.region.messages import DriversSeen, Message, Ready
 from domain.solve import Planning
 from tests.support.build import NOW
 from tests.support.chance import DRIVERS, Move, life, moves, play

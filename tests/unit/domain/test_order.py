@@ -9,9 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from domain.compliance import RULEBOOKS
-from domain.hours import Opening
-from domain.lifecycle import ORDER, REGION_DECIDES, OrderEvent, OrderStatus, Role, TaskKind, TaskStatus
-from domain.order import (
+from domain.ground.travel import Haversine
+from domain.orders.decide import (
     AGE_UNANSWERED_S,
     DECIDER_MOVED,
     BeginAgeCheck,
@@ -31,10 +30,11 @@ from domain.order import (
     decide_create,
     one_policy,
 )
-from domain.policy import RegionPolicy
-from domain.reasons import CancelReason, RejectReason
-from domain.records import AgeAttempt, Answer, CheckOutcome
-from domain.travel import Haversine
+from domain.orders.hours import Opening
+from domain.orders.lifecycle import ORDER, REGION_DECIDES, OrderEvent, OrderStatus, Role, TaskKind, TaskStatus
+from domain.orders.reasons import CancelReason, RejectReason
+from domain.orders.records import AgeAttempt, Answer, CheckOutcome
+from domain.region.policy import RegionPolicy
 from tests.support.build import DOOR_AT, NOW, STORE_AT, command, order_state, products, store
 
 ACCEPT = MerchantAccept(task_id="task-1", prep_s=300.0)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from domain.lifecycle import Role
-from domain.messages import Cancel, PlanReady, Reject, SolveFailed
+from domain.orders.lifecycle import Role
+from domain.region.messages import Cancel, PlanReady, Reject, SolveFailed
 from solver.registry import solve
 from tests.support.story import Story, put_order
 

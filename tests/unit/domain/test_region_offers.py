@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from domain.lifecycle import OfferStatus, OrderStatus, Role, TaskStatus
-from domain.messages import (
+from domain.orders.lifecycle import OfferStatus, OrderStatus, Role, TaskStatus
+from domain.orders.reasons import DeclineReason
+from domain.protocol import Offer, OfferAccepted, OfferExpired, OfferRevoked
+from domain.region.messages import (
     Accept,
     Cancel,
     DispatchTick,
@@ -16,8 +18,6 @@ from domain.messages import (
     Reject,
     SolveFailed,
 )
-from domain.protocol import Offer, OfferAccepted, OfferExpired, OfferRevoked
-from domain.reasons import DeclineReason
 from domain.solve import Assignment, Plan
 from solver.registry import solve
 from tests.support.build import STORE_AT, at

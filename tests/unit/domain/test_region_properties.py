@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
-from domain.dossier import verify
-from domain.fleet import DriverState
-from domain.lifecycle import TASK_ENDED, OfferStatus, OrderEvent, TaskKind, TaskStatus
-from domain.messages import Ask
-from domain.records import Answer
-from domain.region import Region
-from domain.waiting import Outlook, Waiting
+from domain.orders.dossier import verify
+from domain.orders.lifecycle import TASK_ENDED, OfferStatus, OrderEvent, TaskKind, TaskStatus
+from domain.orders.records import Answer
+from domain.region.fleet import DriverState
+from domain.region.machine import Region
+from domain.region.messages import Ask
+from domain.region.solving.reasons import Outlook, Waiting
 from persistence.orders.image import RECENT_MS
 from tests.support.build import ask
 from tests.support.chance import Move, life, move_on, moves, play, request

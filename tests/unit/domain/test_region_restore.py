@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from domain.lifecycle import Role, TaskStatus
-from domain.mailbox import SEQ_ROOM
-from domain.messages import Accept, Arrive, Cancel, ConfirmReturn, Deliver, Pickup, Refuse, Reject
+from domain.orders.lifecycle import Role, TaskStatus
+from domain.orders.reasons import RefuseReason
 from domain.protocol import Offer, OfferExpired, TaskCancelled, TaskUpdated
-from domain.reasons import RefuseReason
+from domain.region.mailbox import SEQ_ROOM
+from domain.region.messages import Accept, Arrive, Cancel, ConfirmReturn, Deliver, Pickup, Refuse, Reject
 from tests.support.build import at, id_check
 from tests.support.story import Story
 

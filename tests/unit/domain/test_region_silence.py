@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from domain.dossier import verify
-from domain.lifecycle import OrderEvent, OrderStatus, Role, TaskStatus
-from domain.messages import Accept, Arrive, Pickup, PlanReady, Refuse, Tick
-from domain.policy import RegionPolicy
+from domain.orders.dossier import verify
+from domain.orders.lifecycle import OrderEvent, OrderStatus, Role, TaskStatus
+from domain.orders.reasons import RefuseReason
+from domain.orders.records import Answer
 from domain.protocol import TaskCancelled
-from domain.reasons import RefuseReason
-from domain.records import Answer
+from domain.region.messages import Accept, Arrive, Pickup, PlanReady, Refuse, Tick
+from domain.region.policy import RegionPolicy
 from domain.solve import Assignment, Plan
 from tests.support.build import STORE_AT, ask, at, seen
 from tests.support.story import Story

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from domain.mailbox import SEQ_ROOM
-from domain.messages import Accept, Acked, Arrive, Detach, GatewayLost, Kick, Pickup, Push, Ready, Reject
 from domain.protocol import Offer
+from domain.region.mailbox import SEQ_ROOM
+from domain.region.messages import (
+    Accept,
+    Acked,
+    Arrive,
+    Detach,
+    GatewayLost,
+    Kick,
+    Pickup,
+    Push,
+    Ready,
+    Reject,
+)
 from tests.support.build import STORE_AT, at, attach, seen
 from tests.support.story import Story
 

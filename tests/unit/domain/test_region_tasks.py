@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
-from domain.dossier import verify
-from domain.lifecycle import OfferStatus, OrderStatus, Role, TaskKind, TaskStatus
-from domain.messages import (
+from domain.orders.dossier import verify
+from domain.orders.lifecycle import OfferStatus, OrderStatus, Role, TaskKind, TaskStatus
+from domain.orders.reasons import CancelReason, RefuseReason
+from domain.orders.records import Answer
+from domain.protocol import OfferRevoked, TaskCancelled, TaskUpdated
+from domain.region.messages import (
     Accept,
     Action,
     Arrive,
@@ -20,9 +23,6 @@ from domain.messages import (
     Refuse,
     SubmitIdCheck,
 )
-from domain.protocol import OfferRevoked, TaskCancelled, TaskUpdated
-from domain.reasons import CancelReason, RefuseReason
-from domain.records import Answer
 from tests.support.build import ask, id_check
 from tests.support.story import Story, put_order
 

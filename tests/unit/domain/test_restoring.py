@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from domain.lifecycle import OfferStatus, OrderStatus, Role, TaskStatus
-from domain.messages import Accept, Arrive, Cancel
-from domain.policy import RegionPolicy
-from domain.records import Aside, OrderBrief, RegionImage
-from domain.region import Region
-from domain.restoring import is_mended, restored
+from domain.orders.lifecycle import OfferStatus, OrderStatus, Role, TaskStatus
+from domain.orders.records import Aside, OrderBrief, RegionImage
+from domain.region.machine import Region
+from domain.region.messages import Accept, Arrive, Cancel
+from domain.region.policy import RegionPolicy
+from domain.region.restoring import is_mended, restored
 from tests.support.build import NOW, REGION, STORE_AT
 from tests.support.story import Story
 

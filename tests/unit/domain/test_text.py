@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from domain.ground.times import rfc_3339
 from domain.text import decimal, legible, tidy
-from domain.times import rfc_3339
 
 
 @pytest.mark.parametrize(

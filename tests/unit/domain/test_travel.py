@@ -9,9 +9,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from domain.geo import distance_m
-from domain.times import millis
-from domain.travel import Haversine, Planar, TravelModel
+from domain.ground.geo import distance_m
+from domain.ground.times import millis
+from domain.ground.travel import Haversine, Planar, TravelModel
 
 A, B, C = (32.78, -96.80), (32.90, -96.75), (33.10, -97.30)
 NOON = millis(datetime(2026, 1, 15, 18, tzinfo=UTC))  # 12:00 in Chicago

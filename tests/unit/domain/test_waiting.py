@@ -9,9 +9,9 @@ from random import Random
 import pytest
 from msgspec.structs import replace
 
-from domain.messages import Accept, PlanReady, Reject, SolveFailed, Tick
-from domain.views import region_view
-from domain.waiting import Outlook, Waiting, why_open
+from domain.region.messages import Accept, PlanReady, Reject, SolveFailed, Tick
+from domain.region.ops.views import region_view
+from domain.region.solving.reasons import Outlook, Waiting, why_open
 from solver.registry import solve
 from tests.support.build import at
 from tests.support.story import Story, no_plan

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from domain.lifecycle import OfferStatus, OrderEvent, OrderStatus, Role
-from domain.messages import Accept, Attach, Tick
-from domain.records import Answer, OfferRow, OrderFact, Record, StoredAnswer
-from domain.waiting_records import behind, message_subjects, orders_of, subjects
+from domain.orders.lifecycle import OfferStatus, OrderEvent, OrderStatus, Role
+from domain.orders.records import Answer, OfferRow, OrderFact, Record, StoredAnswer
+from domain.region.locked_records import behind, message_subjects, orders_of, subjects
+from domain.region.messages import Accept, Attach, Tick
 from tests.support.build import ask
 
 

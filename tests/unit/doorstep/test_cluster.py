@@ -13,7 +13,7 @@ from actors.clock import ServerClock
 from actors.config import Config
 from actors.remote import _resources
 from actors.warmup import tiny
-from domain.policy import RegionPolicy
+from domain.region.policy import RegionPolicy
 from doorstep.cluster.lease import LeaseTaken, only_one
 from doorstep.settings.cluster import NODE_KINDS
 from doorstep.settings.settings import SettingsError, load_settings

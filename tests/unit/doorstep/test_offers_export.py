@@ -11,9 +11,9 @@ import pytest
 from msgspec.structs import replace
 from typer.testing import CliRunner
 
-from domain.lifecycle import OfferStatus
-from domain.records import OfferRow
-from domain.times import instant
+from domain.ground.times import instant
+from domain.orders.lifecycle import OfferStatus
+from domain.orders.records import OfferRow
 from doorstep.cli import offers
 from doorstep.cli.app import app
 from doorstep.cli.offers import export

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from domain.policy import RegionPolicy
+from domain.region.policy import RegionPolicy
 from doorstep.policies import PolicyError, load_policies
 
 REGIONS = ("tx-dfw", "tx-hou")

@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 from actors.region.pump import Pump
 from actors.region.recorder import Recorder
 from actors.region.segments import ENTRY, HEADER, MAGIC, block
-from domain.journal import Entry, decode
-from domain.messages import Acked, DriversSeen, PlanReady, Tick
-from domain.policy import RegionPolicy
-from domain.region import Region
+from domain.region.log.journal import Entry, decode
+from domain.region.machine import Region
+from domain.region.messages import Acked, DriversSeen, PlanReady, Tick
+from domain.region.policy import RegionPolicy
 from doorstep.cli.app import app
 from doorstep.cli.replay import Disagreement, Replay, segments_of
 from persistence.orders.memory import MemoryStore

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from domain.messages import OfferSeenBy
+from domain.region.messages import OfferSeenBy
 from doorstep.cli.app import app
 from doorstep.cli.whatif import verdict
 from sim.whatif import METRICS, Metric

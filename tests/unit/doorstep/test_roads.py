@@ -14,8 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from actors.vendors import travel_times
-from domain.geo import distance_m
-from domain.travel import Haversine, Planar
+from domain.ground.geo import distance_m
+from domain.ground.travel import Haversine, Planar
 from doorstep.cli.app import app
 from doorstep.roads import (
     RoadsError,

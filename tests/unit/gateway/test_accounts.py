@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from domain.errors import StoreUnavailable, Unauthenticated
-from domain.lifecycle import Role
+from domain.orders.lifecycle import Role
 from gateway.http.account_status import Accounts
 from gateway.http.auth import Principal
 from gateway.rest.ops import _while_allowed

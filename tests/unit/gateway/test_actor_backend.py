@@ -11,9 +11,9 @@ import pytest
 from actors.config import Limits
 from actors.telemetry.tracing import Carried
 from domain.errors import RegionUnavailable
-from domain.lifecycle import Role
-from domain.messages import Accept, Acked, Action, Arrive, Ask, Detach
-from domain.records import Answer
+from domain.orders.lifecycle import Role
+from domain.orders.records import Answer
+from domain.region.messages import Accept, Acked, Action, Arrive, Ask, Detach
 from gateway.deciders.actor_backend import ActorBackend
 from tests.unit.gateway.test_collector import turns
 

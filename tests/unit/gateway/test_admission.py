@@ -11,10 +11,10 @@ import pytest
 
 from actors.config import Limits
 from domain.errors import Overloaded
-from domain.lifecycle import Role
-from domain.messages import Ask
+from domain.orders.lifecycle import Role
+from domain.orders.records import Answer
 from domain.protocol import retry_after_ms, retry_reason
-from domain.records import Answer
+from domain.region.messages import Ask
 from gateway.http.admission import NEW_SHARE, Admission, Bounds, Kind, Load, kind_of, refusal
 from gateway.server import FILES_SPARE, room_for
 from tests.unit.gateway.world import DALLAS, SCRAPER, World, running, until

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from bench.mutants import as_received, mutants
 from domain.errors import OfferTaken
-from domain.mailbox import SEQ_ROOM
-from domain.messages import Accept, Arrive, Attached, Pickup, Reject
+from domain.orders.reasons import DeclineReason
+from domain.orders.records import Answer
 from domain.protocol import (
     CLOSE_SLOW_READER,
     Location,
@@ -28,8 +28,8 @@ from domain.protocol import (
     TaskUpdated,
     TaskView,
 )
-from domain.reasons import DeclineReason
-from domain.records import Answer
+from domain.region.mailbox import SEQ_ROOM
+from domain.region.messages import Accept, Arrive, Attached, Pickup, Reject
 from gateway.sockets.connection import (
     CLOSE_BAD,
     CLOSE_TOO_LARGE,

@@ -11,9 +11,9 @@ import pytest
 from msgspec.structs import replace
 
 from domain.compliance import RULEBOOKS
-from domain.lifecycle import Role
+from domain.orders.lifecycle import Role
+from domain.orders.records import CheckOutcome
 from domain.ports import AgeResult, Channel, IdResult, Verdict
-from domain.records import CheckOutcome
 from tests.unit.gateway.test_story import drive_to_door, take
 from tests.unit.gateway.world import REGION, Order, SocketClient, World
 

@@ -9,7 +9,7 @@ import pytest
 from starlette.types import Message
 
 from domain.errors import InvalidRequest
-from domain.lifecycle import Role
+from domain.orders.lifecycle import Role
 from gateway.http.browsers import is_welcome, page_policy
 from gateway.http.etags import is_known, versions
 from tests.unit.gateway.world import PASSWORD, SCRAPER, World, running

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from domain.lifecycle import Role
+from domain.orders.lifecycle import Role
 from tests.unit.gateway.world import DALLAS, DOOR, INTERNAL_TOKEN, PASSWORD, REGION, SocketClient, World
 
 KEY = {"Idempotency-Key": "the key"}

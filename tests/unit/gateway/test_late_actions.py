@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from domain.lifecycle import Role
-from domain.times import instant
+from domain.ground.times import instant
+from domain.orders.lifecycle import Role
 from tests.unit.gateway.world import Order, SocketClient, World
 
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from actors.config import Limits
-from domain.lifecycle import Role
+from domain.orders.lifecycle import Role
 from domain.protocol import retry_after_ms
 from gateway.sockets.handshakes import Lobby
 from tests.unit.gateway.world import World, running, until

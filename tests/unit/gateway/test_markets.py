@@ -10,8 +10,8 @@ import pytest
 
 from actors.config import Limits
 from domain.errors import StoreUnavailable
-from domain.lifecycle import Role
-from domain.policy import RegionPolicy
+from domain.orders.lifecycle import Role
+from domain.region.policy import RegionPolicy
 from tests.unit.gateway.world import DALLAS, REGION, SocketClient, World, running, until
 
 HOUSTON = {"lat": 29.76, "lng": -95.37}

@@ -10,10 +10,10 @@ from httpx import Response
 from msgspec.structs import replace
 
 from domain.errors import CATALOGUE
-from domain.lifecycle import Role
-from domain.records import OfferRow
+from domain.ground.times import instant
+from domain.orders.lifecycle import Role
+from domain.orders.records import OfferRow
 from domain.solve import Candidate, Explanation
-from domain.times import instant
 from tests.contracts import store_world
 from tests.contracts.store_world import new_id
 from tests.unit.gateway.world import REGION, World, running, until

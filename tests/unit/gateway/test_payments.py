@@ -13,10 +13,10 @@ from actors.config import Limits
 from actors.persistence.payment_holds import Holds
 from actors.persistence.relay import Relay
 from domain.errors import RegionUnavailable
-from domain.lifecycle import OrderStatus
-from domain.messages import TaskOpened
-from domain.order import BeginPayment, OrderCommand, RecordPayment
+from domain.orders.decide import BeginPayment, OrderCommand, RecordPayment
+from domain.orders.lifecycle import OrderStatus
 from domain.ports import Channel, PaymentResult
+from domain.region.messages import TaskOpened
 from integrations.payment import fake
 from integrations.payment.fake import FakePayment
 from tests.support.build import command

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from domain.errors import RegionUnavailable
-from domain.messages import DriversSeen
+from domain.region.messages import DriversSeen
 from gateway.deciders.nearest_market import nearest_region
 from gateway.sockets.positions import Pings, State
 

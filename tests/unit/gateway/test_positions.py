@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from actors.config import Limits
-from domain.fixes import Doubt
-from domain.fleet import Fleet
-from domain.lifecycle import Role
+from domain.ground.fixes import Doubt
+from domain.orders.lifecycle import Role
+from domain.region.fleet import Fleet
 from gateway.sockets.positions import State, columns
 from tests.unit.gateway.test_markets import FAR, HOUSTON, fleet_row, texas
 from tests.unit.gateway.world import DALLAS, REGION, SocketClient, World, until

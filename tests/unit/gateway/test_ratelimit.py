@@ -12,7 +12,7 @@ from limits.aio.storage import MemoryStorage
 from limits.errors import StorageError
 
 from actors.config import Limits
-from domain.lifecycle import Role
+from domain.orders.lifecycle import Role
 from gateway.http.metrics import Metrics
 from gateway.http.ratelimit import PATIENCE, Limiter, Rule, Shared, address_of, rule_of, rules
 from gateway.rest import drivers, internal, ops

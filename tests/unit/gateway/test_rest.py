@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from domain.errors import CATALOGUE
-from domain.lifecycle import Role
+from domain.orders.lifecycle import Role
 from domain.ports import AgeResult, Verdict
 from gateway.http.auth import Tokens
 from tests.unit.gateway.world import DALLAS, DOOR, INTERNAL_TOKEN, PASSWORD, REGION, SCRAPER, World, running

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from domain.geo import distance_m
-from domain.lifecycle import Role
+from domain.ground.geo import distance_m
+from domain.orders.lifecycle import Role
 from gateway.deciders.roads import ROUTES_WAITING_LIMIT
 from integrations.routing.options import RoadOptions
 from tests.support.osrm_server import OsrmServer, drive, osrm_server

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from domain.errors import InvalidRequest
-from domain.lifecycle import Role
-from domain.times import instant
+from domain.ground.times import instant
+from domain.orders.lifecycle import Role
 from gateway.sockets.positions import State, columns, shift_ms
 from tests.unit.gateway.world import DALLAS, World, until
 

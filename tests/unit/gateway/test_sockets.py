@@ -11,10 +11,10 @@ from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from domain.errors import RegionUnavailable
-from domain.lifecycle import Role
-from domain.messages import Ask, Attach, Attached, Kick, Push
+from domain.orders.lifecycle import Role
+from domain.orders.records import Answer
 from domain.protocol import OfferExpired
-from domain.records import Answer
+from domain.region.messages import Ask, Attach, Attached, Kick, Push
 from gateway.sockets.session import QUESTIONS_LIMIT, DriverSocket
 from tests.unit.gateway.world import DALLAS, REGION, World, make_config, running, until
 

@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from domain.lifecycle import Role
-from domain.times import instant
+from domain.ground.times import instant
+from domain.orders.lifecycle import Role
 from tests.unit.gateway.world import DOOR, REGION, World
 
 NOWHERE = "00000000-0000-4000-8000-00000000dead"

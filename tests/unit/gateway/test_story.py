@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from domain.lifecycle import Role
+from domain.orders.lifecycle import Role
 from tests.unit.gateway.world import SocketClient, World, until
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from domain.lifecycle import Role
+from domain.orders.lifecycle import Role
 from tests.unit.gateway.test_story import drive_to_door, take
 from tests.unit.gateway.world import DOOR, REGION, SocketClient, World
 

@@ -9,7 +9,7 @@ import jwt
 import pytest
 
 from domain.errors import Unauthenticated
-from domain.lifecycle import Role
+from domain.orders.lifecycle import Role
 from gateway.http.auth import ALGORITHM, ISSUER, LEEWAY_S, Tokens
 from tests.unit.gateway.world import World
 

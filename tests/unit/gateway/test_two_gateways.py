@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from domain.lifecycle import Role
+from domain.orders.lifecycle import Role
 from gateway.sockets.hub import Hub
 from gateway.sockets.positions import columns
 from tests.unit.gateway.world import DALLAS, REGION, SCRAPER, SocketClient, World, several, until

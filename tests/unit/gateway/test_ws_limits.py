@@ -10,10 +10,10 @@ import pytest
 from msgspec.structs import replace
 
 from actors.config import Limits
-from domain.lifecycle import Role
-from domain.messages import Ask, Push
+from domain.orders.lifecycle import Role
+from domain.orders.records import Answer
 from domain.protocol import OfferExpired, retry_after_ms
-from domain.records import Answer
+from domain.region.messages import Ask, Push
 from gateway.http.account_status import Accounts
 from gateway.http.auth import Principal
 from gateway.sockets.session import BAD_FRAME_COST, DriverSocket

@@ -15,13 +15,13 @@ from msgspec.structs import replace
 from actors.clock import ServerClock
 from actors.config import Config, Limits
 from actors.region.shell import RegionShell
-from domain.lifecycle import Role
-from domain.messages import Ask, Attach, Attached, DriversSeen, Kick, Push, TaskOpened
-from domain.ops import OpsFrame
-from domain.order import OrderCommand
-from domain.policy import RegionPolicy
+from domain.orders.decide import OrderCommand
+from domain.orders.lifecycle import Role
+from domain.orders.records import Answer, Done, Json
 from domain.protocol import SUBPROTOCOL
-from domain.records import Answer, Done, Json
+from domain.region.messages import Ask, Attach, Attached, DriversSeen, Kick, Push, TaskOpened
+from domain.region.ops.frames import OpsFrame
+from domain.region.policy import RegionPolicy
 from domain.solve import Plan, SolveRequest
 from gateway.app import build_app
 from gateway.deciders.ports import Notice

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from domain import protocol as wire
-from domain.times import instant
+from domain.ground.times import instant
 from sim.actions import Action, Call, Resync, Send, Told
 from sim.brain import ANSWER_TIMEOUT_S, NEW_NUMBERING, Brain
 from sim.motion import Point, offset

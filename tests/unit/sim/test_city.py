@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from random import Random
 
-from domain.markets import MARKETS, serves
+from domain.ground.markets import MARKETS, serves
 from sim.city import CITIES, REGION_ID, build_city
 from sim.motion import Car, Point, metres, offset
 from sim.personas import CustomerShares, Door, DriverShares, door_outcome, driver_persona

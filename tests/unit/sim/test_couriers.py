@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from domain.ground.travel import Planar
 from domain.protocol import Offer, Stop
 from domain.solve import Services
-from domain.travel import Planar
 from sim.couriers import Courier, on_the_way
 from sim.days import Day, DayCourier
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from domain.lifecycle import OfferStatus
-from domain.policy import RegionPolicy
+from domain.ground.travel import Planar
+from domain.orders.lifecycle import OfferStatus
+from domain.region.policy import RegionPolicy
 from domain.solve import Assignment, Plan, Services, SolveRequest
-from domain.travel import Planar
 from sim.days import Brought, Day, DayCourier, DayOrder, Outcome, with_accept_rates
 from sim.market import run_day
 from solver.registry import solve

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from domain.markets import MARKETS, serves
+from domain.ground.markets import MARKETS, serves
 from sim.api import Account
 from sim.city import REGION_ID
 from sim.customers import Shop

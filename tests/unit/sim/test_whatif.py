@@ -15,13 +15,13 @@ from actors.region.recorder import Recorder
 from actors.region.segments import LogError
 from bench.mdrp import POLICY, write_solution
 from bench.mdrp_check import check
-from domain.lifecycle import Role
-from domain.messages import Arrive, Cancel, Deliver, Message, Pickup, Ready, Refuse
-from domain.policy import RegionPolicy
-from domain.reasons import RefuseReason
-from domain.region import Region
+from domain.ground.travel import Haversine, Planar
+from domain.orders.lifecycle import Role
+from domain.orders.reasons import RefuseReason
+from domain.region.machine import Region
+from domain.region.messages import Arrive, Cancel, Deliver, Message, Pickup, Ready, Refuse
+from domain.region.policy import RegionPolicy
 from domain.solve import Planning, Services
-from domain.travel import Haversine, Planar
 from sim.days import Brought, Day, DayCourier, DayOrder, Outcome, Solves
 from sim.knobs import Scene, faster, knobs, names, parse, person, turned, value_of
 from sim.logday import LogDay, day_of_log

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from domain.arrays import F64, I64
+from domain.ground.arrays import F64, I64
 from domain.solve import Services
 from solver.batch import (
     BatchDrivers,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from domain.geo import distance_m
+from domain.ground.geo import distance_m
 from domain.solve import SolveRequest
 from solver.candidates import all_pairs, candidate_pairs
 from solver.fast import ROLLING_CELLS, pruned

@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 
 import solver.matching
-from domain.arrays import F64, I64
+from domain.ground.arrays import F64, I64
 from solver.graph import WHOLE_PAIRS, split
 from solver.matching import cheapest_matching
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from domain.arrays import F64
+from domain.ground.arrays import F64
 from solver.routes import (
     NO_END,
     Problem,

@@ -9,8 +9,8 @@ from math import ceil
 import numpy as np
 import pytest
 
+from domain.ground.travel import Haversine
 from domain.ports import VendorError
-from domain.travel import Haversine
 from integrations.routing.options import RoadOptions
 from integrations.routing.osrm import OsrmRouter
 from integrations.routing.road_travel import Roads, RoadTravel

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from domain.arrays import F64
+from domain.ground.arrays import F64
+from domain.ground.travel import Haversine
 from domain.ports import RoadMatrix, RoadRoute, VendorError
-from domain.travel import Haversine
 from integrations.routing.options import RoadOptions
 from integrations.routing.road_travel import RoadCounts, Roads, RoadTravel, blocks, place_of
 

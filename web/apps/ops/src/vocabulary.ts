@@ -22,7 +22,7 @@ export const TASK_LOOK: Record<string, { label: string; color: string }> = {
   AT_DROPOFF: { label: 'At dropoff', color: '#8f6ff0' },
 };
 
-/** Why an open task is offered to nobody (`domain/waiting.py`). The last one should never be seen. */
+/** Why an open task is offered to nobody (`domain/region/solving/reasons.py`). The last one should never be seen. */
 export const WAITING_LABEL: Record<string, string> = {
   NO_DRIVER: 'no driver free',
   ALL_DECLINED: 'declined by all',

@@ -1,0 +1,1 @@
+"""Places, distances, driving times, clocks and arrays."""

@@ -1,0 +1,1 @@
+"""Records of the marketplace and what decides on them. Pure."""

@@ -1,0 +1,644 @@
+"""What the persistence actor decides on an order's rows, while no region does.
+
+`decide` is pure: fresh, locked state in, facts and an answer out. The store writes what comes out, in one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from domain.compliance import RULEBOOKS
+from domain.errors import (
+    AgeAttemptsExhausted,
+    AgeCheckUnderWay,
+    AgeNotVerified,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    OutsideServiceArea,
+    PaymentDeclined,
+    PaymentUnderWay,
+    Refusal,
+    VendorUnavailable,
+    VersionMismatch,
+    WrongState,
+)
+from domain.ground.markets import MARKETS, serves
+from domain.ground.times import in_ms
+from domain.orders.hours import Hours, back_ms, return_by_ms
+from domain.orders.lifecycle import (
+    REGION_DECIDES,
+    OrderEvent,
+    OrderStatus,
+    Role,
+    TaskKind,
+    TaskStatus,
+    advance_order,
+)
+from domain.orders.payment import (
+    ATTEMPTS_LIMIT,
+    Attempt,
+    AttemptStatus,
+    Undo,
+    ended,
+    numbered,
+    open_attempt,
+    request_id,
+)
+from domain.orders.reasons import CancelReason, RejectReason, known
+from domain.orders.records import AgeAttempt, Answer, CheckOutcome, OrderBrief, OrderFact, TaskRow
+from domain.region.policy import RegionPolicy
+
+ITEMS_LIMIT = 100  # lines of an order
+QUANTITY_LIMIT = 100  # of a product, in one line
+PRICE_LIMIT_CENTS = 1_000_000
+TOTAL_LIMIT_CENTS = 1_000_000  # of an order; the database refuses more as well
+
+# -- actions ----------------------------------------------------------------------------------------------------------
+
+
+class OrderItem(Struct, frozen=True):
+    product_id: str
+    quantity: int
+
+
+class CreateOrder(Struct, frozen=True, kw_only=True, tag=True):
+    store_id: str
+    items: tuple[OrderItem, ...]
+    dropoff_lat: float
+    dropoff_lng: float
+    dropoff_address: str
+
+
+class BeginAgeCheck(Struct, frozen=True, tag=True):
+    """The customer tries to prove their age: to be granted before the vendor is asked."""
+
+    attempt_id: str
+
+
+class RecordAgeCheck(Struct, frozen=True, tag=True):
+    """What the vendor said of a try, or that it said nothing. One that was not granted before is granted now or not."""
+
+    attempt_id: str
+    outcome: CheckOutcome
+    vendor_ref: str = ""
+
+
+class BeginPayment(Struct, frozen=True, tag=True):
+    """An authorization is about to be asked for. `token`: a digest of the vendor token; `patience_ms`: for so long one
+    with another token is waited for, before it is let go. Answered with the request's name, number and amount."""
+
+    token: str
+    patience_ms: int
+
+
+class RecordPayment(Struct, frozen=True, tag=True):
+    """A conclusive answer to the authorization of this number (None: the one under way)."""
+
+    authorized: bool
+    vendor_ref: str
+    number: int | None = None
+
+
+class AbandonPayment(Struct, frozen=True, tag=True):
+    """Nobody has said what became of this authorization, which was last asked for before `before_ms`."""
+
+    number: int
+    before_ms: int
+
+
+class MerchantAccept(Struct, frozen=True, tag=True):
+    """`prep_s`: the merchant's estimate until the goods are packed, None for the market's default. `task_id`: of the
+    delivery that this opens."""
+
+    task_id: str
+    prep_s: float | None
+
+
+class MerchantReject(Struct, frozen=True, tag=True):
+    reason: RejectReason = RejectReason.UNSPECIFIED
+
+
+class CancelOrder(Struct, frozen=True, tag=True):
+    reason: CancelReason = CancelReason.UNSPECIFIED
+
+
+class CloseOrder(Struct, frozen=True, tag=True):
+    """Payment is captured; nothing is left to do."""
+
+    payment_ref: str = ""
+
+
+OrderAction: TypeAlias = (
+    CreateOrder
+    | BeginAgeCheck
+    | RecordAgeCheck
+    | RecordPayment
+    | MerchantAccept
+    | MerchantReject
+    | CancelOrder
+    | CloseOrder
+)
+# No step of an order, and not what a client asked for: the answer is not the first to its key.
+PaymentAction: TypeAlias = BeginPayment | AbandonPayment
+
+
+class OrderCommand(Struct, frozen=True, kw_only=True, tag=True):
+    """An action on one order. (scope, key) is the request's id, see `domain.orders.records.StoredAnswer`."""
+
+    scope: str
+    key: str
+    fingerprint: str
+    role: Role
+    principal_id: str
+    order_id: str
+    at_ms: int
+    action: OrderAction | PaymentAction
+    if_match: tuple[int, ...] | None = None  # any of these versions; None: whatever it is
+
+
+# -- state ------------------------------------------------------------------------------------------------------------
+
+
+class Store(Struct, frozen=True, kw_only=True):
+    """A merchant's store, as far as orders are concerned."""
+
+    store_id: str
+    merchant_id: str
+    region_id: str
+    lat: float
+    lng: float
+    hours: Hours = None
+
+
+class Product(Struct, frozen=True, kw_only=True):
+    product_id: str
+    store_id: str
+    category: str
+    price_cents: int
+
+
+class OrderState(Struct, frozen=True, kw_only=True):
+    """An order's row under lock."""
+
+    order_id: str
+    region_id: str
+    customer_id: str
+    merchant_id: str
+    store_id: str
+    status: OrderStatus
+    version: int
+    min_age: int
+    total_cents: int
+    items: tuple[OrderItem, ...]
+    pickup_lat: float
+    pickup_lng: float
+    dropoff_lat: float
+    dropoff_lng: float
+    dropoff_address: str
+    created_ms: int
+    age_attempts: int = 0
+    payment_ref: str | None = None
+    ready_ms: int | None = None
+    due_ms: int | None = None
+    payments: tuple[Attempt, ...] = ()
+
+    @property
+    def payment_open_ms(self) -> int | None:
+        """Since when nobody knows what became of an authorization; None where there is no such."""
+        attempt = open_attempt(self.payments)
+        return None if attempt is None else attempt.begun_ms
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """What to write: the row as it will be (None: nothing), the facts, a task to open, what a vendor is to let go, a
+    try at an age check, and the answer. Without facts the row keeps its version: only what is nobody's but ours has
+    changed."""
+
+    answer: Answer
+    order: OrderState | None = None
+    facts: tuple[OrderFact, ...] = ()
+    opened: tuple[TaskRow, OrderBrief] | None = None
+    undo: tuple[Undo, ...] = ()
+    attempt: AgeAttempt | None = None
+
+
+# The order has a task: its region decides now. Never leaves the server; the gateway asks the region instead.
+DECIDER_MOVED = Answer(code="DECIDER_MOVED")
+
+
+# -- deciding ---------------------------------------------------------------------------------------------------------
+
+_Facts: TypeAlias = dict[str, Any]
+PolicyOf: TypeAlias = Callable[[str], RegionPolicy]  # what a market lives by, from its id
+_POLICY = RegionPolicy()
+
+
+def one_policy(_region_id: str) -> RegionPolicy:
+    """The same for every market."""
+    return _POLICY
+
+
+def decide_create(
+    command: OrderCommand,
+    store: Store | None,
+    products: dict[str, Product],
+    policy_of: PolicyOf = one_policy,
+) -> Decision:
+    """A new order from fresh store and product rows. Unknown store or product, another store's product, a place outside
+    the market, and a store that is closed or will be when refused goods come back are refused."""
+    action = command.action
+    assert isinstance(action, CreateOrder)
+    try:
+        if command.role is not Role.CUSTOMER:
+            raise Forbidden("Only a customer can place an order.")
+        if store is None:
+            raise NotFound("There is no such store.")
+        lines = [(products.get(item.product_id), item) for item in action.items]
+        missing = [
+            item.product_id
+            for product, item in lines
+            if product is None or product.store_id != store.store_id
+        ]
+        if missing:
+            raise NotFound(f"The store has no product {missing[0]}.")
+        if not 0 < len(lines) <= ITEMS_LIMIT or any(
+            not 0 < item.quantity <= QUANTITY_LIMIT for _, item in lines
+        ):
+            raise InvalidRequest(
+                f"An order has from 1 to {ITEMS_LIMIT} items, each with a quantity from 1 to {QUANTITY_LIMIT}."
+            )
+        total_cents = sum(product.price_cents * item.quantity for product, item in lines if product)
+        if total_cents > TOTAL_LIMIT_CENTS:
+            raise InvalidRequest(f"An order comes to {TOTAL_LIMIT_CENTS // 100} dollars at most.")
+        market = MARKETS[store.region_id]
+        if not serves(market, action.dropoff_lat, action.dropoff_lng):
+            raise OutsideServiceArea()
+        # How long packing takes, the merchant says later.
+        door = action.dropoff_lat, action.dropoff_lng
+        _return_by_ms(policy_of(store.region_id), store, command.at_ms, command.at_ms, door)
+    except Refusal as error:
+        return Decision(answer=refused(error))
+    order = OrderState(
+        order_id=command.order_id,
+        region_id=store.region_id,
+        customer_id=command.principal_id,
+        merchant_id=store.merchant_id,
+        store_id=store.store_id,
+        status=OrderStatus.DRAFT,
+        version=1,
+        min_age=RULEBOOKS[market.jurisdiction].min_age([product.category for product, _ in lines if product]),
+        total_cents=total_cents,
+        items=action.items,
+        pickup_lat=store.lat,
+        pickup_lng=store.lng,
+        dropoff_lat=action.dropoff_lat,
+        dropoff_lng=action.dropoff_lng,
+        dropoff_address=action.dropoff_address,
+        created_ms=command.at_ms,
+    )
+    payload = {
+        "store_id": order.store_id,
+        "total_cents": order.total_cents,
+        "min_age": order.min_age,
+        "items": [{"product_id": item.product_id, "quantity": item.quantity} for item in order.items],
+    }
+    fact = _fact(command, OrderEvent.CREATED, order.status, payload)
+    return Decision(answer=_answer(order), order=order, facts=(fact,))
+
+
+def decide(
+    command: OrderCommand,
+    order: OrderState | None,
+    store: Store | None = None,
+    policy_of: PolicyOf = one_policy,
+    attempts: Collection[AgeAttempt] = (),
+) -> Decision:
+    """Decide on an existing order. A refusal is an answer, without facts unless the failure must be on record. `store`:
+    the order's, which only `MerchantAccept` needs; `attempts`: the customer's, for age checks."""
+    try:
+        if order is None or not _may_see(command, order):
+            raise NotFound("There is no such order.")
+        if command.if_match is not None and order.version not in command.if_match:
+            raise VersionMismatch(f"The order is at version {order.version}.")
+        if order.status in REGION_DECIDES and isinstance(command.action, CancelOrder):
+            return Decision(answer=DECIDER_MOVED)
+        if isinstance(command.action, MerchantAccept):
+            return _merchant_accept(command, command.action, order, store, policy_of(order.region_id))
+        if isinstance(command.action, BeginAgeCheck):
+            return _begin_age_check(command, command.action, order, attempts)
+        if isinstance(command.action, RecordAgeCheck):
+            return _age_check(command, command.action, order, attempts)
+        return _HANDLERS[type(command.action)](command, order)
+    except Refusal as error:
+        if isinstance(command.action, RecordPayment) and order is not None:
+            return _not_wanted(command, command.action, order, error)
+        return Decision(answer=refused(error))
+
+
+# What an age check without a pass leaves in the dossier, and how it is answered.
+_NOT_OF_AGE: dict[CheckOutcome, tuple[OrderEvent, str]] = {
+    CheckOutcome.FAIL: (OrderEvent.AGE_FAILED, ""),
+    CheckOutcome.REVIEW: (
+        OrderEvent.AGE_UNCLEAR,
+        "The vendor could not tell: a person has to look. Try again later.",
+    ),
+}
+AGE_UNANSWERED_S = 120.0  # server time after which a vendor will not answer any more
+# Those that are no try against the customer: a pass, and a vendor that was not there.
+_NOT_COUNTED = frozenset({CheckOutcome.PASS, CheckOutcome.UNAVAILABLE})
+
+
+def _begin_age_check(
+    command: OrderCommand, action: BeginAgeCheck, order: OrderState, attempts: Collection[AgeAttempt]
+) -> Decision:
+    advance_order(order.status, OrderEvent.AGE_UNCLEAR, command.role)
+    _require_attempts_left(command, order, attempts)
+    attempt = AgeAttempt(
+        attempt_id=action.attempt_id,
+        customer_id=order.customer_id,
+        order_id=order.order_id,
+        min_age=order.min_age,
+        at_ms=command.at_ms,
+    )
+    return Decision(answer=Answer(body={"attempt_id": action.attempt_id}), attempt=attempt)
+
+
+def _age_check(
+    command: OrderCommand, action: RecordAgeCheck, order: OrderState, attempts: Collection[AgeAttempt]
+) -> Decision:
+    begun = next((one for one in attempts if one.attempt_id == action.attempt_id), None)
+    if begun is None:
+        begun = _begin_age_check(command, BeginAgeCheck(action.attempt_id), order, attempts).attempt
+    if begun is None or begun.order_id != order.order_id or action.outcome is CheckOutcome.ASKED:
+        raise InvalidRequest("There is no such try at an age check.")
+    if begun.outcome not in (CheckOutcome.ASKED, CheckOutcome.UNAVAILABLE):
+        raise WrongState(f"The try came to {begun.outcome}.")
+    attempt = replace(begun, outcome=action.outcome, vendor_ref=action.vendor_ref)
+    if action.outcome is CheckOutcome.UNAVAILABLE:
+        return Decision(answer=refused(VendorUnavailable()), attempt=attempt)
+    payload = {
+        "vendor_ref": action.vendor_ref,
+        "min_age": order.min_age,
+        "attempt_id": action.attempt_id,
+        "outcome": str(action.outcome),
+    }
+    try:
+        if action.outcome is CheckOutcome.PASS:
+            _require_attempts_left(command, order, [one for one in attempts if one is not begun])
+            decision = _advance(
+                command, order, OrderEvent.AGE_PASSED, payload, age_attempts=order.age_attempts + 1
+            )
+        else:
+            event, detail = _NOT_OF_AGE[action.outcome]
+            decision = _but(
+                _advance(command, order, event, payload, age_attempts=order.age_attempts + 1),
+                AgeNotVerified(detail),
+            )
+    except Refusal as error:  # the order has gone on meanwhile: the try is on record all the same
+        return Decision(answer=refused(error), attempt=attempt)
+    return replace(decision, attempt=attempt)
+
+
+def _require_attempts_left(
+    command: OrderCommand, order: OrderState, attempts: Collection[AgeAttempt]
+) -> None:
+    """Tries are counted by person, whichever order they were made on: a new order is no new try."""
+    rulebook = RULEBOOKS[MARKETS[order.region_id].jurisdiction]
+    since_ms = command.at_ms - in_ms(rulebook.age_attempts_s)
+    counted = [one for one in attempts if one.at_ms > since_ms and one.outcome not in _NOT_COUNTED]
+    # What was asked just now may still pass; what nobody answered since counts as a try.
+    asked_ms = command.at_ms - in_ms(AGE_UNANSWERED_S)
+    under_way = sum(one.outcome is CheckOutcome.ASKED and one.at_ms > asked_ms for one in counted)
+    if len(counted) - under_way >= rulebook.age_attempts_limit:
+        raise AgeAttemptsExhausted()
+    if len(counted) >= rulebook.age_attempts_limit:
+        raise AgeCheckUnderWay(retry_after_s=1)
+
+
+def _payment(command: OrderCommand, order: OrderState) -> Decision:
+    action = command.action
+    assert isinstance(action, RecordPayment)
+    ref = action.vendor_ref
+    attempt = numbered(order.payments, action.number, ref, command.at_ms)
+    if attempt.status is AttemptStatus.DECLINED:
+        raise PaymentDeclined()
+    event = OrderEvent.PAYMENT_AUTHORIZED if action.authorized else OrderEvent.PAYMENT_DECLINED
+    advance_order(order.status, event, command.role)
+    if attempt.status is not AttemptStatus.OPEN:
+        raise PaymentUnderWay("This payment took too long and was let go: try again.")
+    payload = {"vendor_ref": ref, "amount_cents": order.total_cents}
+    if action.authorized:
+        payments = ended(order.payments, attempt, AttemptStatus.HELD, ref)
+        return _advance(command, order, event, payload, payment_ref=ref, payments=payments)
+    payments = ended(order.payments, attempt, AttemptStatus.DECLINED, ref)
+    return _but(_advance(command, order, event, payload, payments=payments), PaymentDeclined())
+
+
+def _begin_payment(command: OrderCommand, order: OrderState) -> Decision:
+    action, payments = command.action, order.payments
+    assert isinstance(action, BeginPayment)
+    undo: tuple[Undo, ...] = ()
+    advance_order(order.status, OrderEvent.PAYMENT_AUTHORIZED, command.role)
+    attempt = open_attempt(payments)
+    if attempt is not None and attempt.token == action.token:
+        # Nobody knows what became of it: asked again under its name, the vendor says.
+        payments = (*payments[:-1], replace(attempt, begun_ms=command.at_ms))
+    else:
+        if attempt is not None:
+            if command.at_ms < attempt.begun_ms + action.patience_ms:
+                raise PaymentUnderWay(retry_after_s=1)
+            payments = ended(payments, attempt, AttemptStatus.LET_GO, None)
+            undo = (Undo(request_id(order.order_id, attempt.number), None),)
+        if len(payments) >= ATTEMPTS_LIMIT:
+            raise PaymentDeclined(f"{ATTEMPTS_LIMIT} payments of this order were tried.")
+        new = Attempt(
+            number=len(payments), token=action.token, status=AttemptStatus.OPEN, begun_ms=command.at_ms
+        )
+        payments = (*payments, new)
+    number = payments[-1].number
+    body = {
+        "request_id": request_id(order.order_id, number),
+        "number": number,
+        "amount_cents": order.total_cents,
+    }
+    return Decision(answer=Answer(body=body), order=replace(order, payments=payments), undo=undo)
+
+
+def _not_wanted(command: OrderCommand, action: RecordPayment, order: OrderState, error: Refusal) -> Decision:
+    """The vendor has answered an authorization that the order has no use for: what it granted is let go, once, and the
+    order's own never."""
+    attempt = numbered(order.payments, action.number, action.vendor_ref, command.at_ms)
+    ref, status = action.vendor_ref, attempt.status
+    # Nobody asked for what is not on the row, so nothing can have been granted.
+    if attempt not in order.payments or ref in (attempt.vendor_ref, order.payment_ref):
+        return Decision(answer=refused(error))
+    over, after = AttemptStatus.LET_GO if action.authorized else AttemptStatus.DECLINED, None
+    if status is AttemptStatus.OPEN or status is over:
+        after = replace(order, payments=ended(order.payments, attempt, over, ref))
+    undo = (Undo(request_id(order.order_id, attempt.number), ref),) if action.authorized else ()
+    return Decision(answer=refused(error), order=after, undo=undo)
+
+
+def _abandon_payment(command: OrderCommand, order: OrderState) -> Decision:
+    action = command.action
+    assert isinstance(action, AbandonPayment)
+    if command.role is not Role.SYSTEM:
+        raise Forbidden("This step belongs to: system.")
+    attempt = open_attempt(order.payments)
+    if attempt is None or attempt.number != action.number or attempt.begun_ms >= action.before_ms:
+        return Decision(answer=Answer())
+    payments = ended(order.payments, attempt, AttemptStatus.LET_GO, None)
+    undo = (Undo(request_id(order.order_id, attempt.number), None),)
+    return Decision(answer=Answer(), order=replace(order, payments=payments), undo=undo)
+
+
+def _merchant_accept(
+    command: OrderCommand,
+    action: MerchantAccept,
+    order: OrderState,
+    store: Store | None,
+    policy: RegionPolicy,
+) -> Decision:
+    prep_s = policy.prep_s if action.prep_s is None else action.prep_s
+    ready_ms = command.at_ms + round(prep_s * 1000)
+    due_ms = max(command.at_ms + round(policy.promise_s * 1000), ready_ms)
+    # The step first: what is wrong with it comes before what is wrong with the hour.
+    advance_order(order.status, OrderEvent.MERCHANT_ACCEPTED, command.role)
+    if store is None:
+        raise NotFound("There is no such store.")
+    closes_ms = _return_by_ms(policy, store, command.at_ms, ready_ms, (order.dropoff_lat, order.dropoff_lng))
+    payload = {"ready_ms": ready_ms, "due_ms": due_ms, "closes_ms": closes_ms, "task_id": action.task_id}
+    decision = _advance(
+        command, order, OrderEvent.MERCHANT_ACCEPTED, payload, ready_ms=ready_ms, due_ms=due_ms
+    )
+    assert decision.order is not None
+    task = TaskRow(
+        task_id=action.task_id,
+        order_id=order.order_id,
+        region_id=order.region_id,
+        kind=TaskKind.DELIVERY,
+        status=TaskStatus.OPEN,
+        store_id=order.store_id,
+        pickup_lat=order.pickup_lat,
+        pickup_lng=order.pickup_lng,
+        dropoff_lat=order.dropoff_lat,
+        dropoff_lng=order.dropoff_lng,
+        dropoff_address=order.dropoff_address,
+        min_age=order.min_age,
+        opened_ms=command.at_ms,
+        ready_ms=ready_ms,
+        due_ms=due_ms,
+        closes_ms=closes_ms,
+    )
+    brief = OrderBrief(
+        order_id=order.order_id,
+        status=decision.order.status,
+        customer_id=order.customer_id,
+        merchant_id=order.merchant_id,
+    )
+    return Decision(answer=decision.answer, order=decision.order, facts=decision.facts, opened=(task, brief))
+
+
+def _return_by_ms(
+    policy: RegionPolicy, store: Store, at_ms: int, ready_ms: int, door: tuple[float, float]
+) -> int | None:
+    timezone, shop = MARKETS[store.region_id].timezone, (store.lat, store.lng)
+    return return_by_ms(
+        store.hours,
+        timezone,
+        at_ms,
+        lambda: back_ms(ready_ms, shop, door, policy.travel, policy.services),
+    )
+
+
+def _merchant_reject(command: OrderCommand, order: OrderState) -> Decision:
+    assert isinstance(command.action, MerchantReject)
+    return _advance(
+        command,
+        order,
+        OrderEvent.MERCHANT_REJECTED,
+        {"reason": str(known(RejectReason, command.action.reason))},
+    )
+
+
+def _cancel(command: OrderCommand, order: OrderState) -> Decision:
+    assert isinstance(command.action, CancelOrder)
+    return _advance(
+        command, order, OrderEvent.CANCELLED, {"reason": str(known(CancelReason, command.action.reason))}
+    )
+
+
+def _close(command: OrderCommand, order: OrderState) -> Decision:
+    assert isinstance(command.action, CloseOrder)
+    try:
+        return _advance(command, order, OrderEvent.CLOSED, {"payment_ref": command.action.payment_ref})
+    except WrongState as error:
+        if order.payment_ref != command.action.payment_ref:
+            raise
+        # Asked at least once: whoever asks again sees that it is done.
+        return Decision(answer=replace(refused(error), body=_answer(order).body))
+
+
+_HANDLERS: dict[type[OrderAction | PaymentAction], Callable[[OrderCommand, OrderState], Decision]] = {
+    BeginPayment: _begin_payment,
+    RecordPayment: _payment,
+    AbandonPayment: _abandon_payment,
+    MerchantReject: _merchant_reject,
+    CancelOrder: _cancel,
+    CloseOrder: _close,
+}
+
+_OWNERS = {Role.CUSTOMER: "customer_id", Role.MERCHANT: "merchant_id"}
+
+
+def _may_see(command: OrderCommand, order: OrderState) -> bool:
+    owner = _OWNERS.get(command.role)
+    return owner is None or getattr(order, owner) == command.principal_id
+
+
+def _advance(
+    command: OrderCommand, order: OrderState, event: OrderEvent, payload: _Facts, **changes: Any
+) -> Decision:
+    status = advance_order(order.status, event, command.role)
+    after = replace(order, status=status, version=order.version + 1, **changes)
+    return Decision(
+        answer=_answer(after), order=after, facts=(_fact(command, event, status, payload, after.ready_ms),)
+    )
+
+
+def _but(decision: Decision, error: Refusal) -> Decision:
+    """The facts stand (a failed attempt is on record), the client is refused."""
+    return Decision(answer=refused(error), order=decision.order, facts=decision.facts)
+
+
+def _fact(
+    command: OrderCommand,
+    event: OrderEvent,
+    status: OrderStatus,
+    payload: _Facts,
+    ready_ms: int | None = None,
+) -> OrderFact:
+    return OrderFact(
+        order_id=command.order_id,
+        event=event,
+        status=status,
+        at_ms=command.at_ms,
+        role=command.role,
+        actor_id=command.principal_id,
+        payload=payload,
+        ready_ms=ready_ms,
+    )
+
+
+def _answer(order: OrderState) -> Answer:
+    return Answer(body={"id": order.order_id, "status": str(order.status), "version": order.version})
+
+
+def refused(error: Refusal) -> Answer:
+    """The answer that stands for a refusal."""
+    return Answer(code=error.code, detail=error.detail)

@@ -1,0 +1,1 @@
+"""When a region looks for drivers, what it asks the solver, and what the last look left open."""
