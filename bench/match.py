@@ -28,8 +28,8 @@ from domain.ground.arrays import F64, I64
 from domain.ground.geo import EARTH_RADIUS_M
 from domain.solve import NEVER_MS, DriverColumns, Plan, SolveRequest, TaskColumns, Weights, Zones
 from sim.tasks import Progress
-from solver.fast import pruned
-from solver.graph import Graph
+from solver.fast.graph import Graph
+from solver.fast.solver import pruned
 from solver.objective import cost_s
 from solver.registry import solve
 from solver.scene import Scene

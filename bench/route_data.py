@@ -10,7 +10,7 @@ import numpy as np
 from msgspec import Struct
 
 from domain.ground.arrays import F64
-from solver.routes import Problem, Shipments, Vehicles
+from solver.routes.problem import Problem, Shipments, Vehicles
 
 FOLDERS = {"lilim": "lilim", "sb": "sartori_buriol"}
 _NODES = "100"  # clients of an instance, in the lists of best known values

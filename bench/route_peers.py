@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from domain.ground.arrays import F64, I64
-from solver.routes import Problem, Route, RoutePlan, route_travel
+from solver.routes.problem import Problem, Route, RoutePlan, route_travel
 
 VROOM_EXPLORATION = 5
 _FINEST = (
@@ -25,7 +25,7 @@ _NET = 100
 
 def vroom_plan(problem: Problem, limit_s: float, seed: int) -> RoutePlan:
     """VROOM at its highest exploration, which takes its own time and knows no seed."""
-    from solver.routing_vroom import Vroom
+    from solver.routes.vroom import Vroom
 
     engine = Vroom(problem)
     routes = engine.solve(engine.vehicles, engine.shipments, exploration=VROOM_EXPLORATION) or {}

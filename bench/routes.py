@@ -18,7 +18,7 @@ from bench.report import Figures, Report, report
 from bench.route_data import FOLDERS, Instance, read_set
 from bench.route_peers import PEERS
 from sim.tasks import Progress
-from solver.routes import Problem, RoutePlan, Shipments, Vehicles, check, solve_routes
+from solver.routes.problem import Problem, RoutePlan, Shipments, Vehicles, check, solve_routes
 
 DATA = Path("../shared/data")
 OURS = "doorstep"

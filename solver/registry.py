@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from domain.ground.travel import TravelTimes
 from domain.solve import Plan, Solver, SolveRequest
-from solver.batching import batch
-from solver.fast import fast
+from solver.batch.solver import batch
+from solver.fast.solver import fast
 from solver.greedy import greedy
 
 R = TypeVar("R")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from domain.solve import NEVER_MS, Assignment, Plan, SolveRequest
-from solver.fast import ROLLING_CELLS
+from solver.fast.solver import ROLLING_CELLS
 from solver.registry import SOLVERS, solve
 from tests.support.problems import BARRED, problems, random_problem
 

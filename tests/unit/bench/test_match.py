@@ -22,7 +22,7 @@ from bench.match import (
     run_match,
 )
 from doorstep.cli.app import app
-from solver.matching import cheapest_matching
+from solver.fast.matching import cheapest_matching
 from solver.objective import active
 from solver.registry import solve
 from solver.terms import TERMS

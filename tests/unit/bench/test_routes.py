@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from bench.route_data import read_set
 from bench.route_peers import PEERS
 from bench.routes import _SOLVERS, DATA, RoutesOptions, run_routes
-from solver.routes import RoutePlan, check, solve_routes
+from solver.routes.problem import RoutePlan, check, solve_routes
 
 # A depot and three pairs on a line of 3-4-5 triangles; the third pair needs a vehicle of its own.
 LILIM = """\

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from domain.ground.arrays import F64, I64
 from domain.solve import Services
-from solver.batch import (
+from solver.batch.parts import (
     BatchDrivers,
     BatchOptions,
     BatchPlan,

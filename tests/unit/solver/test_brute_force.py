@@ -14,7 +14,8 @@ import pytest
 from msgspec.structs import replace
 
 from domain.solve import Planning, SolveRequest
-from solver import rolling, search
+from solver.fast import chains as fast_chains
+from solver.fast import improve
 from solver.objective import cost_s
 from solver.scene import Scene
 from solver.terms import Leg
@@ -52,12 +53,12 @@ class Small:
     def __init__(self, request: SolveRequest) -> None:
         self.scene = Scene(request, request.travel)
         self.units = Units(self.scene)
-        matrix, every = rolling.costs(self.scene, self.units), np.arange(self.units.count)
-        _, before = rolling.match(matrix, self.units, every, self.scene.m)
-        chains = rolling.exact(self.scene, self.units, every, before)
+        matrix, every = fast_chains.costs(self.scene, self.units), np.arange(self.units.count)
+        _, before = fast_chains.match(matrix, self.units, every, self.scene.m)
+        chains = fast_chains.exact(self.scene, self.units, every, before)
         if chains.cost > request.planning.rounds_from_s:
-            chains = rolling.repeat(self.scene, self.units, chains)
-        self.before = search.improved(self.scene, self.units, chains).before.tolist()
+            chains = fast_chains.repeat(self.scene, self.units, chains)
+        self.before = improve.improved(self.scene, self.units, chains).before.tolist()
         self.route_cost = lru_cache(maxsize=None)(self._route_cost)
 
     def routes(self) -> list[Route]:

@@ -12,8 +12,8 @@ from msgspec.structs import replace
 
 from domain.ground.geo import distance_m
 from domain.solve import SolveRequest
-from solver.candidates import all_pairs, candidate_pairs
-from solver.fast import ROLLING_CELLS, pruned
+from solver.fast.candidates import all_pairs, candidate_pairs
+from solver.fast.solver import ROLLING_CELLS, pruned
 from solver.objective import acceptance, terms_s
 from solver.registry import solve
 from solver.scene import Scene

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-import solver.matching
+import solver.fast.matching
 from domain.ground.arrays import F64, I64
-from solver.graph import WHOLE_PAIRS, split
-from solver.matching import cheapest_matching
+from solver.fast.graph import WHOLE_PAIRS, split
+from solver.fast.matching import cheapest_matching
 
 
 def sparse_graph(tasks: int, drivers: int, per_task: int, seed: int) -> tuple[I64, I64, F64]:
@@ -38,7 +38,7 @@ def expected(task: I64, driver: I64, cost: F64) -> tuple[int, float]:
 def test_each_engine_finds_the_cheapest_of_the_largest(
     monkeypatch: pytest.MonkeyPatch, dense_cells: int, tasks: int, drivers: int
 ) -> None:
-    monkeypatch.setattr(solver.matching, "DENSE_CELLS", dense_cells)
+    monkeypatch.setattr(solver.fast.matching, "DENSE_CELLS", dense_cells)
     for seed in range(5):
         task, driver, cost = sparse_graph(tasks, drivers, 4, seed)
         chosen = cheapest_matching(task, driver, cost)
@@ -50,7 +50,7 @@ def test_each_engine_finds_the_cheapest_of_the_largest(
 
 @pytest.mark.parametrize("dense_cells", [0, 2**30], ids=["sparse", "dense"])
 def test_the_order_of_the_pairs_does_not_matter(monkeypatch: pytest.MonkeyPatch, dense_cells: int) -> None:
-    monkeypatch.setattr(solver.matching, "DENSE_CELLS", dense_cells)
+    monkeypatch.setattr(solver.fast.matching, "DENSE_CELLS", dense_cells)
     task, driver, cost = sparse_graph(50, 80, 5, 1)
     mixed = np.random.default_rng(2).permutation(len(task))
     chosen = mixed[cheapest_matching(task[mixed], driver[mixed], cost[mixed])]

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from domain.solve import NEVER_MS, SolveRequest
-from solver.fast import ALL_PAIRS, ROLLING_CELLS, merged_plans, part_of
+from solver.fast.solver import ALL_PAIRS, ROLLING_CELLS, merged_plans, part_of
 from solver.registry import solve
 from tests.support.build import at, problem
 from tests.support.problems import random_problem

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from domain.ground.arrays import F64
-from solver.routes import (
+from solver.routes.problem import (
     NO_END,
     Problem,
     Route,
@@ -24,7 +24,7 @@ from solver.routes import (
     check,
     solve_routes,
 )
-from solver.routing_vroom import Vroom
+from solver.routes.vroom import Vroom
 
 FOR_EVER = 1e9
 

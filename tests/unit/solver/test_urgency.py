@@ -8,7 +8,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from domain.solve import Planning, SolveRequest
-from solver.fast import ROLLING_CELLS
+from solver.fast.solver import ROLLING_CELLS
 from solver.registry import solve
 from tests.support.build import NOW, Point, at, problem
 

@@ -81,7 +81,7 @@ def solve_routes(
     The first plan is made whatever the limit. `moves` limits the search as well, for a result that is the same each
     time. `ValueError` for a problem whose arrays do not fit each other.
     """
-    from solver.routing_search import search  # the engine is loaded where routes are made
+    from solver.routes.neighbourhood import search  # the engine is loaded where routes are made
 
     refuse_malformed(problem)
     until_s = clock() + time_limit_s

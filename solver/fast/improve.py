@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from domain.ground.arrays import F64, I64
+from solver.fast.chains import BARRED, Chains, declined, exact
 from solver.objective import cost_s
-from solver.rolling import BARRED, Chains, declined, exact
 from solver.scene import Scene
 from solver.terms import Leg
 from solver.units import Units

@@ -13,7 +13,7 @@ import vroom  # type: ignore[import-untyped]
 from vroom import _vroom
 
 from domain.ground.arrays import F64
-from solver.routes import NO_END, Problem
+from solver.routes.problem import NO_END, Problem
 
 # More than VROOM has searches, which share out the same work. Where threads are fewer, they queue at a semaphore of
 # libstdc++ that now and then never wakes (GCC bug 104928): seen as a solve that stood for ever.

@@ -13,8 +13,8 @@ from collections.abc import Callable, Collection, Iterable
 import numpy as np
 
 from domain.ground.arrays import F64, I64
-from solver.routes import NO_END, Problem
-from solver.routing_vroom import HIGHEST_PRIORITY, Routes, Vroom
+from solver.routes.problem import NO_END, Problem
+from solver.routes.vroom import HIGHEST_PRIORITY, Routes, Vroom
 
 FIRST_EXPLORATION = 1  # of VROOM for the first plan
 FEWER_SHARE = 0.6  # of the time, at most, for fewer vehicles

@@ -1,6 +1,6 @@
 """BATCH as a solver of the region: routes of several stops for a queue (row B3), what is next of each route as a trip.
 
-The routes come from `solver/batch.py`. A trip is what the driver has on board at first: the pick-ups before the first
+The routes come from `parts.py`. A trip is what the driver has on board at first: the pick-ups before the first
 door, then their doors. What comes after it in the route is a forecast. Tasks and drivers that no route has are FAST's.
 """
 
@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from domain.ground.arrays import F64, I64
 from domain.ground.travel import TravelTimes
 from domain.solve import Assignment, Forecast, Plan, SolveRequest, Spread
-from solver import proposals, rolling
-from solver.batch import (
+from solver import proposals
+from solver.batch.parts import (
     BatchDrivers,
     BatchOptions,
     BatchPart,
@@ -26,7 +26,8 @@ from solver.batch import (
     plan_part,
     split,
 )
-from solver.fast import fast, merged_plans, part_of
+from solver.fast import chains
+from solver.fast.solver import fast, merged_plans, part_of
 from solver.scene import Scene
 from solver.units import Units
 
@@ -125,7 +126,7 @@ def _plan(scene: Scene, units: Units, routes: tuple[BatchRoute, ...]) -> tuple[P
     made = proposals.assignments(scene, units, first, driver)
     position = {driver_id: d for d, driver_id in enumerate(request.drivers.ids)}
     pickup_s = np.array([(row[1] - request.now_ms) / 1000 for row in rows], np.float64)
-    late = float((pickup_s > units.ready[used] + rolling.LATE_S).sum())
+    late = float((pickup_s > units.ready[used] + chains.LATE_S).sum())
     plan = Plan(
         request_id=request.request_id,
         assignments=tuple(_whole(one, [ids[t] for t in trips[position[one.driver_id]]]) for one in made),

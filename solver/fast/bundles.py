@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from domain.ground.arrays import F64, I64
-from solver.rolling import costs, exact, match
+from solver.fast.chains import costs, exact, match
 from solver.scene import Scene
 from solver.units import Units
 

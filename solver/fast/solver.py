@@ -1,8 +1,8 @@
 """FAST: the plan of the moment.
 
-A problem that is not too large is planned with chains, bundles and a local search (`solver/rolling.py`). A larger one
+A problem that is not too large is planned with chains, bundles and a local search (`chains.py`). A larger one
 is pruned to the nearest drivers of each task; its unconnected parts are planned each for itself, and a part that is
-still too large is matched one task to one driver, at least cost among the largest matchings (`solver/matching.py`).
+still too large is matched one task to one driver, at least cost among the largest matchings (`matching.py`).
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from msgspec.structs import replace
 from domain.ground.arrays import I64
 from domain.ground.travel import TravelTimes
 from domain.solve import DriverColumns, Forecast, Plan, SolveRequest, Spread, TaskColumns
-from solver import bundles, proposals, rolling, search
-from solver.candidates import Pairs, all_pairs, candidate_pairs
-from solver.graph import Graph, Part, split
-from solver.matching import cheapest_matching
+from solver import proposals
+from solver.fast import bundles, improve
+from solver.fast import chains as fast_chains
+from solver.fast.candidates import Pairs, all_pairs, candidate_pairs
+from solver.fast.graph import Graph, Part, split
+from solver.fast.matching import cheapest_matching
 from solver.objective import cost_s
 from solver.scene import LONG_S, Scene
 from solver.terms import Leg
@@ -56,17 +58,17 @@ def plan_rolling(request: SolveRequest, travel: TravelTimes) -> Plan:
     """Chains, bundles and a local search over all tasks and drivers."""
     scene = Scene(_foresight(request), travel)
     units = Units(scene)
-    matrix = rolling.costs(scene, units)
+    matrix = fast_chains.costs(scene, units)
     chosen = np.arange(units.count)
     if request.planning.bundle_tries and scene.n > 1:
         units, matrix, chosen = bundles.choose(scene, units, matrix)
-    _, before = rolling.match(matrix, units, chosen, scene.m)
-    chains = rolling.exact(scene, units, chosen, before)
+    _, before = fast_chains.match(matrix, units, chosen, scene.m)
+    chains = fast_chains.exact(scene, units, chosen, before)
     if chains.cost > request.planning.rounds_from_s:
-        chains = rolling.repeat(scene, units, chains)
-    chains = search.improved(scene, units, chains)
+        chains = fast_chains.repeat(scene, units, chains)
+    chains = improve.improved(scene, units, chains)
     first = (chains.before >= 0) & (chains.before < scene.m) & (chains.chosen < units.real)
-    foreseen, pressure = rolling.forecast(scene, units, chains)
+    foreseen, pressure = fast_chains.forecast(scene, units, chains)
     return Plan(
         request_id=request.request_id,
         assignments=proposals.assignments(scene, units, chains.chosen[first], chains.before[first]),

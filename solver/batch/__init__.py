@@ -1,0 +1,1 @@
+"""BATCH: routes of several stops for a queue."""

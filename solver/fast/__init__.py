@@ -1,0 +1,1 @@
+"""FAST: the plan of the moment."""

@@ -1,0 +1,1 @@
+"""Pick-up and delivery routes: the problem and the search."""
