@@ -16,18 +16,18 @@ from random import Random
 from msgspec import Struct
 
 from bench.report import Figures, Report, report
-from sim.api import Account, Api
-from sim.audit import Auditor
-from sim.books import Books
-from sim.brain import Brain
-from sim.city import BuiltCity, build_city
-from sim.clock import ServerTime
-from sim.customers import Clerk, OrderPlan, Shop
-from sim.driver import DriverBot
-from sim.personas import Door, DriverPersona
-from sim.setup import Cast, Site, find_region
-from sim.summary import percentile
-from sim.tasks import Crowd, Progress
+from sim.bot.driver_bot import Brain
+from sim.bot.personas import Door, DriverPersona
+from sim.concurrency import Crowd, Progress
+from sim.demo.api import Account, Api
+from sim.demo.audit import Auditor
+from sim.demo.city import BuiltCity, build_city
+from sim.demo.clock import ServerTime
+from sim.demo.customers import Clerk, OrderPlan, Shop
+from sim.demo.driver import DriverBot
+from sim.demo.setup import Cast, Site, find_region
+from sim.demo.summary import percentile
+from sim.demo.tally import Books
 
 CONNECT_LIMIT_S = 60  # wall time for all drivers to be connected
 LINES_S = 2.0  # wall time between progress lines

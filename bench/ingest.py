@@ -21,9 +21,9 @@ from msgspec import Struct
 from bench.counters import counted
 from bench.load import LoadJob
 from bench.report import Figures, Report, median, ratio, report
-from sim.api import Account, Api
-from sim.setup import Cast
-from sim.tasks import Progress
+from sim.concurrency import Progress
+from sim.demo.api import Account, Api
+from sim.demo.setup import Cast
 
 GEOADD_BATCH = 500
 COUNTER = "doorstep_pings_total"  # of the gateway

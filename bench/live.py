@@ -21,7 +21,7 @@ from bench.live_job import Drop, Place, Return, Window
 from bench.live_stage import Crew, Stage, Target, p99, staged, taken_ratio
 from bench.live_usage import KINDS, SERVER, Usage, require_files
 from bench.report import Figures, Report, report
-from sim.tasks import Progress
+from sim.concurrency import Progress
 
 WINDOW_S = 5.0
 RECONNECT_LIMIT_S = 180.0

@@ -18,11 +18,11 @@ from actors.config import Config
 from bench.live_job import Person, Stand
 from domain.orders.lifecycle import Role
 from gateway.http.auth import Passwords, Tokens
-from sim.api import Account, Api
-from sim.city import BuiltCity
-from sim.clock import ServerTime
-from sim.setup import Cast, Site, find_region
-from sim.tasks import Progress
+from sim.concurrency import Progress
+from sim.demo.api import Account, Api
+from sim.demo.city import BuiltCity
+from sim.demo.clock import ServerTime
+from sim.demo.setup import Cast, Site, find_region
 
 CUSTOMERS = 50
 PASSWORD = secrets.token_urlsafe()  # of this process' accounts: who reads this signs in as nobody

@@ -14,7 +14,7 @@ from typing import Any, cast
 import httptools
 import msgspec
 
-from sim.api import RETRY_AFTER_LIMIT_S, RETRY_STATUS, Reply
+from sim.demo.api import RETRY_AFTER_LIMIT_S, RETRY_STATUS, Reply
 
 CONNECTIONS = 256
 ANSWER_TIMEOUT_S = 20.0

@@ -42,8 +42,8 @@ from bench.live_series import Series
 from bench.live_socket import Driver, Fleet
 from domain import protocol as wire
 from domain.orders.dossier import Entry
-from sim.summary import percentile
-from sim.tasks import Crowd, each
+from sim.concurrency import Crowd, each
+from sim.demo.summary import percentile
 
 OPEN_AT_ONCE = 200
 ANSWER_LIMIT_S = 90.0  # for a driver's message, over as many sockets as it takes

@@ -11,8 +11,8 @@ from bench.live_http import Rest
 from bench.live_job import LiveJob
 from bench.live_record import Note, Record
 from bench.live_series import Series
-from sim.api import Reply
-from sim.city import build_city
+from sim.demo.api import Reply
+from sim.demo.city import build_city
 
 READY_AFTER_S = 1.0  # from an order's moment to that of the merchant's acceptance
 NEAR_STORES = 48  # stores, whose trade areas the doors are drawn from

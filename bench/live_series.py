@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 
-from sim.summary import percentile
+from sim.demo.summary import percentile
 
 SHARES = (0.5, 0.9, 0.99)
 

@@ -23,7 +23,7 @@ from bench.live_job import Place, Window
 from bench.live_stage import Crew, Stage, p99, staged, taken_ratio
 from bench.live_usage import SERVER, require_files
 from bench.report import Figures, Report, report
-from sim.tasks import Progress
+from sim.concurrency import Progress
 
 # Shares of the run that no verdict is made from.
 WARM_UP, FILLING = 0.2, 0.5

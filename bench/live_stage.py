@@ -21,9 +21,9 @@ from bench.live_accounts import gather_party, homes
 from bench.live_job import Check, Command, Connect, Line, LiveJob, Place, Result, Said, Settle, Window
 from bench.live_orders import NEAR_STORES
 from bench.live_usage import Processes, Usage
-from sim.city import REGION_ID, build_city
-from sim.summary import percentile
-from sim.tasks import Progress
+from sim.concurrency import Progress
+from sim.demo.city import REGION_ID, build_city
+from sim.demo.summary import percentile
 
 SETTLE_S = 30.0  # for the last orders to be delivered
 CHECK_LIMIT_S = 600.0

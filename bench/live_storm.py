@@ -23,7 +23,7 @@ from bench.live_stage import Crew, Stage, staged
 from bench.live_usage import require_files
 from bench.report import Figures, Report, report
 from doorstep.cluster.rolling import rolling_restart
-from sim.tasks import Progress
+from sim.concurrency import Progress
 
 CALM_S = 5.0  # of orders before each blow
 RETURN_LIMIT_S = 180.0

@@ -2,8 +2,8 @@
 
     locust -f bench/locustfile.py --headless -u 60 -r 5 -t 120s --host http://localhost:8000
 
-A driver is the demo's brain (`sim/brain.py`) on a socket of its own, with a car that is everywhere in no time; its
-steps on the socket are timed as requests of type `WS`. Locust has made threads greenlets. See docs/bench.md.
+A driver is the demo's brain (`sim/bot/driver_bot.py`) on a socket of its own, with a car that is everywhere in no
+time; its steps on the socket are timed as requests of type `WS`. Locust has made threads greenlets. See docs/bench.md.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
 from domain import protocol as wire
-from sim.actions import Action, Call, Resync, Send
-from sim.brain import Brain
-from sim.city import REGION_ID
-from sim.clock import ServerTime
-from sim.motion import Point, offset
-from sim.personas import CustomerShares, DriverPersona, door_outcome
+from sim.bot.actions import Action, Call, Resync, Send
+from sim.bot.driver_bot import Brain
+from sim.bot.motion import Point, offset
+from sim.bot.personas import CustomerShares, DriverPersona, door_outcome
+from sim.demo.city import REGION_ID
+from sim.demo.clock import ServerTime
 
 CENTRE = Point(32.7767, -96.7970)
 PASSWORD = secrets.token_urlsafe()  # of this run's accounts: who reads this signs in as nobody

@@ -27,7 +27,7 @@ from bench.report import Figures, Report, median, ratio, report
 from domain.ground.arrays import F64, I64
 from domain.ground.geo import EARTH_RADIUS_M
 from domain.solve import NEVER_MS, DriverColumns, Plan, SolveRequest, TaskColumns, Weights, Zones
-from sim.tasks import Progress
+from sim.concurrency import Progress
 from solver.fast.graph import Graph
 from solver.fast.solver import pruned
 from solver.objective import cost_s

@@ -1,7 +1,7 @@
 """`doorstep bench mdrp`: dispatch quality on the public Grubhub instances, beside published algorithms.
 
-The product's own region and solvers dispatch each instance on a virtual clock (`sim/market.py`) under one policy for
-all; what they did is written to `solution.csv` and judged by a checker that knows the raw files alone
+The product's own region and solvers dispatch each instance on a virtual clock (`sim/days/simulate.py`) under one policy
+for all; what they did is written to `solution.csv` and judged by a checker that knows the raw files alone
 (`bench/mdrp_check.py`). Rows beside the main one: a look every five minutes, as the references have it; the nearest
 free driver; couriers who take 40 to 100 % of their offers.
 """
@@ -25,10 +25,10 @@ from bench.mdrp_check import COLUMNS, METRICS, Metrics, check, mean_metrics
 from bench.report import Figures, Report, report
 from domain.region.policy import RegionPolicy
 from domain.solve import Plan, Planning, SolveRequest, Weights
-from sim.days import Day, Outcome, with_accept_rates
-from sim.market import run_day
-from sim.mdrplib import MINUTE_MS, instances, read_mdrplib
-from sim.tasks import Progress
+from sim.concurrency import Progress
+from sim.days.day import Day, Outcome, with_accept_rates
+from sim.days.mdrplib import MINUTE_MS, instances, read_mdrplib
+from sim.days.simulate import run_day
 from solver.registry import solve
 
 ROWS = ("main", "horizon5", "greedy", "uniform")

@@ -23,10 +23,10 @@ from bench.live_usage import Processes
 from bench.posts import PostJob, PostResult
 from bench.report import Figures, median, ratio
 from domain.ground.markets import MARKETS
-from sim.api import Account, Api
-from sim.motion import Point
-from sim.setup import Cast, Site
-from sim.tasks import Progress
+from sim.bot.motion import Point
+from sim.concurrency import Progress
+from sim.demo.api import Account, Api
+from sim.demo.setup import Cast, Site
 
 CUSTOMERS = 8
 READY_S = 20.0  # for a reference to answer

@@ -26,15 +26,15 @@ from bench.report import Figures, Report, report
 from domain.ground.arrays import I64
 from domain.region.messages import DriversSeen
 from domain.solve import DriverColumns, TaskColumns
-from sim.api import Account, Api
-from sim.books import Books
-from sim.city import REGION_ID
-from sim.clock import ServerTime
-from sim.customers import Clerk, OrderPlan, Shop
-from sim.motion import Point
-from sim.setup import Cast, Site, find_region
-from sim.summary import percentile
-from sim.tasks import Crowd, Progress
+from sim.bot.motion import Point
+from sim.concurrency import Crowd, Progress
+from sim.demo.api import Account, Api
+from sim.demo.city import REGION_ID
+from sim.demo.clock import ServerTime
+from sim.demo.customers import Clerk, OrderPlan, Shop
+from sim.demo.setup import Cast, Site, find_region
+from sim.demo.summary import percentile
+from sim.demo.tally import Books
 
 PING_EVERY_S = 5.0
 FLUSH_S = 0.1  # as a gateway collects

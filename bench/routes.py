@@ -17,7 +17,7 @@ from msgspec import Struct
 from bench.report import Figures, Report, report
 from bench.route_data import FOLDERS, Instance, read_set
 from bench.route_peers import PEERS
-from sim.tasks import Progress
+from sim.concurrency import Progress
 from solver.routes.problem import Problem, RoutePlan, Shipments, Vehicles, check, solve_routes
 
 DATA = Path("../shared/data")

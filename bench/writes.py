@@ -28,9 +28,9 @@ from domain.orders.decide import OrderCommand
 from domain.orders.records import Done, Outcome, Record, RegionRecords
 from gateway.deciders.collector import Collector
 from persistence.reads.reads import Reads
-from sim.api import Api
-from sim.summary import percentile
-from sim.tasks import Progress
+from sim.concurrency import Progress
+from sim.demo.api import Api
+from sim.demo.summary import percentile
 
 WARM_S = 1.5  # before it is counted
 COPY_ROWS = 2_000  # in one COPY

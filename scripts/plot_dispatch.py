@@ -17,8 +17,8 @@ from msgspec.structs import replace
 from bench.mdrp import Row, policy_for, write_solution
 from bench.mdrp_check import Metrics, check, mean_metrics
 from domain.region.policy import RegionPolicy
-from sim.market import run_day
-from sim.mdrplib import instances, read_mdrplib
+from sim.days.mdrplib import instances, read_mdrplib
+from sim.days.simulate import run_day
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

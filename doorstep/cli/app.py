@@ -154,7 +154,7 @@ def demo(
 ) -> None:
     """Drive a running server through its public protocol; ends with a summary."""
     from doorstep.cli.up import demo_command, demo_password
-    from sim.demo import DemoOptions
+    from sim.demo.run import DemoOptions
 
     options = DemoOptions(
         server=server,
@@ -208,7 +208,7 @@ def replay(
     """
     if settings or given:
         from doorstep.cli.whatif import WhatIfOptions, what_if_command
-        from sim.whatif import Pay
+        from sim.days.whatif import Pay
 
         if solve:
             fail("--solve compares a log's plans, and goes without --set.", status=2)
@@ -253,7 +253,7 @@ def sim(
 ) -> None:
     """Run the whole server in simulated worlds where everything goes wrong, and hold every promise (docs/sim.md)."""
     from doorstep.cli.simulate import campaign, kinds_of, one
-    from sim.campaign import Order
+    from sim.world.campaign import Order
 
     try:
         kinds = kinds_of(faults)

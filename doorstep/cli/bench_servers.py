@@ -31,7 +31,7 @@ from doorstep.cluster.rolling import RestartError
 from doorstep.embedded.services import EmbeddedError
 from doorstep.server import Server, StartError, running
 from doorstep.settings.settings import Settings
-from sim.api import ServerRefused
+from sim.demo.api import ServerRefused
 
 Say = Callable[[str], None]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sim.campaign import Order, Summary, quietly, run_campaign, shrink
-from sim.transcript import tell
-from sim.turmoil import KINDS
-from sim.world import World
+from sim.world.campaign import Order, Summary, quietly, run_campaign, shrink
+from sim.world.faults import KINDS
+from sim.world.transcript import tell
+from sim.world.world import World
 
 Say = Callable[[str], None]
 

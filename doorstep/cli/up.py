@@ -15,9 +15,9 @@ from doorstep.settings.secret_files import local_secret
 from doorstep.settings.settings import Settings
 from persistence.migrate import migrate, require_schema, require_usable
 from persistence.roles import ensure_role, fitness
-from sim.api import ServerRefused
-from sim.demo import DemoOptions, run_demo
-from sim.summary import Summary
+from sim.demo.api import ServerRefused
+from sim.demo.run import DemoOptions, run_demo
+from sim.demo.summary import Summary
 
 Say = Callable[[str], None]
 

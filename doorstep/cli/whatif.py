@@ -15,12 +15,12 @@ from actors.region.segments import LogError
 from bench.mdrp import POLICY
 from domain.region.policy import RegionPolicy
 from doorstep.cli.replay import UNUSABLE, segments_of
-from sim import replay
-from sim.days import recorded
-from sim.knobs import ALIASES, Scene, knobs, parse, value_of
-from sim.logday import PING_S, day_of_log
-from sim.mdrplib import read_mdrplib
-from sim.whatif import METRICS, Comparison, History, Metric, Pay, what_if
+from sim.days.day import recorded
+from sim.days.logday import PING_S, day_of_log
+from sim.days.mdrplib import read_mdrplib
+from sim.days.overrides import ALIASES, Scene, knobs, parse, value_of
+from sim.days.whatif import METRICS, Comparison, History, Metric, Pay, what_if
+from sim.demo import replay
 
 Say = Callable[[str], None]
 

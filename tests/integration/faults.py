@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import httpx
 import psutil
 
-from sim.api import Account
+from sim.demo.api import Account
 from tests.integration.live import LiveServer, Town, new_key
 
 LOOK_EVERY_S = 0.1

@@ -22,7 +22,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from domain import protocol as wire
-from sim.api import Account, Api, Reply
+from sim.demo.api import Account, Api, Reply
 from tests.support.database import server_url
 
 T = TypeVar("T")

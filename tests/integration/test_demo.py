@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from doorstep.embedded.services import Services
-from sim.demo import DemoOptions, run_demo
-from sim.personas import DriverShares
+from sim.bot.personas import DriverShares
+from sim.demo.run import DemoOptions, run_demo
 from tests.conftest import temporary
 from tests.integration.live import LiveServer, until
 

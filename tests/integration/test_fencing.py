@@ -10,7 +10,7 @@ import pytest
 
 from domain.orders.lifecycle import Role
 from domain.region.messages import Ask, Cancel
-from sim.api import Account
+from sim.demo.api import Account
 from tests.integration.live import LiveServer, Town, until
 
 pytestmark = pytest.mark.integration

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from domain import protocol as wire
-from sim.api import Api
+from sim.demo.api import Api
 from tests.integration.crew import Crew
 from tests.integration.live import LiveServer, Town, new_key, until
 

@@ -23,7 +23,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from domain import protocol as wire
 from doorstep.embedded.services import Services
-from sim.api import Account
+from sim.demo.api import Account
 from tests.integration.live import SCRAPER, STORE_LAT, STORE_LNG, TITLES, LiveServer, Town, new_key, until
 
 pytestmark = pytest.mark.integration

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sim.api import Account
+from sim.demo.api import Account
 from tests.integration.live import STORE_LAT, STORE_LNG, LiveServer, Town, until
 
 pytestmark = pytest.mark.integration

@@ -14,7 +14,7 @@ import pytest
 
 from domain.protocol import CLOSE_RESTARTING
 from doorstep.embedded.services import Services
-from sim.api import Account, Api
+from sim.demo.api import Account, Api
 from tests.conftest import temporary
 from tests.integration.crew import Crew
 from tests.integration.live import LiveServer, Town, until

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from sim.campaign import Order, outcomes
+from sim.world.campaign import Order, outcomes
 from tests.sim.mutations import MUTATIONS
 
 LIMIT = 2_000  # seeds within which a protection must be missed

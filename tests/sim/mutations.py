@@ -13,7 +13,7 @@ import domain.orders.decide
 import domain.region.machine
 import persistence.orders.memory
 import persistence.orders.plan
-import sim.world
+import sim.world.world
 from actors.persistence.payment_holds import Holds
 from actors.region.pump import Batch, Pump
 from actors.region.shell import RegionShell
@@ -24,9 +24,9 @@ from domain.region.answers import Answers
 from domain.region.fleet import DriverState
 from domain.region.machine import Region
 from domain.region.messages import Ask, OfferSeenBy
-from sim.makeup import make_limits
-from sim.processes import Clock
-from sim.turmoil import KINDS
+from sim.world.faults import KINDS
+from sim.world.processes import Clock
+from sim.world.server_config import make_limits
 
 Patch = pytest.MonkeyPatch
 
@@ -132,7 +132,7 @@ def release(patch: Patch) -> None:
 
 def _limit(patch: Patch, **limits: float) -> None:
     """Worlds live with other limits."""
-    patch.setattr(sim.world, "make_limits", lambda *args: replace(make_limits(*args), **limits))
+    patch.setattr(sim.world.world, "make_limits", lambda *args: replace(make_limits(*args), **limits))
 
 
 def relay_deadline(patch: Patch) -> None:

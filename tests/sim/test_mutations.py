@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from sim.campaign import Order, shrink
-from sim.world import World
+from sim.world.campaign import Order, shrink
+from sim.world.world import World
 from tests.sim.mutations import MUTATIONS
 
 

@@ -6,14 +6,14 @@ import asyncio
 
 import pytest
 
-from sim.virtual import Process, TimeStandsStill, VirtualLoop
+from sim.world.virtual import Process, TimeStandsStill, VirtualLoop
 
 
 class Clockwork:
     """A loop with a process that notes each second."""
 
     def __init__(self) -> None:
-        self.loop = VirtualLoop()  # type: ignore[abstract]  # see sim/world.py
+        self.loop = VirtualLoop()  # type: ignore[abstract]  # see sim/world/world.py
         self.process = Process(self.loop, "clock")
         self.ticks: list[float] = []
         self.process.spawn(self._tick())
@@ -67,7 +67,7 @@ def test_a_child_of_a_process_dies_with_it() -> None:
 
 
 def test_time_outs_locks_and_gathering_work_as_ever() -> None:
-    loop = VirtualLoop()  # type: ignore[abstract]  # see sim/world.py
+    loop = VirtualLoop()  # type: ignore[abstract]  # see sim/world/world.py
 
     async def work() -> list[object]:
         seen: list[object] = []
@@ -88,7 +88,7 @@ def test_time_outs_locks_and_gathering_work_as_ever() -> None:
 
 
 def test_what_an_interrupted_coroutine_would_still_do_is_not_done() -> None:
-    loop = VirtualLoop()  # type: ignore[abstract]  # see sim/world.py
+    loop = VirtualLoop()  # type: ignore[abstract]  # see sim/world/world.py
     done: list[str] = []
 
     async def last_word() -> None:
@@ -107,7 +107,7 @@ def test_what_an_interrupted_coroutine_would_still_do_is_not_done() -> None:
 
 
 def test_whoever_never_lets_time_go_on_is_found() -> None:
-    loop = VirtualLoop()  # type: ignore[abstract]  # see sim/world.py
+    loop = VirtualLoop()  # type: ignore[abstract]  # see sim/world/world.py
 
     def spin() -> None:
         loop.call_soon(spin)
@@ -119,7 +119,7 @@ def test_whoever_never_lets_time_go_on_is_found() -> None:
 
 
 def test_an_error_in_a_callback_comes_out() -> None:
-    loop = VirtualLoop()  # type: ignore[abstract]  # see sim/world.py
+    loop = VirtualLoop()  # type: ignore[abstract]  # see sim/world/world.py
     loop.outside_later(1, lambda: 1 // 0)
     with pytest.raises(ZeroDivisionError):
         loop.run(lambda: False, 2)

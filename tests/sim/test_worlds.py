@@ -12,17 +12,17 @@ import pytest
 from typer.testing import CliRunner
 
 from doorstep.cli.app import app
-from sim.campaign import ENOUGH, Order, Summary, run_campaign
-from sim.net import Node
-from sim.phones import TRAITS
-from sim.transcript import tell
-from sim.turmoil import KINDS, Turmoil
-from sim.world import World
+from sim.world.campaign import ENOUGH, Order, Summary, run_campaign
+from sim.world.faults import KINDS, Turmoil
+from sim.world.net import Node
+from sim.world.phones import TRAITS
+from sim.world.transcript import tell
+from sim.world.world import World
 
 SMOKE = ENOUGH  # worlds of the short campaign
 _DECISIONS = """
-from sim.campaign import quietly
-from sim.world import World
+from sim.world.campaign import quietly
+from sim.world.world import World
 with quietly():
     print([World(seed).run().decisions for seed in (7, 8, 9)])
 """

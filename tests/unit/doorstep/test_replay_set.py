@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from domain.region.messages import OfferSeenBy
 from doorstep.cli.app import app
 from doorstep.cli.whatif import verdict
-from sim.whatif import METRICS, Metric
+from sim.days.whatif import METRICS, Metric
 from tests.support.build import at
 from tests.unit.recording import Recorded, record
 

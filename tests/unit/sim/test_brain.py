@@ -10,10 +10,10 @@ import pytest
 
 from domain import protocol as wire
 from domain.ground.times import instant
-from sim.actions import Action, Call, Resync, Send, Told
-from sim.brain import ANSWER_TIMEOUT_S, NEW_NUMBERING, Brain
-from sim.motion import Point, offset
-from sim.personas import Door, DriverPersona
+from sim.bot.actions import Action, Call, Resync, Send, Told
+from sim.bot.driver_bot import ANSWER_TIMEOUT_S, NEW_NUMBERING, Brain
+from sim.bot.motion import Point, offset
+from sim.bot.personas import Door, DriverPersona
 
 T0, SPEED = 1_000_000.0, 10.0
 HOME = Point(32.78, -96.80)

@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from domain import protocol as wire
-from sim.actions import Call, Resync
-from sim.brain import Brain
-from sim.motion import offset
-from sim.personas import Door
+from sim.bot.actions import Call, Resync
+from sim.bot.driver_bot import Brain
+from sim.bot.motion import offset
+from sim.bot.personas import Door
 from tests.unit.sim.test_brain import HOME, T0, Play, at, brain, calls, offer, sent, task, told, welcome
 
 # Three doors on one road behind the store, a kilometre apart; at 10 m/s each is 100 s from the next.

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from domain import protocol as wire
-from sim.actions import Action, Call, Resync, Send
-from sim.brain import ANSWER_TIMEOUT_S
-from sim.personas import Door
+from sim.bot.actions import Action, Call, Resync, Send
+from sim.bot.driver_bot import ANSWER_TIMEOUT_S
+from sim.bot.personas import Door
 from tests.unit.sim.test_brain import PERSONA, SPEED, Play, at, brain, calls, offer, sent, task, told, welcome
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sim.api import Api
-from sim.demo import DemoOptions
-from sim.setup import Cast
+from sim.demo.api import Api
+from sim.demo.run import DemoOptions
+from sim.demo.setup import Cast
 
 
 def test_accounts_follow_from_the_password_and_do_not_tell_it() -> None:

@@ -6,9 +6,9 @@ from collections import Counter
 from random import Random
 
 from domain.ground.markets import MARKETS, serves
-from sim.city import CITIES, REGION_ID, build_city
-from sim.motion import Car, Point, metres, offset
-from sim.personas import CustomerShares, Door, DriverShares, door_outcome, driver_persona
+from sim.bot.motion import Car, Point, metres, offset
+from sim.bot.personas import CustomerShares, Door, DriverShares, door_outcome, driver_persona
+from sim.demo.city import CITIES, REGION_ID, build_city
 
 
 def test_the_seed_makes_the_city() -> None:

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from domain.ground.travel import Planar
 from domain.protocol import Offer, Stop
 from domain.solve import Services
-from sim.couriers import Courier, on_the_way
-from sim.days import Day, DayCourier
+from sim.days.couriers import Courier, on_the_way
+from sim.days.day import Day, DayCourier
 
 MIN = 60_000
 KM = 1000 * 1e-5

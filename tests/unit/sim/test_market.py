@@ -16,8 +16,8 @@ from domain.ground.travel import Planar
 from domain.orders.lifecycle import OfferStatus
 from domain.region.policy import RegionPolicy
 from domain.solve import Assignment, Plan, Services, SolveRequest
-from sim.days import Brought, Day, DayCourier, DayOrder, Outcome, with_accept_rates
-from sim.market import run_day
+from sim.days.day import Brought, Day, DayCourier, DayOrder, Outcome, with_accept_rates
+from sim.days.simulate import run_day
 from solver.registry import solve
 
 MIN = 60_000

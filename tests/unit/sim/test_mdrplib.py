@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from domain.solve import Services
-from sim.days import recorded
-from sim.mdrplib import instances, read_mdrplib
-from sim.replay import read_day
+from sim.days.day import recorded
+from sim.days.mdrplib import instances, read_mdrplib
+from sim.demo.replay import read_day
 
 MIN = 60_000
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data" / "mdrplib" / "instances"

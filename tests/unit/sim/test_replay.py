@@ -8,13 +8,13 @@ from random import Random
 import pytest
 
 from domain.ground.markets import MARKETS, serves
-from sim.api import Account
-from sim.city import REGION_ID
-from sim.customers import Shop
-from sim.motion import Point, metres
-from sim.personas import CustomerShares, DriverShares
-from sim.replay import DALLAS, Day, read_day, thin, window
-from sim.scripts import ReplayScript
+from sim.bot.motion import Point, metres
+from sim.bot.personas import CustomerShares, DriverShares
+from sim.demo.api import Account
+from sim.demo.city import REGION_ID
+from sim.demo.customers import Shop
+from sim.demo.replay import DALLAS, Day, read_day, thin, window
+from sim.demo.scripts import ReplayScript
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 NEAR_M = 1.0

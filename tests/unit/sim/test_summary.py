@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from sim.api import Account, subject_of
-from sim.books import Books, OrderNote
-from sim.summary import Summary, percentile, summarize
+from sim.demo.api import Account, subject_of
+from sim.demo.summary import Summary, percentile, summarize
+from sim.demo.tally import Books, OrderNote
 
 CUSTOMER = Account(email="c", password="", role="customer", name="C")
 BINDING = {

@@ -22,12 +22,12 @@ from domain.region.machine import Region
 from domain.region.messages import Arrive, Cancel, Deliver, Message, Pickup, Ready, Refuse
 from domain.region.policy import RegionPolicy
 from domain.solve import Planning, Services
-from sim.days import Brought, Day, DayCourier, DayOrder, Outcome, Solves
-from sim.knobs import Scene, faster, knobs, names, parse, person, turned, value_of
-from sim.logday import LogDay, day_of_log
-from sim.market import _Market
-from sim.mdrplib import read_mdrplib
-from sim.whatif import METRICS, Comparison, Pay, gini, measure, play, what_if
+from sim.days.day import Brought, Day, DayCourier, DayOrder, Outcome, Solves
+from sim.days.logday import LogDay, day_of_log
+from sim.days.mdrplib import read_mdrplib
+from sim.days.overrides import Scene, faster, knobs, names, parse, person, turned, value_of
+from sim.days.simulate import _Market
+from sim.days.whatif import METRICS, Comparison, Pay, gini, measure, play, what_if
 from solver.registry import solve
 from tests.support.build import id_check
 from tests.unit.recording import logs, record

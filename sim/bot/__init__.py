@@ -1,0 +1,1 @@
+"""One driver's app without I/O."""

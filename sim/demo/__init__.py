@@ -1,0 +1,1 @@
+"""The city: an outside client that fills a running server."""
