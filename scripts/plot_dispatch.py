@@ -14,8 +14,8 @@ from typing import Any
 import matplotlib as mpl
 from msgspec.structs import replace
 
-from bench.mdrp import Row, policy_for, write_solution
-from bench.mdrp_check import Metrics, check, mean_metrics
+from bench.dispatch.mdrp import Row, policy_for, write_solution
+from bench.dispatch.mdrp_check import Metrics, check, mean_metrics
 from domain.region.policy import RegionPolicy
 from sim.days.mdrplib import instances, read_mdrplib
 from sim.days.simulate import run_day

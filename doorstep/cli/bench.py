@@ -28,7 +28,7 @@ def bench_ingest(
     out: OutOption = None,
 ) -> None:
     """Location pings a second from sockets into the region's memory."""
-    from bench.ingest import IngestOptions
+    from bench.throughput.ingest import IngestOptions
     from doorstep.cli.bench_servers import ingest
 
     run(ingest(settings_of(port=port), server, IngestOptions(sockets=sockets, seconds=seconds), out, say))
@@ -43,7 +43,7 @@ def bench_accept(
     out: OutOption = None,
 ) -> None:
     """Milliseconds from a driver's accept to its durable answer, over real sockets."""
-    from bench.accept import AcceptOptions
+    from bench.latency.accept import AcceptOptions
     from doorstep.cli.bench_servers import accept
 
     run(accept(settings_of(port=port), server, AcceptOptions(drivers=drivers, orders=orders), out, say))
@@ -60,7 +60,7 @@ def bench_plan(
     out: OutOption = None,
 ) -> None:
     """Milliseconds from an order's opening to the plan that has it, in a live market full of open tasks."""
-    from bench.plan import PlanOptions
+    from bench.latency.plan import PlanOptions
     from doorstep.cli.bench_servers import plan
 
     options = PlanOptions(drivers=drivers, tasks=tasks, rate=rate, duration_s=duration, seed=seed)
@@ -82,7 +82,7 @@ def bench_live(
     out: OutOption = None,
 ) -> None:
     """Drivers on sockets, orders from click to door: latencies, what is lost, processor and memory."""
-    from bench.live import LiveOptions, parse_sizes
+    from bench.live.run import LiveOptions, parse_sizes
     from doorstep.cli.bench_servers import live
 
     try:
@@ -112,7 +112,7 @@ def bench_soak(
     out: OutOption = None,
 ) -> None:
     """The load of `bench live` for long: whether memory and latency stay flat."""
-    from bench.live_soak import SoakOptions
+    from bench.live.soak import SoakOptions
     from doorstep.cli.bench_servers import soak
 
     options = SoakOptions(
@@ -136,7 +136,7 @@ def bench_storm(
     out: OutOption = None,
 ) -> None:
     """Gateways killed and restarted under all sockets: seconds until the drivers are back, and what is lost."""
-    from bench.live_storm import StormOptions
+    from bench.live.storm import StormOptions
     from doorstep.cli.bench_servers import storm
 
     options = StormOptions(drivers=drivers, ping_hz=ping_hz, orders_per_min=orders_per_min, seed=seed)
@@ -154,7 +154,7 @@ def bench_writes(
     out: OutOption = None,
 ) -> None:
     """Durable commands a second beside commits and COPY, orders a second beside one insert and beside the same work."""
-    from bench.writes import WritesOptions
+    from bench.throughput.writes import WritesOptions
     from doorstep.cli.bench_servers import writes
 
     options = WritesOptions(
@@ -176,7 +176,7 @@ def bench_hostile(
     out: OutOption = None,
 ) -> None:
     """A flood, a slow reader and mutated frames, beside drivers who must not feel them."""
-    from bench.hostile import HostileOptions
+    from bench.hostile.hostile import HostileOptions
     from doorstep.cli.bench_servers import hostile
 
     options = HostileOptions(drivers=drivers, frames=frames, flood_per_s=flood_per_s, seed=seed)
@@ -192,7 +192,7 @@ def bench_crowd(
     out: OutOption = None,
 ) -> None:
     """Half-sent bodies, silent connections, endless heads and addresses, floods of status pages, beside neighbours."""
-    from bench.crowd import CrowdOptions
+    from bench.hostile.crowd import CrowdOptions
     from doorstep.cli.bench_servers import crowd
 
     options = CrowdOptions(halves=halves, silent=silent, attack_s=seconds)
@@ -210,7 +210,7 @@ def bench_match(
     out: OutOption = None,
 ) -> None:
     """Milliseconds of a whole FAST plan, beside its bare parts and the optimum over all pairs."""
-    from bench.match import MARKETS, SIZES, MatchOptions, parse_sizes
+    from bench.dispatch.match import MARKETS, SIZES, MatchOptions, parse_sizes
     from doorstep.cli.bench_servers import match
 
     if market not in MARKETS:
@@ -238,7 +238,7 @@ def bench_mdrp(
     seed: Annotated[int, typer.Option(help="Seed of the couriers' answers.")] = 1,
 ) -> None:
     """Dispatch the public Grubhub days on a virtual clock, beside published algorithms. Exit 1: a rule was broken."""
-    from bench.mdrp import MdrpOptions
+    from bench.dispatch.mdrp import MdrpOptions
     from doorstep.cli.bench_servers import mdrp
 
     options = MdrpOptions(
@@ -269,7 +269,7 @@ def bench_routes(
     out: OutOption = None,
 ) -> None:
     """Vehicles and travel of pick-up and delivery routes, beside other engines and the best known values."""
-    from bench.routes import DATA, RoutesOptions
+    from bench.dispatch.routes import DATA, RoutesOptions
     from doorstep.cli.bench_servers import routes
 
     options = RoutesOptions(data=str(data or DATA), seconds=seconds, peers=peers, only=only, seed=seed)

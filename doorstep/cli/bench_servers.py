@@ -9,23 +9,23 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 from actors.remote import Handles
-from bench.accept import AcceptOptions, run_accept
 from bench.counters import know
-from bench.crowd import CrowdOptions, run_crowd
-from bench.hostile import HostileOptions, run_hostile
-from bench.ingest import IngestOptions, run_ingest
-from bench.live import Fresh, LiveOptions, run_live
-from bench.live_accounts import driver_tokens
-from bench.live_soak import SoakOptions, run_soak
-from bench.live_stage import LoadError, Target
-from bench.live_storm import StormOptions, run_storm
-from bench.live_usage import NoFiles, Processes
-from bench.match import MatchOptions, run_match
-from bench.mdrp import MdrpOptions, run_mdrp, table, violations_of
-from bench.plan import PlanOptions, run_plan
+from bench.dispatch.match import MatchOptions, run_match
+from bench.dispatch.mdrp import MdrpOptions, run_mdrp, table, violations_of
+from bench.dispatch.routes import RoutesOptions, run_routes
+from bench.hostile.crowd import CrowdOptions, run_crowd
+from bench.hostile.hostile import HostileOptions, run_hostile
+from bench.latency.accept import AcceptOptions, run_accept
+from bench.latency.plan import PlanOptions, run_plan
+from bench.live.accounts import driver_tokens
+from bench.live.run import Fresh, LiveOptions, run_live
+from bench.live.soak import SoakOptions, run_soak
+from bench.live.stage import LoadError, Target
+from bench.live.storm import StormOptions, run_storm
+from bench.live.usage import NoFiles, Processes
 from bench.report import Report
-from bench.routes import RoutesOptions, run_routes
-from bench.writes import WritesOptions, run_writes
+from bench.throughput.ingest import IngestOptions, run_ingest
+from bench.throughput.writes import WritesOptions, run_writes
 from doorstep.cluster.bootstrapper import client_of
 from doorstep.cluster.rolling import RestartError
 from doorstep.embedded.services import EmbeddedError

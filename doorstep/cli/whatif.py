@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from actors.region.segments import LogError
-from bench.mdrp import POLICY
+from bench.dispatch.mdrp import POLICY
 from domain.region.policy import RegionPolicy
 from doorstep.cli.replay import UNUSABLE, segments_of
 from sim.days.day import recorded

@@ -10,8 +10,8 @@ import httpx
 import msgspec
 import pytest
 
-from bench.lives import Life, Shop, open_shop
-from bench.same_work import SCHEMA, TABLES, app
+from bench.throughput.order_commands import Life, Shop, open_shop
+from bench.throughput.same_work import SCHEMA, TABLES, app
 from domain.orders.dossier import Entry, verify
 from persistence.orders.postgres import PostgresStore
 from persistence.reads.reads import Reads

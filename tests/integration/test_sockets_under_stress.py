@@ -19,8 +19,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from bench.counters import know
-from bench.hostile import HostileOptions, run_hostile
-from bench.load import text_frame
+from bench.hostile.hostile import HostileOptions, run_hostile
+from bench.throughput.load import text_frame
 from domain import protocol as wire
 from doorstep.embedded.services import Services
 from tests.conftest import temporary

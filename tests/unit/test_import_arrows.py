@@ -122,7 +122,7 @@ def test_every_room_is_known() -> None:
         ("gateway/app.py", "import sqlalchemy as sa", False),
         ("gateway/app.py", "import integrations.identity", False),
         ("sim/demo/city.py", "def f():\n    from doorstep.settings.settings import Settings", False),
-        ("bench/live.py", "from gateway import app", True),
+        ("bench/live/run.py", "from gateway import app", True),
         ("domain/region/machine.py", "import time", False),
         ("domain/region/machine.py", "import httpx", False),
         ("domain/region/machine.py", "from . import offers", True),

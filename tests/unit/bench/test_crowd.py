@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from actors.config import Limits
-from bench import crowd
 from bench.counters import know
-from bench.crowd import ATTACKS, CrowdOptions, _Door, run_crowd
+from bench.hostile import crowd
+from bench.hostile.crowd import ATTACKS, CrowdOptions, _Door, run_crowd
 from domain.orders.lifecycle import Role
 from tests.unit.gateway.listening import serving
 from tests.unit.gateway.world import INTERNAL_TOKEN

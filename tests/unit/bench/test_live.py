@@ -15,12 +15,12 @@ import pytest
 from msgspec.structs import replace
 from typer.testing import CliRunner
 
-from bench.live import GOALS, faults, goal_lines, growth_lines, parse_sizes, usage_figures
-from bench.live_http import Rest
-from bench.live_record import Accepted, Note, Record, entry_of, judge
-from bench.live_series import Series
-from bench.live_soak import trend, verdicts
-from bench.live_usage import NoFiles, Processes, Usage, require_files
+from bench.live.http import Rest
+from bench.live.record import Accepted, Note, Record, entry_of, judge
+from bench.live.run import GOALS, faults, goal_lines, growth_lines, parse_sizes, usage_figures
+from bench.live.series import Series
+from bench.live.soak import trend, verdicts
+from bench.live.usage import NoFiles, Processes, Usage, require_files
 from bench.plots import fleet_plot, soak_plot
 from domain.orders.dossier import GENESIS, Entry, extend
 from domain.orders.lifecycle import OrderEvent, OrderStatus, Role

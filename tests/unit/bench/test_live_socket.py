@@ -13,8 +13,8 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from bench import live_socket
-from bench.live_socket import Driver, Fleet, ping_head, ping_tail
+from bench.live import socket
+from bench.live.socket import Driver, Fleet, ping_head, ping_tail
 from domain import protocol as wire
 
 LIMIT_S = 10.0
@@ -132,7 +132,7 @@ def test_pings_of_all_drivers_are_of_one_length_and_valid(home: tuple[float, flo
     ping = wire.decode_client(payload)
     assert isinstance(ping, wire.Location)
     assert (ping.lat, ping.lng) == pytest.approx(home)
-    assert ping.seq == live_socket.FIRST_SEQ + 7
+    assert ping.seq == socket.FIRST_SEQ + 7
     assert ping.at is not None
     assert abs((ping.at - _now()).total_seconds()) < 5
 
@@ -241,4 +241,4 @@ async def test_a_driver_waits_as_long_as_the_server_asks() -> None:
         await gateway.sockets["token-0"][0].close(1013, f"retry_after_ms={1000 * again_s:.0f}")
         await gateway.until(lambda: len(_of(gateway, "token-0", wire.Duty)) == 2)
         assert again_s <= loop.time() - asked_s < again_s + 5
-        assert fleet.drivers[0].back_off_s == live_socket.BACK_OFF_MIN_S
+        assert fleet.drivers[0].back_off_s == socket.BACK_OFF_MIN_S

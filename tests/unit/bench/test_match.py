@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 from typer.testing import CliRunner
 
-from bench.match import (
+from bench.dispatch.match import (
     MARKETS,
     MatchOptions,
     bare_graph,

@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 from typer.testing import CliRunner
 
-from bench.mdrp import (
+from bench.dispatch.mdrp import (
     GOAL,
     ROWS,
     MdrpOptions,
@@ -27,7 +27,7 @@ from bench.mdrp import (
     table,
     violations_of,
 )
-from bench.mdrp_check import COLUMNS, METRICS, check, main, mean_metrics, percentile
+from bench.dispatch.mdrp_check import COLUMNS, METRICS, check, main, mean_metrics, percentile
 from bench.report import report
 from doorstep.cli.app import app
 

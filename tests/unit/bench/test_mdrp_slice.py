@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.mdrp import MdrpOptions, run_mdrp, violations_of
+from bench.dispatch.mdrp import MdrpOptions, run_mdrp, violations_of
 from bench.report import Figures
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data" / "mdrplib" / "instances"

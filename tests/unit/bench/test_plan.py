@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from bench.match import MatchOptions, market
-from bench.plan import PING_EVERY_S, Pings, due_pings, quantiles
+from bench.dispatch.match import MatchOptions, market
+from bench.latency.plan import PING_EVERY_S, Pings, due_pings, quantiles
 from domain.region.messages import DriversSeen
 from doorstep.cli.app import app
 from tests.support.story import Story

@@ -9,10 +9,10 @@ import pytest
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
-from bench.accept import histogram
-from bench.ingest import IngestOptions
-from bench.load import text_frame
+from bench.latency.accept import histogram
 from bench.report import ratio, report
+from bench.throughput.ingest import IngestOptions
+from bench.throughput.load import text_frame
 
 
 def test_a_report_has_what_measures_ask_for(tmp_path: Path) -> None:

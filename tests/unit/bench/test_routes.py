@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from bench.route_data import read_set
-from bench.route_peers import PEERS
-from bench.routes import _SOLVERS, DATA, RoutesOptions, run_routes
+from bench.dispatch.route_data import read_set
+from bench.dispatch.route_peers import PEERS
+from bench.dispatch.routes import _SOLVERS, DATA, RoutesOptions, run_routes
 from solver.routes.problem import RoutePlan, check, solve_routes
 
 # A depot and three pairs on a line of 3-4-5 triangles; the third pair needs a vehicle of its own.

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.mutants import as_received, mutants
+from bench.hostile.mutants import as_received, mutants
 from domain.errors import OfferTaken
 from domain.orders.reasons import DeclineReason
 from domain.orders.records import Answer

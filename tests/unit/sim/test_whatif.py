@@ -13,8 +13,8 @@ from msgspec.structs import replace
 
 from actors.region.recorder import Recorder
 from actors.region.segments import LogError
-from bench.mdrp import POLICY, write_solution
-from bench.mdrp_check import check
+from bench.dispatch.mdrp import POLICY, write_solution
+from bench.dispatch.mdrp_check import check
 from domain.ground.travel import Haversine, Planar
 from domain.orders.lifecycle import Role
 from domain.orders.reasons import RefuseReason

@@ -18,10 +18,10 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from bench.live import GOALS, MB, Fresh, Lags, faults, usage_figures
-from bench.live_job import Place, Window
-from bench.live_stage import Crew, Stage, p99, staged, taken_ratio
-from bench.live_usage import SERVER, require_files
+from bench.live.job import Place, Window
+from bench.live.run import GOALS, MB, Fresh, Lags, faults, usage_figures
+from bench.live.stage import Crew, Stage, p99, staged, taken_ratio
+from bench.live.usage import SERVER, require_files
 from bench.report import Figures, Report, report
 from sim.concurrency import Progress
 

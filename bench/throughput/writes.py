@@ -4,7 +4,7 @@ one bare insert and beside a plain endpoint that does the same work.
 Commands go to the persistence actors by the calls that gateways and regions make: order commands collected while calls
 are under way, each region's records in one call at a time. The regions are markets that this server does not run, so
 that nobody else decides on their orders. Everything of a round is measured in turn, and medians are compared. Orders
-over REST: `bench.order_posts`.
+over REST: `bench.throughput.rest_orders`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import asyncpg
 from msgspec import Struct, field
 
 from actors.config import Config
-from bench.lives import Life, Shop, new_id, open_shop
-from bench.order_posts import ORDERS, REFERENCES, OrderPosts, Posted, order_figures
 from bench.report import Figures, Report, median, ratio, report
+from bench.throughput.order_commands import Life, Shop, new_id, open_shop
+from bench.throughput.rest_orders import ORDERS, REFERENCES, OrderPosts, Posted, order_figures
 from domain.ground.markets import MARKETS
 from domain.orders.decide import OrderCommand
 from domain.orders.records import Done, Outcome, Record, RegionRecords

@@ -7,10 +7,10 @@ import random
 import time
 from collections import Counter
 
-from bench.live_http import Rest
-from bench.live_job import LiveJob
-from bench.live_record import Note, Record
-from bench.live_series import Series
+from bench.live.http import Rest
+from bench.live.job import LiveJob
+from bench.live.record import Note, Record
+from bench.live.series import Series
 from sim.demo.api import Reply
 from sim.demo.city import build_city
 

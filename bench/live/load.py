@@ -1,6 +1,6 @@
 """The load of `bench live`, in a process of its own: drivers on sockets, customers and a merchant over REST.
 
-    python -m bench.live_load < lines          # a LiveJob, then commands; see bench/live_job.py
+    python -m bench.live.load < lines          # a LiveJob, then commands; see bench/live/job.py
 
 Every driver accepts at once and does the whole delivery with a car that is everywhere at once, so that all are soon
 free again. Orders come at a steady rate whatever the server does (open loop), and every time is measured from the
@@ -19,9 +19,9 @@ from typing import Any
 
 import msgspec
 
-from bench.accept import histogram
-from bench.live_http import Rest
-from bench.live_job import (
+from bench.latency.accept import histogram
+from bench.live.http import Rest
+from bench.live.job import (
     Check,
     Command,
     Connect,
@@ -36,10 +36,10 @@ from bench.live_job import (
     Settle,
     Window,
 )
-from bench.live_orders import Checkout
-from bench.live_record import Accepted, Note, Record, entry_of, judge
-from bench.live_series import Series
-from bench.live_socket import Driver, Fleet
+from bench.live.orders import Checkout
+from bench.live.record import Accepted, Note, Record, entry_of, judge
+from bench.live.series import Series
+from bench.live.socket import Driver, Fleet
 from domain import protocol as wire
 from domain.orders.dossier import Entry
 from sim.concurrency import Crowd, each

@@ -26,9 +26,9 @@ from websockets.exceptions import WebSocketException
 from websockets.protocol import State
 
 from bench.counters import counted
-from bench.load import text_frame
-from bench.mutants import mutants
+from bench.hostile.mutants import mutants
 from bench.report import Figures, Report, report
+from bench.throughput.load import text_frame
 from domain import protocol as wire
 
 Say = Callable[[str], None]

@@ -3,7 +3,7 @@
 The attackers are a process of their own; what the well-behaved feel beside them is the time of an authenticated read,
 each on a connection that it keeps. See docs/gateway.md, one connection.
 
-`python -m bench.crowd ATTACK URL SECONDS CONNECTIONS` is one attack on a server; it prints what it saw.
+`python -m bench.hostile.crowd ATTACK URL SECONDS CONNECTIONS` is one attack on a server; it prints what it saw.
 """
 
 from __future__ import annotations
@@ -238,7 +238,7 @@ async def run_crowd(
 async def _begin(name: str, url: str, seconds: float, number: int) -> asyncio.subprocess.Process:
     """Begin an attack, once its process has started: to start one takes as much as some attacks."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bench.crowd", name, url, str(seconds), str(number)),
+        *(sys.executable, "-m", "bench.hostile.crowd", name, url, str(seconds), str(number)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )

@@ -1,8 +1,8 @@
 """Ten thousand drivers' sockets in one process: the WebSocket client of `bench live`, built for the load it makes.
 
 One object a driver and no task of its own: frames go from the event loop's buffer to a handler, pings leave from a
-timer wheel. Frames are built by hand with a zero mask, as in `bench/load.py`; what comes in is never masked and never
-fragmented (RFC 6455, 5.1), and anything else ends the socket.
+timer wheel. Frames are built by hand with a zero mask, as in `bench/throughput/load.py`; what comes in is never masked
+and never fragmented (RFC 6455, 5.1), and anything else ends the socket.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Protocol, cast
 
 import msgspec
 
-from bench.live_series import Series
-from bench.load import text_frame
+from bench.live.series import Series
+from bench.throughput.load import text_frame
 from domain import protocol as wire
 
 WELCOME_TIMEOUT_S = 20.0  # from the first SYN to the welcome

@@ -17,9 +17,9 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bench.live_job import Drop, Place, Return, Window
-from bench.live_stage import Crew, Stage, Target, p99, staged, taken_ratio
-from bench.live_usage import KINDS, SERVER, Usage, require_files
+from bench.live.job import Drop, Place, Return, Window
+from bench.live.stage import Crew, Stage, Target, p99, staged, taken_ratio
+from bench.live.usage import KINDS, SERVER, Usage, require_files
 from bench.report import Figures, Report, report
 from sim.concurrency import Progress
 

@@ -15,7 +15,7 @@ from random import Random
 import asyncpg
 
 from actors.config import Config
-from bench.live_job import Person, Stand
+from bench.live.job import Person, Stand
 from domain.orders.lifecycle import Role
 from gateway.http.auth import Passwords, Tokens
 from sim.concurrency import Progress

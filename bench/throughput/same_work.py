@@ -5,7 +5,7 @@ code, and write order, items, dossier event with its hash, outbox and idempotenc
 knows no accounts, no limits, no foreign keys and no triggers. Its tables are the server's, made anew in a schema of
 their own, so that nobody hands its events on.
 
-Run as `BENCH_DATABASE_URL=... python -m bench.same_work PORT`.
+Run as `BENCH_DATABASE_URL=... python -m bench.throughput.same_work PORT`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
-from bench.insert import POOL_SIZE, NewOrder, OrderRef, serve
+from bench.throughput.insert import POOL_SIZE, NewOrder, OrderRef, serve
 from domain.errors import refusal
 from domain.orders.decide import (
     CreateOrder,

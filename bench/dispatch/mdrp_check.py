@@ -1,4 +1,4 @@
-"""The independent checker of `doorstep bench mdrp`: `python -m bench.mdrp_check INSTANCES SOLUTIONS`.
+"""The independent checker of `doorstep bench mdrp`: `python -m bench.dispatch.mdrp_check INSTANCES SOLUTIONS`.
 
 It reads the raw instance files and `solution.csv` alone and shares no code with the simulator. The strict rules, all
 times in whole minutes: a drive takes the least whole k with (k * meters_per_minute)^2 >= dx^2 + dy^2; a courier begins
@@ -289,7 +289,7 @@ def _read_solution(path: Path, violations: list[str]) -> Iterator[Drop]:
 def main(arguments: list[str]) -> int:
     """Print violations and mean metrics; exit code 1 on any violation, 2 when there is nothing to check."""
     if len(arguments) != 2:
-        print("usage: python -m bench.mdrp_check INSTANCES SOLUTIONS", file=sys.stderr)
+        print("usage: python -m bench.dispatch.mdrp_check INSTANCES SOLUTIONS", file=sys.stderr)
         return 2
     instances, solutions = Path(arguments[0]), Path(arguments[1])
     names = sorted(path.parent.name for path in solutions.glob("*/solution.csv"))

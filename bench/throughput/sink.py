@@ -1,6 +1,6 @@
 """The reference of `bench ingest`: a bare Starlette socket on uvicorn that counts text frames and does nothing else.
 
-Run as `python -m bench.sink PORT`. `GET /metrics` tells the count under the name that the gateway uses.
+Run as `python -m bench.throughput.sink PORT`. `GET /metrics` tells the count under the name that the gateway uses.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Posts orders as fast as they are answered, over keep-alive connections; run in a process of its own.
 
-    python -m bench.posts < job.json > result.json
+    python -m bench.throughput.order_poster < job.json > result.json
 
 Requests are written by hand and answers read only as far as needed, because a client library would be measured
 otherwise. Each request has an `Idempotency-Key` of its own. Any answer but 201 ends the process with status 1.

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from msgspec import Struct
 
+from bench.dispatch.route_data import FOLDERS, Instance, read_set
+from bench.dispatch.route_peers import PEERS
 from bench.report import Figures, Report, report
-from bench.route_data import FOLDERS, Instance, read_set
-from bench.route_peers import PEERS
 from sim.concurrency import Progress
 from solver.routes.problem import Problem, RoutePlan, Shipments, Vehicles, check, solve_routes
 

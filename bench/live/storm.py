@@ -17,10 +17,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from bench.live import WINDOW_S, Fresh
-from bench.live_job import Halt, Place, Return
-from bench.live_stage import Crew, Stage, staged
-from bench.live_usage import require_files
+from bench.live.job import Halt, Place, Return
+from bench.live.run import WINDOW_S, Fresh
+from bench.live.stage import Crew, Stage, staged
+from bench.live.usage import require_files
 from bench.report import Figures, Report, report
 from doorstep.cluster.rolling import rolling_restart
 from sim.concurrency import Progress

@@ -18,10 +18,10 @@ import msgspec
 import psutil
 from msgspec import Struct
 
-from bench.ingest import _free_port
-from bench.live_usage import Processes
-from bench.posts import PostJob, PostResult
+from bench.live.usage import Processes
 from bench.report import Figures, median, ratio
+from bench.throughput.ingest import _free_port
+from bench.throughput.order_poster import PostJob, PostResult
 from domain.ground.markets import MARKETS
 from sim.bot.motion import Point
 from sim.concurrency import Progress
@@ -32,7 +32,10 @@ CUSTOMERS = 8
 READY_S = 20.0  # for a reference to answer
 ORDERS = "order_creates"
 BARE, SAME_WORK = "bare_inserts", "same_works"
-REFERENCES = {BARE: "bench.insert", SAME_WORK: "bench.same_work"}  # and the module that is run
+REFERENCES = {
+    BARE: "bench.throughput.insert",
+    SAME_WORK: "bench.throughput.same_work",
+}  # and the module that is run
 _SERVER = ("gateway", "persistence", "postgres")
 
 
@@ -107,7 +110,11 @@ class OrderPosts:
             seconds=self._seconds,
         )
         load = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "bench.posts", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+            sys.executable,
+            "-m",
+            "bench.throughput.order_poster",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
         )
         said, _ = await load.communicate(msgspec.json.encode(job))
         if load.returncode != 0:

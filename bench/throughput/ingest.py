@@ -19,8 +19,8 @@ import psutil
 from msgspec import Struct
 
 from bench.counters import counted
-from bench.load import LoadJob
 from bench.report import Figures, Report, median, ratio, report
+from bench.throughput.load import LoadJob
 from sim.concurrency import Progress
 from sim.demo.api import Account, Api
 from sim.demo.setup import Cast
@@ -108,7 +108,11 @@ async def _flood(
     job = LoadJob(url=url, tokens=tokens, seconds=options.seconds, hello=hello)
     before, before_bytes = await counted(server, COUNTER), await asyncio.to_thread(_listener_bytes, server)
     load = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.load", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        sys.executable,
+        "-m",
+        "bench.throughput.load",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
     )
     assert load.stdin is not None
     assert load.stdout is not None
@@ -166,7 +170,7 @@ def _listener_bytes(server: str) -> int | None:
 
 async def _sink_rate(tokens: list[str], options: IngestOptions) -> float:
     port = _free_port()
-    sink = await asyncio.create_subprocess_exec(sys.executable, "-m", "bench.sink", str(port))
+    sink = await asyncio.create_subprocess_exec(sys.executable, "-m", "bench.throughput.sink", str(port))
     url = f"http://127.0.0.1:{port}"
     try:
         async with httpx.AsyncClient(base_url=url, trust_env=False) as http:

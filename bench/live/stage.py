@@ -16,11 +16,11 @@ from msgspec import Struct
 
 from actors.config import Config
 from bench.counters import counted, samples
-from bench.ingest import COUNTER
-from bench.live_accounts import gather_party, homes
-from bench.live_job import Check, Command, Connect, Line, LiveJob, Place, Result, Said, Settle, Window
-from bench.live_orders import NEAR_STORES
-from bench.live_usage import Processes, Usage
+from bench.live.accounts import gather_party, homes
+from bench.live.job import Check, Command, Connect, Line, LiveJob, Place, Result, Said, Settle, Window
+from bench.live.orders import NEAR_STORES
+from bench.live.usage import Processes, Usage
+from bench.throughput.ingest import COUNTER
 from sim.concurrency import Progress
 from sim.demo.city import REGION_ID, build_city
 from sim.demo.summary import percentile
@@ -129,7 +129,7 @@ class LoadProcess:
         """Start it and hand it the job."""
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "bench.live_load"), stdin=pipe, stdout=pipe, limit=16 * 2**20
+            *(sys.executable, "-m", "bench.live.load"), stdin=pipe, stdout=pipe, limit=16 * 2**20
         )
         load = cls(process, progress)
         await load._write(job)

@@ -2,7 +2,7 @@
 
 The product's own region and solvers dispatch each instance on a virtual clock (`sim/days/simulate.py`) under one policy
 for all; what they did is written to `solution.csv` and judged by a checker that knows the raw files alone
-(`bench/mdrp_check.py`). Rows beside the main one: a look every five minutes, as the references have it; the nearest
+(`mdrp_check.py`). Rows beside the main one: a look every five minutes, as the references have it; the nearest
 free driver; couriers who take 40 to 100 % of their offers.
 """
 
@@ -21,7 +21,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bench.mdrp_check import COLUMNS, METRICS, Metrics, check, mean_metrics
+from bench.dispatch.mdrp_check import COLUMNS, METRICS, Metrics, check, mean_metrics
 from bench.report import Figures, Report, report
 from domain.region.policy import RegionPolicy
 from domain.solve import Plan, Planning, SolveRequest, Weights
@@ -137,7 +137,7 @@ def run_mdrp(options: MdrpOptions, *, out: Path, progress: Progress = lambda lin
 
 
 NOTES = (
-    "means over the instances of what the independent checker found; strict rules of bench/mdrp_check.py",
+    "means over the instances of what the independent checker found; strict rules of bench/dispatch/mdrp_check.py",
     "reyes, foodmatch: measured at a 5-minute horizon; bound: a courier always waits at the restaurant",
 )
 

@@ -17,7 +17,7 @@ _KINDS = (
     ("ray::RegionActor", "region"),
     ("ray::PersistenceActor", "persistence"),
     ("ray::", "solver"),  # solve tasks, and idle workers that wait for one
-    ("bench.live_load", GENERATOR),
+    ("bench.live.load", GENERATOR),
     ("postgres", "postgres"),
     ("redis", "redis"),
     ("raylet", "ray"),

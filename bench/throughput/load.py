@@ -1,6 +1,6 @@
 """Floods sockets with location pings as fast as they take them; run in a process of its own.
 
-    python -m bench.load < job.json
+    python -m bench.throughput.load < job.json
 
 The job (`LoadJob`) comes on standard input. Lines go out on standard output: `open N` as sockets open, `ready` when all
 are, then `sent N` at the end. The process ends after `seconds`, or at once when its standard input is closed after

@@ -1,6 +1,6 @@
 """The reference of `bench writes`: FastAPI with one asyncpg insert for each order, and nothing else.
 
-Run as `BENCH_DATABASE_URL=... python -m bench.insert PORT`.
+Run as `BENCH_DATABASE_URL=... python -m bench.throughput.insert PORT`.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ import numpy as np
 import psutil
 from msgspec import Struct
 
-from bench.live_usage import Processes
-from bench.match import MatchOptions, market
+from bench.dispatch.match import MatchOptions, market
+from bench.live.usage import Processes
 from bench.report import Figures, Report, report
 from domain.ground.arrays import I64
 from domain.region.messages import DriversSeen

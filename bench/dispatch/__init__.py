@@ -1,0 +1,1 @@
+"""How good plans are: beside optima, peers and published algorithms."""

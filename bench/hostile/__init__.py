@@ -1,0 +1,1 @@
+"""What misbehaving clients cost everybody else."""

@@ -1,0 +1,1 @@
+"""A whole market at full size, on one machine with its load."""

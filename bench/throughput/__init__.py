@@ -1,0 +1,1 @@
+"""How many a second, beside the least that could be done."""
