@@ -99,6 +99,8 @@ class StrictRoute(APIRoute):
             return handle
 
         async def strictly(request: Request) -> Response:
-            return await handle(StrictRequest(request.scope, request.receive))
+            if not isinstance(request, StrictRequest):  # else somebody has its body already
+                request = StrictRequest(request.scope, request.receive)
+            return await handle(request)
 
         return strictly

@@ -29,7 +29,6 @@ from domain.region.messages import Refuse as RefuseAtDoor
 from gateway.http.auth import Anyone, Customer, Driver
 from gateway.http.idempotency import DriverStep, Mutation
 from gateway.http.problem import refusals
-from gateway.http.strict_json import StrictRoute
 from gateway.rest.kit.answers import Parts, Uid, answered, etag, first_or, json_response, once
 from gateway.rest.kit.deciding import (
     about,
@@ -41,6 +40,7 @@ from gateway.rest.kit.deciding import (
     payment_patience_ms,
     wrong_state,
 )
+from gateway.rest.kit.fast_route import FastRoute
 from gateway.rest.kit.lists import Page, order_page, order_view
 from gateway.rest.models import (
     Cancel,
@@ -56,7 +56,7 @@ from gateway.rest.notes import keep_note
 
 TURN_PAUSE_S = 0.05  # between two tries of an age check to have its turn
 
-router = APIRouter(tags=["orders"], route_class=StrictRoute)
+router = APIRouter(tags=["orders"], route_class=FastRoute)
 
 _OUTCOMES = {
     Verdict.PASS: CheckOutcome.PASS,
