@@ -12,6 +12,7 @@ from functools import partial
 
 import structlog
 import uvicorn
+from fastapi import FastAPI
 
 from actors.config import Config, load_config
 from actors.telemetry import tracing
@@ -23,6 +24,7 @@ from domain.region.messages import Kick, Push
 from gateway.app import build_app
 from gateway.deciders.actor_backend import ActorBackend
 from gateway.deciders.ray import connect, others
+from gateway.http.apidocs import described
 from gateway.http.listener.server import bounded_requests
 from gateway.services import Services, assemble
 from gateway.sockets.server import bounded_socket
@@ -102,7 +104,9 @@ class GatewayServer:
                 self.services.doors,
             ):
                 self._works.append(asyncio.create_task(work.run(), name=type(work).__name__))
-            self._server = _Uvicorn(_uvicorn_config(self.services, config))
+            app = build_app(self.services)
+            described(app)
+            self._server = _Uvicorn(_uvicorn_config(app, self.services, config))
             self._serving = asyncio.create_task(self._server.serve(sockets=[listener]), name="uvicorn")
             while not self._server.started:
                 if self._serving.done():
@@ -177,10 +181,10 @@ class GatewayServer:
         self._serving = self._server = self._cluster = self._reads = self.services = None
 
 
-def _uvicorn_config(services: Services, config: Config) -> uvicorn.Config:
+def _uvicorn_config(app: FastAPI, services: Services, config: Config) -> uvicorn.Config:
     limits = config.limits
     return uvicorn.Config(
-        build_app(services),
+        app,
         http=bounded_requests(services.doors),
         ws=bounded_socket(limits.ws_write_buffer_bytes, limits.ws_fragments_limit),
         # Somewhat more than the protocol allows: a frame just over the limit is then closed with 1009 in good order,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import msgspec
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from starlette.responses import HTMLResponse, Response
 
@@ -18,11 +18,17 @@ _ICON = "/ops/favicon.svg"
 
 @router.get("/openapi.json")
 async def openapi(request: Request) -> Response:
-    """The REST interface, for programs; encoded once."""
-    state = request.app.state
-    if not hasattr(state, "openapi"):
-        state.openapi = msgspec.json.encode(request.app.openapi())
-    return Response(state.openapi, media_type="application/json", headers={"Cache-Control": "no-cache"})
+    """The REST interface, for programs."""
+    text = described(request.app)
+    return Response(text, media_type="application/json", headers={"Cache-Control": "no-cache"})
+
+
+def described(app: FastAPI) -> bytes:
+    """The REST interface as OpenAPI; worked out once, which takes some tenths of a second: before anybody is served."""
+    if not hasattr(app.state, "openapi"):
+        app.state.openapi = msgspec.json.encode(app.openapi())
+    text: bytes = app.state.openapi
+    return text
 
 
 @router.get("/docs")

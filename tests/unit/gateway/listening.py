@@ -16,9 +16,7 @@ from tests.unit.gateway.world import World, running, until
 async def serving(app: Any = None, **changes: Any) -> AsyncIterator[tuple[World, int]]:
     """A gateway on a port of its own, in this process."""
     async with running(**changes) as world:
-        config = _uvicorn_config(world.services, world.services.config)
-        if app is not None:
-            config.app = app
+        config = _uvicorn_config(app or world.app, world.services, world.services.config)
         server = _Uvicorn(config)
         listener = socket.create_server(("127.0.0.1", 0))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
