@@ -8,11 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, NamedTuple
 
+import asyncpg
 import httpx
+import msgspec
 import psutil
 
 from sim.demo.api import Account
@@ -22,7 +25,7 @@ LOOK_EVERY_S = 0.1
 ANSWER_S = 1.0  # who waits longer is not served
 QUIET_S = 6.0  # of good answers after the last bad one: it is over
 NOTHING_S = 10.0  # without a bad answer: there was none
-LONGEST_S = 45.0
+LONGEST_S = 75.0
 FROZEN_S = 30.0
 # Ray's pooled workers, one of which solves next.
 SOLVERS = ("ray::solve_task", "ray::piece_task", "ray::IDLE", "ray::warm_task")
@@ -86,22 +89,60 @@ def _some(server: LiveServer, names: tuple[str, ...]) -> list[psutil.Process]:
     return found
 
 
+def fill_disk(server: LiveServer) -> Undo:
+    """Nothing is free where the server's folder is, until the ballast goes."""
+    ballast = server.folder / "ballast"
+    with open(ballast, "wb") as file:
+        for piece in (1 << 26, 1 << 20, 1 << 12):
+            with contextlib.suppress(OSError):
+                while True:
+                    os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), piece)
+    return ballast.unlink
+
+
+def lock_row(server: LiveServer) -> Undo:
+    """Somebody's transaction holds the rows of an order that a driver is under way with."""
+    held, over = threading.Event(), threading.Event()
+    url = msgspec.json.decode((server.folder / "services.json").read_bytes())["database_owner_url"]
+
+    async def hold() -> None:
+        connection = await asyncpg.connect(url)
+        async with connection.transaction():
+            rows = await connection.fetch(
+                "SELECT order_id FROM tasks JOIN orders USING (order_id)"
+                " WHERE tasks.status = 'ASSIGNED' ORDER BY orders.updated_ms DESC LIMIT 1 FOR UPDATE"
+            )
+            assert rows, "nobody is under way"
+            held.set()
+            await asyncio.to_thread(over.wait, LONGEST_S)
+        await connection.close()
+
+    thread = threading.Thread(target=asyncio.run, args=(hold(),), daemon=True)
+    thread.start()
+    assert held.wait(ANSWER_S), "the row is not held"
+    return over.set
+
+
 # Killed parts are back in 5 s, frozen ones noticed and replaced in 10, a lost cluster works again in 15. When every
 # solver is gone at once, fresh ones must load what they solve with.
 FAULTS = [
-    Fault("region killed", kill("ray::RegionActor"), 5),
-    Fault("persistence killed", kill("ray::PersistenceActor"), 5),
-    Fault("gateway killed", kill("ray::GatewayActor"), 5),
-    Fault("solvers killed", kill(*SOLVERS), 10),
+    Fault("region killed", kill("ray::RegionActor"), 5, 0),
+    Fault("persistence killed", kill("ray::PersistenceActor"), 5, 0),
+    Fault("gateway killed", kill("ray::GatewayActor"), 5, 0),
+    Fault("solvers killed", kill(*SOLVERS), 10, 0),
     Fault("region frozen", freeze("ray::RegionActor"), 10),
     Fault("persistence frozen", freeze("ray::PersistenceActor"), 10),
     Fault("gateway frozen", freeze("ray::GatewayActor"), 10),
     Fault("solvers frozen", freeze(*SOLVERS), 10),
-    Fault("GCS killed", kill("gcs_server"), 15),
+    Fault("GCS killed", kill("gcs_server"), 15, 0),
     Fault("GCS frozen", freeze("gcs_server"), 15),
-    Fault("raylet killed", kill("raylet"), 15),
+    Fault("raylet killed", kill("raylet"), 15, 0),
     Fault("raylet frozen", freeze("raylet"), 15),
-    Fault("Postgres killed", kill("postgres"), 15),
+    Fault("Postgres killed", kill("postgres"), 15, 0),
+    # What is out as long as the fault lasts is counted from its end: nobody can write without a database.
+    Fault("Postgres frozen", freeze("postgres"), 15 + FROZEN_S),
+    Fault("disk full", fill_disk, 15 + FROZEN_S),
+    Fault("row locked", lock_row, 2, undo_after_s=60),
 ]
 
 
@@ -143,27 +184,32 @@ class Recorder:
         }
         told_from = (self._server.folder / "server.log").stat().st_size
         began_s = self._bad_at = time.monotonic()
+        self._unready: dict[str, str] = {}
         self._good, self._out_s = dict.fromkeys(PROBES, began_s), dict.fromkeys(PROBES, 0.0)
         tasks = [asyncio.create_task(self._probe(name, ask)) for name, ask in probes.items()]
-        undo = fault.do(self._server)
+        tasks.append(asyncio.create_task(self._look_at_readiness()))
+        undo: Undo | None = fault.do(self._server)
         try:
-            await asyncio.sleep(NOTHING_S)
-            while (now_s := time.monotonic()) - began_s < LONGEST_S:
-                if now_s - self._bad_at > QUIET_S:
+            while (since_s := time.monotonic() - began_s) < LONGEST_S:
+                if undo is not None and since_s > fault.undo_after_s:
+                    undo()
+                    undo = None
+                if undo is None and since_s > NOTHING_S and time.monotonic() - self._bad_at > QUIET_S:
                     break
                 await asyncio.sleep(LOOK_EVERY_S)
             else:
+                now_s = time.monotonic()
                 self._out_s = {
-                    name: max(out_s, time.monotonic() - self._good[name])
-                    for name, out_s in self._out_s.items()
+                    name: max(out_s, now_s - self._good[name]) for name, out_s in self._out_s.items()
                 }
-            await asyncio.sleep(max(0.0, min(fault.undo_after_s, LONGEST_S) - (time.monotonic() - began_s)))
         finally:
-            undo()
+            if undo is not None:
+                undo()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        return Seen(fault.name, self._out_s, list(self._told(told_from)))
+        unready = [f"/health/ready: {name} {why}" for name, why in self._unready.items()]
+        return Seen(fault.name, self._out_s, [*self._told(told_from), *unready])
 
     async def _probe(self, name: str, ask: Callable[[], Awaitable[bool]]) -> None:
         while True:
@@ -203,6 +249,15 @@ class Recorder:
         solved = stats and (stats["epoch"], stats["solve_count"])
         before, self._solved = self._solved, solved or self._solved
         return bool(solved) and solved != before
+
+    async def _look_at_readiness(self) -> None:
+        """Note what the server says is missing."""
+        while True:
+            with contextlib.suppress(OSError, httpx.HTTPError):
+                reply = await self._http.get("/health/ready", timeout=NOTHING_S)
+                parts = reply.json().get("parts", {}) if reply.status_code == 503 else {}
+                self._unready |= {name: why for name, why in parts.items() if why != "ok"}
+            await asyncio.sleep(1)
 
     async def _stats(self) -> dict[str, Any] | None:
         reply = await self._http.get(
