@@ -83,10 +83,10 @@ sim: $(VENV)/.stamp-runtime ## the long campaign of simulated worlds (SEEDS=1000
 	@$(BIN)/doorstep sim --seeds $(SEEDS)
 
 cluster-test: $(VENV)/.stamp-dev ## two Ray nodes, one of which dies; a rolling restart in the middle of offers
-	@$(BIN)/pytest -q tests/integration/test_two_nodes.py tests/integration/test_rolling_restart.py
+	@$(BIN)/pytest -q tests/integration/cluster/test_two_nodes.py tests/integration/cluster/test_rolling_restart.py
 
 chaos: $(VENV)/.stamp-dev ## kill and freeze each part of a server with a demo of 60 drivers; prints how long what was out (10 minutes)
-	@$(BIN)/pytest -q -s tests/integration/test_faults.py
+	@$(BIN)/pytest -q -s tests/integration/cluster/test_faults.py
 
 load: $(VENV)/.stamp-dev ## fleets of 1,000 to 15,000 drivers, then half an hour of 5,000 (about 50 minutes)
 	@$(BIN)/doorstep bench live --sizes 1000,2500,5000,10000,15000 --out fleet

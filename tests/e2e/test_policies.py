@@ -10,7 +10,7 @@ from playwright.async_api import ConsoleMessage, Page, async_playwright, expect
 from actors.config import Limits
 from doorstep.server import WEB_DIST
 from scripts.screenshot import BROWSERS, browser_args, find_browser
-from tests.unit.gateway.listening import serving
+from tests.unit.gateway.http.listener.listening import serving
 
 pytestmark = [
     pytest.mark.e2e,

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from actors.config import Limits
 from gateway.http.metrics import Metrics
 from gateway.http.ratelimit import Limiter, limiter_of
-from tests.unit.gateway.world import make_config
+from tests.support.gateway_world import make_config
 
 pytestmark = pytest.mark.integration
 

@@ -23,8 +23,8 @@ from gateway.deciders.actor_backend import ActorBackend
 from gateway.http.metrics import whole
 from persistence.reads.views import Backlog, Waiting
 from scripts import dashboards
+from tests.support.gateway_world import running
 from tests.support.shells import Bus, HandClock, HeldStore, Payments, Shell, until
-from tests.unit.gateway.world import running
 
 ROOT = Path(__file__).parents[3]
 ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yml"

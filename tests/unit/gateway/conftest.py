@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.unit.gateway.world import World, running
+from tests.support.gateway_world import World, running
 
 
 @pytest.fixture

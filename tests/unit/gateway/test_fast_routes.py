@@ -24,7 +24,7 @@ from gateway.http.idempotency import Call
 from gateway.http.strict_json import StrictRoute
 from gateway.rest.kit import fast_route
 from gateway.rest.kit.fast_route import FastRoute, NoPlan
-from tests.unit.gateway.world import DOOR, World
+from tests.support.gateway_world import DOOR, World
 
 ID = "00000000-0000-4000-8000-00000000dead"
 JSON_TYPE = {"content-type": "application/json"}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.web import APPS, HOME, App
-from tests.unit.gateway.world import running
+from tests.support.gateway_world import running
 
 WEB_APPS = Path(__file__).parents[3] / "web" / "apps"
 
