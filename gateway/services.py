@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 from actors.config import Config
@@ -26,12 +25,9 @@ from gateway.http.listener.connection_limits import Doors
 from gateway.http.metrics import Metrics, Others
 from gateway.http.ratelimit import Limiter, limiter_of
 from gateway.sockets.handshakes import Lobby
-from gateway.sockets.hub import Hub
+from gateway.sockets.hub import Hub, OpenSocket
 from gateway.sockets.positions import Pings
 from gateway.sockets.recheck import Recheck
-
-if TYPE_CHECKING:
-    from gateway.sockets.session import DriverSocket
 
 
 @dataclass
@@ -58,7 +54,7 @@ class Services:
     kept: Kept
     recheck: Recheck
     lobby: Lobby
-    open_sockets: set[DriverSocket]
+    open_sockets: set[OpenSocket]
     others: Others | None = None
     forgetful: set[str] = field(
         default_factory=set
@@ -121,7 +117,7 @@ def assemble(
     """Put the parts of one gateway together. `others` tells the other parts' numbers,
     `chance` makes ids."""
     hub, metrics = Hub(config.clock.even_us), Metrics(gateway_id)
-    open_sockets: set[DriverSocket] = set()
+    open_sockets: set[OpenSocket] = set()
     chance = chance or random.Random()
 
     def region_began_anew(region_id: str) -> None:

@@ -18,7 +18,8 @@ from bench.dispatch.route_data import FOLDERS, Instance, read_set
 from bench.dispatch.route_peers import PEERS
 from bench.report import Figures, Report, report
 from sim.concurrency import Progress
-from solver.routes.problem import Problem, RoutePlan, Shipments, Vehicles, check, solve_routes
+from solver.routes.problem import Problem, RoutePlan, Shipments, Vehicles, check
+from solver.routes.solve import solve_routes
 
 DATA = Path("../shared/data")
 OURS = "doorstep"

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from domain.protocol import CLOSE_TAKEN_OVER, ServerFrame
 from domain.region.messages import Kick, Push, Reported
+from persistence.reads.views import Holder
 
 
 class Socket(Protocol):
@@ -39,6 +40,20 @@ class Socket(Protocol):
 
     def reattach(self) -> None:
         """The region does not know this socket any more."""
+        ...
+
+
+class OpenSocket(Socket, Protocol):
+    """A driver's socket as the whole gateway sees it."""
+
+    holder: Holder | None  # of its newest token, None before the hello
+
+    def expel(self) -> None:
+        """The account is gone or disabled, is no driver's any more, or took the token back."""
+        ...
+
+    def retire(self, reason: str) -> None:
+        """Close with 1012 as soon as every question that was asked is answered."""
         ...
 
 

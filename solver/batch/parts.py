@@ -21,7 +21,8 @@ from ortools.graph.python import min_cost_flow
 
 from domain.ground.arrays import F64, I64
 from domain.solve import Services
-from solver.routes.problem import NO_END, Problem, RoutePlan, Shipments, Vehicles, begin_times, solve_routes
+from solver.routes.problem import NO_END, Problem, RoutePlan, Shipments, Vehicles, begin_times
+from solver.routes.solve import solve_routes
 
 TravelS: TypeAlias = Callable[
     [F64, F64, F64, F64], F64

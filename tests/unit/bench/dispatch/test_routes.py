@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from bench.dispatch.route_data import read_set
 from bench.dispatch.route_peers import PEERS
 from bench.dispatch.routes import _SOLVERS, DATA, RoutesOptions, run_routes
-from solver.routes.problem import RoutePlan, check, solve_routes
+from solver.routes.problem import RoutePlan, check
+from solver.routes.solve import solve_routes
 
 # A depot and three pairs on a line of 3-4-5 triangles; the third pair needs a vehicle of its own.
 LILIM = """\

@@ -22,8 +22,8 @@ from solver.routes.problem import (
     Vehicles,
     begin_times,
     check,
-    solve_routes,
 )
+from solver.routes.solve import solve_routes
 from solver.routes.vroom import Vroom
 
 FOR_EVER = 1e9
