@@ -5,14 +5,11 @@ somebody holds a row, an operator changes one by hand.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from domain.orders.lifecycle import OfferStatus
 from sim.world.net import Node
 from sim.world.processes import RegionProcess
-
-if TYPE_CHECKING:
-    from sim.world.world import World
+from sim.world.surroundings import Surroundings
 
 FIRST_S, EVERY_S = (1.0, 10.0), (0.5, 8.0)  # wall time until a kind strikes, and between two strikes
 RESTART_S = (0.2, 2.0)  # wall time until the cluster has started a dead process again
@@ -28,7 +25,7 @@ SPOILT_S = (0.5, 20.0)  # for which no region can live with a row
 class Weather:
     """Strikes by the world's turmoil until that ends. `twins`: processes held for dead, beside their successors."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Surroundings) -> None:
         self._world = world
         self.twins: list[Node] = []
         strikes: dict[str, Callable[[], None]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from random import Random
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from domain.errors import IdempotencyKeyReused
 from domain.orders.lifecycle import OrderStatus, Role
@@ -13,9 +13,7 @@ from gateway.http.auth import Principal
 from sim.bot.motion import offset
 from sim.world.payment_vendor import token
 from sim.world.phones import AGAIN_CODES
-
-if TYPE_CHECKING:
-    from sim.world.world import World
+from sim.world.surroundings import Surroundings
 
 WAIT_S = (0.2, 3.0)  # wall time before an unanswered request is sent again
 DECIDES_S = (0.1, 6.0)  # wall time that people take over a step
@@ -37,7 +35,7 @@ class Person(NamedTuple):
 class People:
     """Everybody but the drivers."""
 
-    def __init__(self, world: World, orders: int, over_s: float) -> None:
+    def __init__(self, world: Surroundings, orders: int, over_s: float) -> None:
         """`orders` are placed within `over_s` seconds of wall time."""
         self._world = world
         self.placing = orders

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from domain import protocol as wire
 from domain.orders.lifecycle import TASK_HELD, TASK_RELEASABLE, Role
@@ -18,9 +18,7 @@ from gateway.sockets.session import DriverSocket
 from sim.bot.actions import Action, Call, Resync, Send
 from sim.bot.driver_bot import Brain
 from sim.world.socket_double import Pipe
-
-if TYPE_CHECKING:
-    from sim.world.world import World
+from sim.world.surroundings import Surroundings
 
 TUNNEL = "tunnel"
 TRAITS: dict[str, str] = {
@@ -52,7 +50,7 @@ class Phone:
 
     def __init__(
         self,
-        world: World,
+        world: Surroundings,
         driver_id: str,
         token: str,
         brain: Brain,

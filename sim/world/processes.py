@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from actors.clock import ServerClock
 from actors.config import persistence_names, persistence_of
@@ -24,10 +23,8 @@ from persistence.reads.memory import MemoryReads
 from sim.world import rest
 from sim.world.net import Net, Node
 from sim.world.payment_vendor import read_token
+from sim.world.surroundings import Surroundings
 from solver.registry import solve
-
-if TYPE_CHECKING:
-    from sim.world.world import World
 
 EPOCH_S = 1_750_000_000  # the server's clock when a world begins, seconds since the Unix epoch
 
@@ -51,7 +48,7 @@ class Clock(ServerClock, frozen=True, kw_only=True):
 class PersistenceProcess:
     """`persistence:<n>`."""
 
-    def __init__(self, world: World, node: Node) -> None:
+    def __init__(self, world: Surroundings, node: Node) -> None:
         clock, vendors = world.clock_of(node), Vendors(world)
         others = [name for name in persistence_names(world.persistences) if name != node.name]
 
@@ -91,7 +88,7 @@ class PersistenceProcess:
 class RegionProcess:
     """`region:<id>`. `region` is its present life, `lives` the epochs of all. It is its own journal."""
 
-    def __init__(self, world: World, node: Node) -> None:
+    def __init__(self, world: Surroundings, node: Node) -> None:
         self.region: Region | None = None
         self.lives: list[int] = []
         self.region_id = node.name.partition(":")[2]
@@ -162,7 +159,7 @@ class RegionProcess:
 class GatewayProcess:
     """`gateway:<n>`, called by regions and by clients."""
 
-    def __init__(self, world: World, node: Node) -> None:
+    def __init__(self, world: Surroundings, node: Node) -> None:
         clock, vendors = world.clock_of(node), Vendors(world)
         self.services: Services = assemble(
             world.config(clock),
@@ -194,7 +191,7 @@ class GatewayProcess:
 
 
 # kind of process -> what runs in it
-PROCESSES: dict[str, Callable[[World, Node], PersistenceProcess | RegionProcess | GatewayProcess]] = {
+PROCESSES: dict[str, Callable[[Surroundings, Node], PersistenceProcess | RegionProcess | GatewayProcess]] = {
     "persistence": PersistenceProcess,
     "region": RegionProcess,
     "gateway": GatewayProcess,
@@ -232,7 +229,7 @@ class _RemoteStore:
 class Vendors:
     """The fake identity and payment vendors and an event bus, when they answer."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Surroundings) -> None:
         self._world = world
         self._identity, self._payment = world.identity, world.payment
 

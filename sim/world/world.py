@@ -49,6 +49,7 @@ from sim.world.pollers import Poller
 from sim.world.processes import EPOCH_S, PROCESSES, Clock
 from sim.world.server_config import make_limits, make_policy
 from sim.world.simstore import SimStore
+from sim.world.surroundings import Shop
 from sim.world.virtual import TimeStandsStill, VirtualLoop
 
 STEPS = 4_000  # messages after which the weather clears at the latest
@@ -69,16 +70,6 @@ DRIVERS_LIMIT = 10  # of a market
 TWO_MARKETS_SHARE, TWO_PERSISTENCES_SHARE = 0.3, 0.3  # worlds with so many
 HURT_SHARE = 0.5  # worlds of two markets in which one alone is hurt
 CLIENT_TIMEOUT_S = 30.0  # after which people ask again
-
-
-class Shop(Struct, frozen=True, kw_only=True):
-    """A market's store, and what it sells."""
-
-    region_id: str
-    at: Point
-    merchant_id: str
-    store_id: str
-    product_id: str
 
 
 class Result(Struct, frozen=True, kw_only=True):
@@ -109,7 +100,7 @@ class World:
         self.loop = VirtualLoop()  # type: ignore[abstract]  # of asyncio's loop it has what runs here
         # Drawn by itself, so that what a world is made of else does not change with it.
         shape = Random(f"{seed}:shape")
-        self.regions = REGIONS if shape.random() < TWO_MARKETS_SHARE else REGIONS[:1]
+        self.regions: tuple[str, ...] = REGIONS if shape.random() < TWO_MARKETS_SHARE else REGIONS[:1]
         hurt = self.regions[0] if len(self.regions) > 1 and shape.random() < HURT_SHARE else None
         self.persistences = 2 if shape.random() < TWO_PERSISTENCES_SHARE else 1
         self.turmoil = Turmoil(seed, faults, hurt)

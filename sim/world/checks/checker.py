@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from msgspec import Struct
 
+from actors.config import Limits
 from domain import protocol as wire
 from domain.errors import InternalConflict
 from domain.ground.times import in_ms
@@ -31,15 +32,14 @@ from domain.ports import Channel
 from domain.region.machine import Region
 from domain.region.messages import Message, Ready, Tick
 from domain.region.ops.frames import COUNTERS
+from domain.region.policy import RegionPolicy
 from domain.region.solving.reasons import Waiting, why_open
 from persistence.orders.image import counters
 from persistence.orders.memory import MemoryStore
 from persistence.orders.plan import Plan
 from sim.bot.personas import Door
 from sim.world.checks.money import MoneyRules
-
-if TYPE_CHECKING:
-    from sim.world.world import World
+from sim.world.payment_vendor import Bank
 
 ENDED = frozenset({OrderStatus.CLOSED, OrderStatus.CANCELLED, OrderStatus.REJECTED, OrderStatus.RETURNED})
 # Before a merchant took it on, an order may be left lying by its customer.
@@ -58,11 +58,38 @@ class Violation(Struct, frozen=True):
         return f"{self.rule}: {self.what}"
 
 
+class Watched(Protocol):
+    """What the checker asks of the world: what is drawn by its seed, and the time."""
+
+    policy: RegionPolicy
+    limits: Limits
+    bank: Bank
+
+    def policy_of(self, region_id: str) -> RegionPolicy:
+        """What this market lives by."""
+        ...
+
+    def now_s(self) -> float:
+        """The server's time as it really is."""
+        ...
+
+    def door(self, order_id: str) -> Door:
+        """What the driver finds at this order's door."""
+        ...
+
+    def may_refuse(self) -> bool:
+        """Whether the database has refused something by our own will, or an operator's."""
+        ...
+
+    def was_poison(self, order_id: str) -> bool:
+        """Whether the event bus did not take this order's events for a while."""
+        ...
+
+
 class Checker:
     """`violation` is the first promise that was seen broken, None while all hold."""
 
-    def __init__(self, world: World) -> None:
-        """Of the world it asks what is drawn by its seed, and the time."""
+    def __init__(self, world: Watched) -> None:
         policy = world.policy
         self.violation: Violation | None = None
         self.memory = MemoryStore(self.committed, world.policy_of)

@@ -7,12 +7,9 @@ whose the troubles are: all others go on as on the best of days.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from domain.ports import Channel
-
-if TYPE_CHECKING:
-    from sim.world.world import World
+from sim.world.surroundings import Surroundings
 
 HELD_UP_S = 2.0  # wall time by which somebody may be held up by another market's troubles
 BACK_S = 5.0  # wall time within which a region serves again, once its process has been started
@@ -21,7 +18,7 @@ BACK_S = 5.0  # wall time within which a region serves again, once its process h
 class RecoveryRules:
     """`spared(market)`: whether nothing strikes it. `look` is to be called twice a second or so."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Surroundings) -> None:
         self._world = world
         self._must = world.checker.must
         self._since_s: dict[int, float] = {}  # event not handed on -> since when
