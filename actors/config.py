@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from actors.clock import ServerClock
 from domain.region.policy import RegionPolicy
 from integrations.routing.options import RoadOptions
+from persistence import pool
 
 CONFIG_FILE_ENV = "DOORSTEP_CONFIG_FILE"
 # What may differ from node to node, by the setting's name: the part of the configuration and the field.
@@ -32,17 +33,18 @@ NODE_SETTINGS = {
     "VALHALLA_TILES": ("roads", "valhalla_tiles"),
     "OSRM_URL": ("roads", "osrm_url"),
 }
+_POLICY = RegionPolicy()
 _WEB_DIST = Path(__file__).parents[1] / "web" / "dist"
 
 
 class Limits(Struct, frozen=True, kw_only=True):
     """Limits and waits in wall time; the meaning of each is in `doorstep/settings/` under the same name."""
 
-    db_pool_size: int = 8
-    db_statement_timeout_s: float = 10.0
-    db_connect_timeout_s: float = 10.0
-    db_lock_timeout_s: float = 0.5
-    db_idle_timeout_s: float = 5.0
+    db_pool_size: int = pool.POOL_SIZE
+    db_statement_timeout_s: float = pool.STATEMENT_TIMEOUT_S
+    db_connect_timeout_s: float = pool.CONNECT_TIMEOUT_S
+    db_lock_timeout_s: float = pool.LOCK_TIMEOUT_S
+    db_idle_timeout_s: float = pool.IDLE_TIMEOUT_S
     ws_hello_timeout_s: float = 10.0
     ws_max_frame_bytes: int = 16_384
     ws_bad_frames_limit: int = 3
@@ -95,7 +97,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     heartbeat_s: float = 1.0
     silent_s: float = 4.0
     stuck_s: float = 30.0
-    solve_timeout_s: float = 10.0
+    solve_timeout_s: float = _POLICY.solve_timeout_s
     append_in_flight: int = 2
     append_batch_limit: int = 512  # commands in one transaction
     append_queue_limit: int = 20_000  # commands waiting for a transaction

@@ -212,7 +212,7 @@ class RemoteStore:
     """`domain.ports.RegionStore` through a persistence actor. One that is frozen neither fails nor answers:
     `TimeoutError` after `deadline_s`."""
 
-    def __init__(self, handles: Handles, name: str, deadline_s: float = 15.0) -> None:
+    def __init__(self, handles: Handles, name: str, deadline_s: float) -> None:
         self._handles, self._name, self._deadline_s = handles, name, deadline_s
 
     async def append(self, commands: Sequence[Command]) -> list[Outcome]:

@@ -15,10 +15,9 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.util import greenlet_spawn
 
 from domain.errors import StoreBusy, StoreUnavailable
+from persistence.pool import CONNECT_TIMEOUT_S, IDLE_TIMEOUT_S, LOCK_TIMEOUT_S, POOL_SIZE, STATEMENT_TIMEOUT_S
 
 RETRY_AFTER_S = 1  # what a client is told
-LOCK_TIMEOUT_S = 0.5
-IDLE_TIMEOUT_S = 5.0
 # So that the locks of a machine that lost its power are free within half a minute.
 KEEPALIVES = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
 # Of SQLSTATE: connection exception, insufficient resources, operator intervention (a statement's time limit, too).
@@ -36,9 +35,9 @@ def async_url(database_url: str) -> URL:
 def create_engine(
     database_url: str,
     *,
-    pool_size: int = 8,
-    statement_timeout_s: float = 10.0,
-    connect_timeout_s: float = 10.0,
+    pool_size: int = POOL_SIZE,
+    statement_timeout_s: float = STATEMENT_TIMEOUT_S,
+    connect_timeout_s: float = CONNECT_TIMEOUT_S,
     lock_timeout_s: float = LOCK_TIMEOUT_S,
     idle_timeout_s: float = IDLE_TIMEOUT_S,
     name: str = "doorstep",

@@ -15,9 +15,7 @@ class Peers:
     """The other persistence actors. Each is told that there is news by one call at a time; more news meanwhile is one
     more call. A call that is lost costs `outbox_retry_s` at most."""
 
-    def __init__(
-        self, call: Callable[..., Awaitable[Any]], names: Sequence[str], deadline_s: float = 5.0
-    ) -> None:
+    def __init__(self, call: Callable[..., Awaitable[Any]], names: Sequence[str], deadline_s: float) -> None:
         """`call(actor, method)` reaches an actor; one that does not answer within `deadline_s` looks when it can."""
         self._call, self._names, self._deadline_s = call, names, deadline_s
         self._calls: dict[str, asyncio.Task[None]] = {}

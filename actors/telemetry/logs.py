@@ -49,7 +49,7 @@ _SHARED: tuple[structlog.typing.Processor, ...] = (
 )
 
 
-def configure(level: str = "INFO", *, json: bool | None = None) -> None:
+def configure(level: str, *, json: bool | None = None) -> None:
     """Send structlog and the standard library's loggers to standard error at `level` (a name such as `INFO`).
 
     `json` None means: JSON unless standard error is a terminal. Calling it again replaces the set-up.

@@ -20,6 +20,7 @@ import numpy as np
 import psutil
 from msgspec import Struct
 
+from actors.config import Limits
 from bench.dispatch.match import MatchOptions, market
 from bench.live.usage import Processes
 from bench.report import Figures, Report, report
@@ -37,7 +38,7 @@ from sim.demo.summary import percentile
 from sim.demo.tally import Books
 
 PING_EVERY_S = 5.0
-FLUSH_S = 0.1  # as a gateway collects
+FLUSH_S = Limits().ping_flush_s  # as a gateway collects
 LINES_S = 5.0  # wall time between progress lines
 FILL_LIMIT = 5.0  # times as long as filling should take
 SETTLE_S = 20.0  # for the last orders to be planned

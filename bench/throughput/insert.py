@@ -16,7 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-POOL_SIZE = 8  # DB_POOL_SIZE of the server beside it
+from persistence.pool import POOL_SIZE
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS bench_inserts (

@@ -25,7 +25,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
-from bench.throughput.insert import POOL_SIZE, NewOrder, OrderRef, serve
+from bench.throughput.insert import NewOrder, OrderRef, serve
 from domain.errors import refusal
 from domain.orders.decide import (
     CreateOrder,
@@ -43,6 +43,7 @@ from domain.orders.records import ORDER, Answer, OrderFact
 from domain.ports import Channel
 from persistence import tables
 from persistence.engine import async_url
+from persistence.pool import POOL_SIZE
 
 SCHEMA = "bench_same_work"
 TABLES = ("orders", "order_items", "dossier_events", "outbox", "idempotency")

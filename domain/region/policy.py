@@ -33,7 +33,7 @@ class RegionPolicy(Struct, frozen=True, kw_only=True):
     offer_ttl_s: float = 30.0  # from an offer's making to its display, and from there to its end
     fast_window_s: float = 0.2  # how long a new task or freed driver waits for company
     fast_max_wait_s: float = 3.0  # open tasks are looked at again at least this often
-    solve_timeout_s: float = 60.0  # a solve that is not back by then is given up
+    solve_timeout_s: float = 10.0  # a solve that is not back by then is given up
     driver_stale_s: float = 90.0  # a driver not heard of for so long gets no offer
     driver_lost_s: float = 600.0  # ... and for so long loses what is not picked up yet
     driver_forget_s: float = 86_400.0  # ... and for so long, without a socket or a task, is as one who is new

@@ -80,7 +80,7 @@ class Cluster:
         ray_folder: str | None,
         dashboard_port: int,
         address: str | None = None,
-        node_kinds: str = "auto",
+        node_kinds: str,
         session: Session | None = None,
         lost: int = 0,
     ) -> None:

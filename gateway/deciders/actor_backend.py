@@ -46,7 +46,7 @@ class ActorBackend:
         limits: Limits,
         chance: random.Random | None = None,
         *,
-        persistence_actors: int = 1,
+        persistence_actors: int,
     ) -> None:
         self._call = call
         self._dropped = 0  # notices

@@ -34,7 +34,6 @@ EARLY_FRAMES_BURST, EARLY_FRAMES_PER_S = 32.0, 10.0
 OVERDRAFT_FRAMES = (
     64  # of one read that are still taken when the socket has to wait, so that a batch stays together
 )
-FRAGMENTS_LIMIT = 64
 
 
 class BoundedSocket(WebSocketsSansIOProtocol):
@@ -51,9 +50,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
     ASGI each would wake a task at the end of all middleware, which costs several times what most of them ask for.
     """
 
-    def __init__(
-        self, *args: Any, write_buffer_bytes: int, fragments_limit: int = FRAGMENTS_LIMIT, **kwargs: Any
-    ) -> None:
+    def __init__(self, *args: Any, write_buffer_bytes: int, fragments_limit: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._write_buffer_bytes, self._fragments_limit = write_buffer_bytes, fragments_limit
         self._heard = False

@@ -20,7 +20,7 @@ from domain.orders.records import (
     RegionImage,
 )
 from domain.ports import IN_ORDER, Channel, Command
-from persistence.engine import IDLE_TIMEOUT_S, LOCK_TIMEOUT_S, Connection, create_engine, driver_connection
+from persistence.engine import Connection, create_engine, driver_connection
 from persistence.orders.image import load_image, settle, take_epoch
 from persistence.orders.isolate import (
     REFUSALS,
@@ -32,6 +32,7 @@ from persistence.orders.isolate import (
 )
 from persistence.orders.load import Row
 from persistence.orders.write import KeyTaken
+from persistence.pool import CONNECT_TIMEOUT_S, IDLE_TIMEOUT_S, LOCK_TIMEOUT_S, POOL_SIZE, STATEMENT_TIMEOUT_S
 
 log = logging.getLogger(__name__)
 
@@ -53,9 +54,9 @@ class PostgresStore:
         self,
         database_url: str,
         *,
-        pool_size: int = 8,
-        statement_timeout_s: float = 10.0,
-        connect_timeout_s: float = 10.0,
+        pool_size: int = POOL_SIZE,
+        statement_timeout_s: float = STATEMENT_TIMEOUT_S,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
         lock_timeout_s: float = LOCK_TIMEOUT_S,
         idle_timeout_s: float = IDLE_TIMEOUT_S,
         name: str = "doorstep",

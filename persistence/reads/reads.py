@@ -37,8 +37,9 @@ from domain.orders.hours import Hours
 from domain.orders.lifecycle import TASK_HELD, OrderStatus, Role
 from domain.orders.records import StoredAnswer, TaskRow
 from persistence import tables
-from persistence.engine import IDLE_TIMEOUT_S, LOCK_TIMEOUT_S, create_engine, create_plain_engine
+from persistence.engine import create_engine, create_plain_engine
 from persistence.orders.load import Row, head_of, hours_of, is_id, offer_of, stored_answer_of, task_of
+from persistence.pool import CONNECT_TIMEOUT_S, IDLE_TIMEOUT_S, LOCK_TIMEOUT_S, POOL_SIZE, STATEMENT_TIMEOUT_S
 from persistence.reads.offers import OFFERS, OfferReads
 from persistence.reads.queries import Fixed, table_of
 from persistence.reads.views import (
@@ -136,9 +137,9 @@ class Reads(OfferReads):
         cls,
         database_url: str,
         *,
-        pool_size: int = 8,
-        statement_timeout_s: float = 10.0,
-        connect_timeout_s: float = 10.0,
+        pool_size: int = POOL_SIZE,
+        statement_timeout_s: float = STATEMENT_TIMEOUT_S,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
         lock_timeout_s: float = LOCK_TIMEOUT_S,
         idle_timeout_s: float = IDLE_TIMEOUT_S,
         name: str = "doorstep",

@@ -64,7 +64,7 @@ class PersistenceProcess:
             clock=clock,
             limits=world.limits,
             holder=node.name,
-            wake_others=Peers(world.net.call, others).wake,
+            wake_others=Peers(world.net.call, others, 5.0).wake,
         )
         self._shell = PersistenceShell(world.store, relay, clock, world.limits, name=node.name)
         node.spawn(self._start())

@@ -19,6 +19,7 @@ KEPT_S = (60.0, 600.0)  # server time that answers and explanations are kept whe
 def make_policy(chance: Random, turmoil: Turmoil) -> RegionPolicy:
     """What all markets live by that have nothing of their own."""
     policy = RegionPolicy(
+        solve_timeout_s=60.0,  # with which the known seeds were found
         offer_ttl_s=chance.choice((30.0, 60.0)),
         fast_max_wait_s=chance.choice((10.0, 30.0)),
         driver_lost_s=300.0,

@@ -57,7 +57,11 @@ async def families(tmp_path: Path) -> list[Family]:
     await region.shell.stop()
     async with running() as world:
         own = world.services.metrics.figures()
-    return whole("gateway:0", own + ActorBackend(_nothing, ("tx-dfw",), Limits()).figures({}), others)
+    return whole(
+        "gateway:0",
+        own + ActorBackend(_nothing, ("tx-dfw",), Limits(), persistence_actors=1).figures({}),
+        others,
+    )
 
 
 async def _backlog() -> Backlog:

@@ -40,7 +40,7 @@ class Cluster(Handles):
         self.batches: list[tuple[str, str, list[Any]]] = []
         self.region = Shell(self.store)
         # The region's way to the store is the real one, with a call between.
-        self.region.shell._store = RemoteStore(self, "persistence:0")
+        self.region.shell._store = RemoteStore(self, "persistence:0", Limits().store_call_deadline_s)
         relay = Relay(
             self.store.inner,
             bus=Bus(),
@@ -50,7 +50,7 @@ class Cluster(Handles):
             limits=Limits(),
         )
         self.persistence = PersistenceShell(self.store, relay, self.region.clock, Limits())
-        self.backend = ActorBackend(self.call, (REGION,), Limits())
+        self.backend = ActorBackend(self.call, (REGION,), Limits(), persistence_actors=1)
         methods: dict[tuple[str, str], Callable[..., Awaitable[Any]]] = {
             (f"region:{REGION}", "post"): self.region.shell.post,
             ("persistence:0", "append"): self.persistence.append,

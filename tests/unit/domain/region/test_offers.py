@@ -336,7 +336,7 @@ def test_a_plan_for_a_driver_nobody_knows_makes_no_offer() -> None:
 
 
 def test_a_plan_that_comes_after_it_was_given_up_is_ignored() -> None:
-    story = Story()
+    story = Story(solve_timeout_s=60.0)
     plan = overtaken(story)
     story.wait(60)
     assert len(story.solves) == 2
@@ -347,7 +347,7 @@ def test_a_plan_that_comes_after_it_was_given_up_is_ignored() -> None:
 
 
 def test_one_solve_at_a_time_and_another_after_a_failure() -> None:
-    story = Story()
+    story = Story(solve_timeout_s=60.0)
     overtaken(story)
     story.order()
     story.wait(20)

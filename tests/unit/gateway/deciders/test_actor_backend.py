@@ -39,7 +39,7 @@ class Line:
 
 async def test_an_accept_and_a_sockets_end_do_not_wait() -> None:
     line, answers = Line(), list[Answer | Exception]()
-    backend = ActorBackend(line.call, (REGION,), Limits())
+    backend = ActorBackend(line.call, (REGION,), Limits(), persistence_actors=1)
     end, ack = Detach(driver_id="joe", session=1), Acked("sue", 7)
     arrive, other, accept = ask("ann", Arrive("t1")), ask("bob", Arrive("t2")), ask("eve", Accept("o"))
 
@@ -75,7 +75,7 @@ async def test_a_silent_market_keeps_so_many_requests_waiting_and_no_more(
     async def call(name: str, method: str, batch: Sequence[Any]) -> list[Answer]:
         return await (frozen if name == f"region:{REGION}" else lively).call(name, method, batch)
 
-    backend = ActorBackend(call, (REGION, "tx-hou"), Limits(region_silent_asks=3))
+    backend = ActorBackend(call, (REGION, "tx-hou"), Limits(region_silent_asks=3), persistence_actors=1)
 
     def asked(region_id: str, n: int) -> asyncio.Task[Answer]:
         return asyncio.ensure_future(backend.ask(region_id, ask(f"who{n}", Arrive(f"t{n}"))))

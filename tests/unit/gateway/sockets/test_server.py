@@ -24,13 +24,13 @@ from websockets.uri import parse_uri
 from gateway.sockets.server import (
     EARLY_FRAMES_BURST,
     EARLY_FRAMES_PER_S,
-    FRAGMENTS_LIMIT,
     OVERDRAFT_FRAMES,
     BoundedSocket,
 )
 from gateway.sockets.wire import AsgiWire, Outlet
 
-WRITE_BUFFER_BYTES = 4_096
+WRITE_BUFFER_BYTES, FRAGMENTS_LIMIT = 4_096, 64
+BOUNDS = {"write_buffer_bytes": WRITE_BUFFER_BYTES, "fragments_limit": FRAGMENTS_LIMIT}
 
 
 class Transport(transports.Transport):
@@ -90,7 +90,9 @@ class Line:
         self.accepted, self.read_on = asyncio.Event(), asyncio.Event()
         config = Config(self._app, interface="asgi3", ws_ping_interval=None, log_config=None)
         config.load()
-        self.socket = BoundedSocket(config, ServerState(), {}, write_buffer_bytes=WRITE_BUFFER_BYTES)
+        self.socket = BoundedSocket(
+            config, ServerState(), {}, write_buffer_bytes=WRITE_BUFFER_BYTES, fragments_limit=FRAGMENTS_LIMIT
+        )
         self.client = ClientProtocol(parse_uri("ws://test/"))
         self.socket.connection_made(self.transport)
 
