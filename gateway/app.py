@@ -11,13 +11,29 @@ from gateway.http import apidocs, problem
 from gateway.http.middleware import Requests
 from gateway.http.ratelimit import RateLimits
 from gateway.http.request_checks import Forms, Paths
-from gateway.rest import accounts, drivers, internal, merchants, notes, offers, ops, orders, routing
+from gateway.rest import (
+    accounts,
+    drivers,
+    internal,
+    merchants,
+    notes,
+    offers,
+    ops,
+    orders,
+    products,
+    routing,
+    stores,
+)
 from gateway.services import Services
 from gateway.sockets import session
 
 # A request is held against one route after the other: those that come most often are first.
 _ROUTERS = tuple(
-    module.router for module in (orders, drivers, offers, merchants, notes, accounts, routing, ops, internal)
+    module.router
+    for module in (
+        *(orders, drivers, offers, merchants, stores, products),
+        *(notes, accounts, routing, ops, internal),
+    )
 )
 VERSION = "0.1.0"
 

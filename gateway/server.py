@@ -28,6 +28,7 @@ from gateway.http.apidocs import described
 from gateway.http.listener.server import bounded_requests
 from gateway.services import Services, assemble
 from gateway.sockets.server import bounded_socket
+from persistence.marketplace.carry_out import Marketplace
 from persistence.reads.reads import Reads
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -84,6 +85,7 @@ class GatewayServer:
                 self.name,
                 backend=self._cluster,
                 reads=self._reads,
+                marketplace=Marketplace(self._reads.engine),
                 identity=identity_vendor(config),
                 payment=payment_vendor(config),
                 others=others(config, self.name),

@@ -15,7 +15,7 @@ from domain.ground.times import in_ms
 from domain.ports import IdentityVendor, PaymentVendor
 from gateway.deciders.observed import Observed
 from gateway.deciders.ops_feed import Feeds
-from gateway.deciders.ports import Backend, ReadSide
+from gateway.deciders.ports import Backend, Marketplace, ReadSide
 from gateway.deciders.roads import RoadDesk
 from gateway.http.account_status import Accounts
 from gateway.http.admission import Admission
@@ -38,6 +38,7 @@ class Services:
     gateway_id: str
     backend: Backend
     reads: ReadSide
+    marketplace: Marketplace
     identity: IdentityVendor
     payment: PaymentVendor
     hub: Hub
@@ -109,6 +110,7 @@ def assemble(
     *,
     backend: Backend,
     reads: ReadSide,
+    marketplace: Marketplace,
     identity: IdentityVendor,
     payment: PaymentVendor,
     others: Others | None = None,
@@ -141,6 +143,7 @@ def assemble(
         gateway_id=gateway_id,
         backend=Observed(backend, metrics),
         reads=reads,
+        marketplace=marketplace,
         identity=identity,
         payment=payment,
         hub=hub,

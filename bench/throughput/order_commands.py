@@ -15,6 +15,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain.ground.markets import MARKETS
+from domain.marketplace.accounts import OpenAccount, User
+from domain.marketplace.change import Command
+from domain.marketplace.products import AddProducts, Product
+from domain.marketplace.stores import OpenStore
 from domain.orders.decide import (
     CreateOrder,
     MerchantAccept,
@@ -26,7 +30,8 @@ from domain.orders.decide import (
 )
 from domain.orders.lifecycle import OfferStatus, OrderEvent, OrderStatus, Role, TaskStatus
 from domain.orders.records import Answer, CheckOutcome, OfferRow, OrderFact, Record, StoredAnswer, TaskRow
-from persistence.reads.reads import Product, Reads, Store, User
+from persistence.marketplace.carry_out import Marketplace
+from persistence.reads.reads import Reads
 
 CREATED_MS = 0  # of accounts; nobody reads it
 OFFER_TTL_MS = 30_000
@@ -55,30 +60,29 @@ async def open_shop(reads: Reads, region_id: str, chance: Random) -> Shop:
     """A merchant with a store in the middle of the market, open at any hour."""
     market = MARKETS[region_id]
     merchant, store, product = (new_id(chance) for _ in range(3))
-    await reads.add_user(
-        User(
-            user_id=merchant,
-            email=f"{merchant}@example.org",
-            password_hash="-",
-            role=Role.MERCHANT,
-            name="Bench",
-            created_ms=CREATED_MS,
+    marketplace = Marketplace(reads.engine)
+    user = User(
+        user_id=merchant,
+        email=f"{merchant}@example.org",
+        password_hash="-",
+        role=Role.MERCHANT,
+        name="Bench",
+        created_ms=CREATED_MS,
+    )
+    opening = OpenStore(
+        store_id=store,
+        region_id=region_id,
+        name="Bench",
+        lat=market.lat,
+        lng=market.lng,
+        address="1 Main St",
+    )
+    beer = Product(product_id=product, store_id=store, name="Beer", category="alcohol", price_cents=1299)
+    for action in (OpenAccount(user), opening, AddProducts(store, (beer,))):
+        command = Command(
+            action=action, actor_id=merchant, role=Role.MERCHANT, at_ms=CREATED_MS, owner_id=merchant
         )
-    )
-    await reads.add_store(
-        Store(
-            store_id=store,
-            merchant_id=merchant,
-            region_id=region_id,
-            name="Bench",
-            lat=market.lat,
-            lng=market.lng,
-            address="1 Main St",
-        )
-    )
-    await reads.add_products(
-        [Product(product_id=product, store_id=store, name="Beer", category="alcohol", price_cents=1299)]
-    )
+        await marketplace.carry_out(command, lambda _: {}, dict)
     return Shop(region_id, store, merchant, product, market.lat, market.lng)
 
 

@@ -1,1 +1,1 @@
-"""Records of the marketplace and what decides on them. Pure."""
+"""Records of the marketplace and what may become of them: frozen structs and pure decisions, one file a resource."""

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import time
+import uuid
+from typing import Any
 
 from domain.errors import EmailTaken, StoreUnavailable, WeakPassword
+from domain.marketplace.accounts import OpenAccount, SetDisabled, User
+from domain.marketplace.change import by_operator
 from domain.orders.lifecycle import Role
 from doorstep.cli.up import Say, database
 from doorstep.embedded.services import EmbeddedError
 from doorstep.settings.settings import Settings
 from gateway.http.auth import OPERATORS, Passwords
 from gateway.http.credentials import email_key, email_of, password_of
+from persistence.engine import create_plain_engine
+from persistence.marketplace.carry_out import Marketplace
 from persistence.reads.reads import Reads
+
+ACTOR = "command line"
 
 
 async def create_user_command(
@@ -29,11 +37,15 @@ async def create_user_command(
     try:
         hashed = await Passwords().hash_new(password, email, name)
         async with database(settings, say) as url:
-            reads = Reads.connect(url)
-            try:
-                user = await reads.create_user(email=email, password_hash=hashed, role=Role(role), name=name)
-            finally:
-                await reads.close()
+            user = User(
+                user_id=str(uuid.uuid4()),
+                email=email,
+                password_hash=hashed,
+                role=Role(role),
+                name=name,
+                created_ms=_now_ms(),
+            )
+            await _carry_out(url, OpenAccount(user))
     except (EmailTaken, WeakPassword, StoreUnavailable) as error:
         say(" ".join(filter(None, (error.detail, error.hint))))
         return 1
@@ -51,10 +63,11 @@ async def disable_user_command(settings: Settings, email: str, say: Say, *, disa
         async with database(settings, say) as url:
             reads = Reads.connect(url)
             try:
-                now_ms = time.time_ns() // 1_000_000
-                user = await reads.set_disabled(email_key(email), now_ms if disabled else None)
+                user = await reads.user_by_email(email_key(email))
             finally:
                 await reads.close()
+            if user is not None:
+                await _carry_out(url, SetDisabled(user.user_id, _now_ms() if disabled else None))
     except (EmbeddedError, StoreUnavailable) as error:
         say(str(error))
         return 1
@@ -63,3 +76,15 @@ async def disable_user_command(settings: Settings, email: str, say: Say, *, disa
         return 1
     say(f"{user.user_id} is {'disabled' if disabled else 'enabled'}; its tokens are taken back.")
     return 0
+
+
+async def _carry_out(url: str, action: Any) -> None:
+    engine = create_plain_engine(url)
+    try:
+        await Marketplace(engine).carry_out(by_operator(action, _now_ms(), ACTOR), lambda _: {}, dict)
+    finally:
+        await engine.dispose()
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

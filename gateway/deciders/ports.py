@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
+from domain.marketplace.accounts import User
+from domain.marketplace.change import Carried, Command
+from domain.marketplace.products import Product
+from domain.marketplace.stores import Store
 from domain.orders.decide import OrderCommand
 from domain.orders.dossier import Entry
-from domain.orders.hours import Hours
 from domain.orders.lifecycle import OfferStatus, OrderStatus
 from domain.orders.records import Answer, Json, OfferRow, StoredAnswer, TaskRow
 from domain.region.messages import Acked, Ask, Attach, Attached, Detach, DriversSeen, OfferSeenBy
@@ -22,10 +25,9 @@ from persistence.reads.views import (
     OrderNote,
     OrderPage,
     OrderRow,
-    Product,
-    Store,
-    User,
 )
+
+V = TypeVar("V")
 
 Notice: TypeAlias = Detach | Acked | OfferSeenBy
 
@@ -71,12 +73,17 @@ class Backend(Protocol):
         ...
 
 
-class ReadSide(Protocol):
-    """What the gateway reads of the database, and the small writes that are no order's business.
+class Marketplace(Protocol):
+    """Every change of the marketplace's records."""
 
-    A write that is given an `answer` keeps it in its own transaction, as the first answer to the request's key;
-    `persistence.reads.views.AnswerKept`, and nothing is written, when the key has one already.
-    """
+    async def carry_out(self, command: Command, show: Callable[[Any], V], view: type[V]) -> Carried[V]:
+        """Carry the command out, or give the first answer to its claim. `show` makes what is answered of what was
+        decided. Raises the refusal of it; then nothing was written."""
+        ...
+
+
+class ReadSide(Protocol):
+    """What the gateway reads of the database."""
 
     async def user(self, user_id: str) -> User | None: ...
 
@@ -86,36 +93,13 @@ class ReadSide(Protocol):
         """Those whose account is gone or disabled, or has another role or another version of tokens by now."""
         ...
 
-    async def add_user(self, user: User, answer: StoredAnswer | None = None) -> None:
-        """`EmailTaken` when an account with this address or id exists."""
-        ...
-
     async def store(self, store_id: str) -> Store | None: ...
 
     async def stores(
         self, *, merchant_id: str | None = None, region_id: str | None = None
     ) -> list[Store]: ...
 
-    async def add_store(self, store: Store, answer: StoredAnswer | None = None) -> None:
-        """Does nothing when its id is there; `NotFound` when the merchant is not."""
-        ...
-
-    async def set_hours(
-        self,
-        store_id: str,
-        hours: Hours,
-        if_match: tuple[int, ...] | None,
-        answer: Callable[[Store], StoredAnswer | None] = lambda _: None,
-    ) -> Store:
-        """The store with these hours. `NotFound`; `VersionMismatch` when it is at none of the versions `if_match`
-        (None: any), unless its hours are these already."""
-        ...
-
     async def products(self, store_id: str) -> list[Product]: ...
-
-    async def add_products(self, products: Collection[Product], answer: StoredAnswer | None = None) -> None:
-        """Leaves those whose id is there; `NotFound` when the store is not."""
-        ...
 
     async def order(self, order_id: str) -> OrderRow | None: ...
 
@@ -181,10 +165,6 @@ class ReadSide(Protocol):
         ...
 
     async def stored_answer(self, scope: str, key: str) -> StoredAnswer | None: ...
-
-    async def keep(self, answer: StoredAnswer) -> None:
-        """Keep the first answer to a request whose effect is not in the database."""
-        ...
 
     async def regions(self) -> dict[str, int]:
         """The regions that were ever opened, with their epochs."""

@@ -14,11 +14,12 @@ from fastapi import Depends, Header, Request
 from pydantic import BaseModel
 
 from domain.errors import InvalidRequest
+from domain.marketplace.change import Claim, Command
 from domain.orders.decide import OrderAction, OrderCommand, PaymentAction
-from domain.orders.records import Answer, Json, StoredAnswer
+from domain.orders.records import Json
 from domain.region.device import device_of
 from domain.region.messages import Action, Ask, Device
-from gateway.http.auth import Principal, principal_of
+from gateway.http.auth import OPERATORS, Principal, principal_of
 from gateway.http.etags import versions
 from gateway.rest.models import Digits, Instant
 
@@ -78,12 +79,18 @@ class Call:
         part.scope, part.device = f"{self.scope}|{name}", None
         return part
 
-    def first(self, answer: Answer, at_ms: int) -> StoredAnswer | None:
-        """The answer as it is kept for repeats; None where the client named no key, so that there can be none."""
-        if not self.given:
-            return None
-        return StoredAnswer(
-            scope=self.scope, key=self.key, fingerprint=self.fingerprint, answer=answer, at_ms=at_ms
+    def change(self, action: Any, at_ms: int) -> Command:
+        """The call as a change of the marketplace's records: of the principal's own, for operators of anybody's."""
+        principal, is_operator = self.principal, self.principal.role in OPERATORS
+        return Command(
+            action=action,
+            actor_id=principal.id,
+            role=principal.role,
+            at_ms=at_ms,
+            owner_id=None if is_operator else principal.id,
+            claim=Claim(self.scope, self.key, self.fingerprint) if self.given else None,
+            if_match=self.if_match,
+            audit=is_operator,
         )
 
     def command(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter, Depends, Header, Request
 from fastapi.security import OAuth2PasswordRequestForm
+from msgspec import Struct
 from starlette.responses import Response
 
 from domain.errors import AccountDisabled, EmailTaken, Unauthenticated
+from domain.marketplace.accounts import OpenAccount, User
 from domain.orders.lifecycle import Role
-from domain.orders.records import Answer, Json
 from gateway.http.auth import Anyone, Principal
 from gateway.http.credentials import PASSWORD_MAX, email_key, is_storable, password_of
 from gateway.http.fair_queue import Asker
@@ -18,15 +20,25 @@ from gateway.http.idempotency import KEY_LIMIT, call_of
 from gateway.http.problem import refusals
 from gateway.http.ratelimit import address_of
 from gateway.http.strict_json import StrictRoute
-from gateway.rest.kit.answers import Parts, answered, first_or, json_response
+from gateway.rest.kit.answers import Parts, carry_out, first_answer, json_response, shown
 from gateway.rest.models import Me, Register, Registered, Token
 from gateway.services import Services
-from persistence.reads.views import User
 
 router = APIRouter(tags=["accounts"], route_class=StrictRoute)
 
 EMAIL_LIMIT = 320  # characters that are looked at
 _NOBODY = Principal("anyone", Role.SYSTEM)
+
+
+class _Opened(Struct, frozen=True):
+    """What is kept of a registration for repeats."""
+
+    user_id: str
+    role: Role
+
+    @classmethod
+    def of(cls, user: User) -> _Opened:
+        return cls(user.user_id, user.role)
 
 
 def _version_of(user: User) -> int:
@@ -58,36 +70,31 @@ async def register(
     # Neither password nor token is kept: whoever repeats it shows the password again and gets a token of now.
     call = call_of(request, _NOBODY, idempotency_key).covers(body, but="password")
 
-    async def now() -> Answer:
-        at_ms = services.config.clock.now_ms()
+    first = await first_answer(services, call)  # before the password is hashed
+    if first is None:
         user = User(
             user_id=services.new_id(),
             email=body.email,
             password_hash=await services.passwords.hash_new(body.password, body.email, body.name, asker),
             role=Role(body.role),
             name=body.name,
-            created_ms=at_ms,
+            created_ms=services.config.clock.now_ms(),
         )
-        answer = Answer(body={"user_id": user.user_id, "role": user.role})
-        await services.reads.add_user(user, call.first(answer, at_ms))
-        return answer
-
-    answer, replayed = await first_or(services, call, now)
-    user_id, version = str(answer.body["user_id"]), 1
+        opened = await carry_out(services, call, OpenAccount(user), _Opened.of, _Opened)
+        account, replayed = opened.view, opened.replayed
+    else:
+        account, replayed = msgspec.convert(first.body, _Opened), True
+    version = 1
     if replayed:
-        known = await services.reads.user(user_id)
+        known = await services.reads.user(account.user_id)
         if known is None or not await services.passwords.verify(known.password_hash, body.password, asker):
             raise EmailTaken()
         version = _version_of(known)
-
-    def show(kept: dict[str, Any]) -> Json:
-        role = Role(kept["role"])
-        token = services.tokens.issue(user_id, role, version)
-        return Registered(
-            user_id=user_id, role=role, access_token=token, expires_in=services.tokens.ttl_s
-        ).model_dump()
-
-    return answered(answer, 201, replayed=replayed, show=show)
+    token = services.tokens.issue(account.user_id, account.role, version)
+    answer = Registered(
+        user_id=account.user_id, role=account.role, access_token=token, expires_in=services.tokens.ttl_s
+    )
+    return shown(answer.model_dump(), 201, replayed=replayed)
 
 
 @router.post(

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from starlette.responses import Response
 
 from domain.errors import InvalidRequest, NotFound
-from domain.orders.records import Answer
+from domain.orders.records import Json
 from domain.region.jobs import offer_view, task_view
 from domain.region.messages import Accept, Action, Arrive, ConfirmReturn, Pickup, Reject
 from gateway.deciders.nearest_market import nearest_region
@@ -17,7 +17,7 @@ from gateway.http.auth import OPERATORS, Anyone, Driver
 from gateway.http.idempotency import Call, DriverStep, Mutation
 from gateway.http.problem import refusals
 from gateway.http.strict_json import StrictRoute
-from gateway.rest.kit.answers import Parts, Uid, json_response, keep, once, own
+from gateway.rest.kit.answers import Parts, Uid, answered, first_answer, json_response, keep, once, own, shown
 from gateway.rest.kit.deciding import ask_about_task
 from gateway.rest.models import Decline, Duty
 from gateway.services import Services
@@ -55,10 +55,14 @@ async def duty(driver_id: Uid, body: Duty, driver: Driver, call: Mutation, servi
     """Go on or off duty, or say where you are. Repeat it at least every minute: who is silent gets no offers."""
     own(driver_id, driver.id)
     call.covers(body)
-    return await once(services, call, lambda: _go(services, call, driver.id, body))
+    first = await first_answer(services, call)
+    if first is not None:
+        return answered(first, replayed=True)
+    said, replayed = await _go(services, call, driver.id, body)
+    return shown(said, replayed=replayed)
 
 
-async def _go(services: Services, call: Call, driver_id: str, body: Duty) -> Answer:
+async def _go(services: Services, call: Call, driver_id: str, body: Duty) -> tuple[dict[str, Json], bool]:
     from_ms, until_ms = shift_ms(body.begins, body.until, services.config.clock.now_ms())
     last = services.pings.last(driver_id)
     if body.lat is None and last is None:
@@ -74,19 +78,22 @@ async def _go(services: Services, call: Call, driver_id: str, body: Duty) -> Ans
         region_id = await services.region_of_driver(
             driver_id, nearest_region(services.config.regions, lat, lng)
         )
-    answer = Answer(body={"driver_id": driver_id, "on": body.on, "region_id": region_id})
     # First, so that of two at the same moment one speaks: what follows is in no database and cannot fail.
-    await keep(services, call, answer)
+    said, replayed = await keep(
+        services, call, {"driver_id": driver_id, "on": body.on, "region_id": region_id}
+    )
+    if replayed:
+        return said, True
     if socket is not None:
         socket.sighted(body.lat, body.lng, body.on, body.until, body.begins)
-        return answer
+        return said, False
     # No socket, no session: the time numbers these, and any socket's word counts for more.
     seq, at_s = services.now_us() // 1000, asyncio.get_running_loop().time()
     state = State(driver_id, region_id, 0, seq, lat, lng, body.on, at_s, until_ms, from_ms, place_ms, track)
     services.pings.put(state)
     if last is not None and last.region_id != region_id:
         await services.pings.left(replace(last, session=0, seq=seq))
-    return answer
+    return said, False
 
 
 @router.post("/v1/tasks/{task_id}/accept", responses=refusals(*_OFFER, mutation=True))

@@ -12,14 +12,14 @@ from starlette.responses import Response
 
 from domain.errors import Forbidden, Unauthenticated
 from domain.orders.lifecycle import Role
-from domain.orders.records import Answer, Json
+from domain.orders.records import Json
 from domain.region.messages import DispatchTick, ExpireOffers
 from gateway.http.auth import Principal
 from gateway.http.idempotency import KEY_LIMIT, Call, call_of
 from gateway.http.metrics import CONTENT_TYPE, page, whole
 from gateway.http.problem import refusals
 from gateway.http.strict_json import StrictRoute
-from gateway.rest.kit.answers import Parts, json_response, keep, once
+from gateway.rest.kit.answers import Parts, answered, first_answer, json_response, keep, shown
 from gateway.rest.kit.readiness import readiness
 from gateway.rest.models import Digits
 from gateway.services import Services
@@ -57,12 +57,14 @@ async def tick(services: Parts, call: _Call, region_id: Annotated[str, Query(max
     """Have a region look for drivers now instead of at the end of its window."""
     services.region(region_id)
 
-    async def now() -> Answer:
-        answer = await services.backend.ask(region_id, call.ask(DispatchTick()))
-        await keep(services, call, answer)
-        return answer
-
-    return await once(services, call, now)
+    first = await first_answer(services, call)
+    if first is not None:
+        return answered(first, replayed=True)
+    answer = await services.backend.ask(region_id, call.ask(DispatchTick()))
+    if answer.code is not None:
+        return answered(answer)
+    said, replayed = await keep(services, call, answer.body)
+    return shown(said, replayed=replayed)
 
 
 @router.post(
@@ -76,20 +78,19 @@ async def expire_offers(
 ) -> Response:
     """Expire at most `limit` offers that are past their time. Regions do so by themselves; this is for recovery."""
 
-    async def now() -> Answer:
-        left, by_region = limit, {}
-        for region_id in services.config.regions:
-            answer = await services.backend.ask(region_id, call.ask(ExpireOffers(left)))
-            expired = int(answer.body.get("expired", 0))
-            by_region[region_id] = expired
-            left -= expired
-            if left <= 0:
-                break
-        total = Answer(body={"expired": limit - left, "regions": by_region})
-        await keep(services, call, total)
-        return total
-
-    return await once(services, call, now)
+    first = await first_answer(services, call)
+    if first is not None:
+        return answered(first, replayed=True)
+    left, by_region = limit, {}
+    for region_id in services.config.regions:
+        answer = await services.backend.ask(region_id, call.ask(ExpireOffers(left)))
+        expired = int(answer.body.get("expired", 0))
+        by_region[region_id] = expired
+        left -= expired
+        if left <= 0:
+            break
+    said, replayed = await keep(services, call, {"expired": limit - left, "regions": by_region})
+    return shown(said, replayed=replayed)
 
 
 @router.get("/health/live", tags=["health"])

@@ -29,7 +29,7 @@ from domain.region.messages import Refuse as RefuseAtDoor
 from gateway.http.auth import Anyone, Customer, Driver
 from gateway.http.idempotency import DriverStep, Mutation
 from gateway.http.problem import refusals
-from gateway.rest.kit.answers import Parts, Uid, answered, etag, first_or, json_response, once
+from gateway.rest.kit.answers import Parts, Uid, answered, etag, first_answer, json_response, once
 from gateway.rest.kit.deciding import (
     about,
     ask_vendor,
@@ -85,9 +85,10 @@ async def create(body: NewOrder, customer: Customer, call: Mutation, services: P
         dropoff_address=body.dropoff.address,
     )
     command = call.command(services.new_id(), services.config.clock.now_ms(), action)
-    answer, replayed = await first_or(services, call, lambda: services.backend.decide(command))
+    first = await first_answer(services, call)
+    answer = await services.backend.decide(command) if first is None else first
     # Of two at the same moment the decider gives one the other's answer: that of another order than its own.
-    return answered(answer, 201, replayed=replayed or answer.body.get("id") != command.order_id)
+    return answered(answer, 201, replayed=answer.body.get("id") != command.order_id)
 
 
 @router.get("/v1/orders", response_model=OrderPage, responses=refusals())

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from typing import Any, TypeVar
 
-from msgspec.structs import asdict, replace
+import msgspec
+from msgspec.structs import asdict
 
-from domain.errors import EmailTaken, NotFound
+from domain.errors import EmailTaken, IdempotencyKeyReused, NotFound
+from domain.marketplace.accounts import User
+from domain.marketplace.change import Carried, Command, settled
+from domain.marketplace.products import Product
+from domain.marketplace.stores import Store
 from domain.orders.decide import Product as OrderProduct
 from domain.orders.decide import Store as OrderStore
 from domain.orders.dossier import Entry
-from domain.orders.hours import Hours
 from domain.orders.lifecycle import TASK_ENDED, TASK_HELD, OfferStatus, OrderStatus, Role
-from domain.orders.records import OfferRow, StoredAnswer, TaskRow
+from domain.orders.records import Answer, OfferRow, StoredAnswer, TaskRow
 from domain.solve import Explanation
+from persistence.marketplace.registry import STEPS
 from persistence.orders.load import is_id
 from persistence.orders.memory import MemoryStore
 from persistence.reads.views import (
-    AnswerKept,
     Cursor,
     DriverWork,
     Holder,
@@ -26,11 +31,9 @@ from persistence.reads.views import (
     OrderNote,
     OrderPage,
     OrderRow,
-    Product,
-    Store,
-    User,
-    with_hours,
 )
+
+V = TypeVar("V")
 
 
 class MemoryReads:
@@ -58,25 +61,6 @@ class MemoryReads:
         }
         return set(holders) - good
 
-    def _look_up(self, answer: StoredAnswer | None) -> None:
-        if answer is not None and (found := self.memory.answers.get((answer.scope, answer.key))) is not None:
-            raise AnswerKept(found[0])
-
-    def _keep(self, answer: StoredAnswer | None) -> None:
-        self._look_up(answer)
-        if answer is not None:
-            self.memory.answers[(answer.scope, answer.key)] = (answer, None)
-
-    async def keep(self, answer: StoredAnswer) -> None:
-        self._keep(answer)
-
-    async def add_user(self, user: User, answer: StoredAnswer | None = None) -> None:
-        self._look_up(answer)
-        if user.user_id in self.users or await self.user_by_email(user.email):
-            raise EmailTaken()
-        self._keep(answer)
-        self.users[user.user_id] = replace(user, email=user.email.lower())
-
     async def store(self, store_id: str) -> Store | None:
         return self.shops.get(store_id)
 
@@ -88,47 +72,18 @@ class MemoryReads:
         ]
         return sorted(found, key=lambda store: (store.name, store.store_id))
 
-    async def add_store(self, store: Store, answer: StoredAnswer | None = None) -> None:
-        self._look_up(answer)
-        if store.merchant_id not in self.users:
-            raise NotFound("There is no such merchant.")
-        self._keep(answer)
-        self._put(self.shops.setdefault(store.store_id, store))
-
-    async def set_hours(
-        self,
-        store_id: str,
-        hours: Hours,
-        if_match: tuple[int, ...] | None,
-        answer: Callable[[Store], StoredAnswer | None] = lambda _: None,
-    ) -> Store:
-        if store_id not in self.shops:
-            raise NotFound("There is no such store.")
-        before = self.shops[store_id]
-        self._look_up(answer(before))
-        after = with_hours(before, hours, if_match)
-        self._keep(answer(after))
-        self.shops[store_id] = after
-        self._put(after)
-        return after
-
-    def _put(self, store: Store) -> None:
-        fields = {name: getattr(store, name) for name in OrderStore.__struct_fields__}
-        self.memory.add_store(OrderStore(**fields))
+    def put(self, record: Any) -> None:
+        """A store or a product is there for whoever decides on orders as well."""
+        if isinstance(record, Store):
+            fields = {name: getattr(record, name) for name in OrderStore.__struct_fields__}
+            self.memory.add_store(OrderStore(**fields))
+        elif isinstance(record, Product):
+            fields = {name: getattr(record, name) for name in OrderProduct.__struct_fields__}
+            self.memory.products[record.product_id] = OrderProduct(**fields)
 
     async def products(self, store_id: str) -> list[Product]:
         found = [product for product in self.goods.values() if product.store_id == store_id]
         return sorted(found, key=lambda product: (product.name, product.product_id))
-
-    async def add_products(self, products: Collection[Product], answer: StoredAnswer | None = None) -> None:
-        self._look_up(answer)
-        if any(product.store_id not in self.shops for product in products):
-            raise NotFound("There is no such store.")
-        self._keep(answer)
-        for product in products:
-            kept = self.goods.setdefault(product.product_id, product)
-            fields = {name: getattr(kept, name) for name in OrderProduct.__struct_fields__}
-            self.memory.products[product.product_id] = OrderProduct(**fields)
 
     async def order(self, order_id: str) -> OrderRow | None:
         order = self.memory.order(order_id)
@@ -260,3 +215,64 @@ class MemoryReads:
 
 def _by_age(tasks: list[TaskRow]) -> list[TaskRow]:
     return sorted(tasks, key=lambda task: (task.opened_ms, task.task_id))
+
+
+class MemoryMarketplace:
+    """`gateway.deciders.ports.Marketplace` over `MemoryReads`, by the same decisions: for the gateway's unit tests and
+    for simulated worlds. What the database itself refuses it knows of accounts and parents alone."""
+
+    def __init__(self, reads: MemoryReads) -> None:
+        self._reads = reads
+
+    async def carry_out(self, command: Command, show: Callable[[Any], V], view: type[V]) -> Carried[V]:
+        claim, reads = command.claim, self._reads
+        if claim is not None and (found := reads.memory.answers.get((claim.scope, claim.key))) is not None:
+            if found[0].fingerprint != claim.fingerprint:
+                raise IdempotencyKeyReused()
+            first: Carried[V] = Carried(msgspec.convert(found[0].answer.body, view), replayed=True)
+            return first
+        step = STEPS[type(command.action)]
+        before = None
+        if step.on is not None:
+            before = self._table(step.on.aggregate).get(getattr(command.action, step.on.key.name))
+            owner = before and step.on.owner and getattr(before, step.on.owner)
+            if before is None or (owner and command.owner_id not in (None, owner)):
+                raise NotFound(step.on.missing)
+        decision = settled(step.decide, before, command)
+        changed = () if decision.changed is None else (decision.changed,)
+        for record in decision.new:
+            self._require_fit(record)
+        for record in (*decision.new, *changed):
+            assert step.kind is not None
+            self._table(step.kind.aggregate)[step.kind.id_of(record)] = record
+            reads.put(record)
+        shown = show(decision.shown)
+        if claim is not None:
+            body: Any = msgspec.to_builtins(shown)
+            answer = Answer(body=body)
+            stored = StoredAnswer(
+                scope=claim.scope,
+                key=claim.key,
+                fingerprint=claim.fingerprint,
+                answer=answer,
+                at_ms=command.at_ms,
+            )
+            reads.memory.answers[(claim.scope, claim.key)] = (stored, None)
+        return Carried(shown)
+
+    def _table(self, aggregate: str) -> dict[str, Any]:
+        tables: dict[str, dict[str, Any]] = {
+            "account": self._reads.users,
+            "store": self._reads.shops,
+            "product": self._reads.goods,
+        }
+        return tables[aggregate]
+
+    def _require_fit(self, record: Any) -> None:
+        users = self._reads.users
+        if isinstance(record, User) and (
+            record.user_id in users or record.email in {user.email for user in users.values()}
+        ):
+            raise EmailTaken()
+        if isinstance(record, Store) and record.merchant_id not in users:
+            raise NotFound("There is no such merchant.")

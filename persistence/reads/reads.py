@@ -1,10 +1,8 @@
-"""Read queries for the gateway, and the small writes that are no order's business: accounts, stores, products."""
+"""Read queries for the gateway, and the notes that people type."""
 
 from __future__ import annotations
 
-import time
-import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -18,22 +16,19 @@ from sqlalchemy import (
     delete,
     exists,
     func,
-    insert,
     literal,
     select,
     tuple_,
     union_all,
-    update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import RowMapping
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.errors import EmailTaken, NotFound
+from domain.marketplace.accounts import User
+from domain.marketplace.products import Product
+from domain.marketplace.stores import Store
 from domain.orders.dossier import Entry
-from domain.orders.hours import Hours
 from domain.orders.lifecycle import TASK_HELD, OrderStatus, Role
 from domain.orders.records import StoredAnswer, TaskRow
 from persistence import tables
@@ -43,35 +38,13 @@ from persistence.pool import CONNECT_TIMEOUT_S, IDLE_TIMEOUT_S, LOCK_TIMEOUT_S, 
 from persistence.reads.offers import OFFERS, OfferReads
 from persistence.reads.queries import Fixed, table_of
 from persistence.reads.views import (
-    AnswerKept,
     Cursor,
     DriverWork,
     Holder,
-    OfferCursor,
-    OfferPage,
     OrderNote,
     OrderPage,
     OrderRow,
-    Product,
-    Store,
-    User,
-    with_hours,
 )
-
-__all__ = [
-    "Cursor",
-    "DriverWork",
-    "OfferCursor",
-    "OfferPage",
-    "OrderPage",
-    "OrderRow",
-    "Product",
-    "Reads",
-    "Store",
-    "User",
-    "last_event_ms",
-]
-
 
 USERS, STORES, PRODUCTS = table_of(tables.User), table_of(tables.Store), table_of(tables.Product)
 ORDERS, ITEMS, EVENTS = table_of(tables.Order), table_of(tables.OrderItem), table_of(tables.DossierEvent)
@@ -185,46 +158,6 @@ class Reads(OfferReads):
         wrong = {Holder(str(row["user_id"]), Role(row["role"]), row["version"]) for row in rows}
         return set(holders) - set(known) | wrong
 
-    async def set_disabled(self, email: str, disabled_ms: int | None) -> User | None:
-        """Disable the account of this address, or enable it again (None); its tokens are taken back either way. None
-        when there is no such account."""
-        change = (
-            update(USERS)
-            .where(func.lower(USERS.c.email) == email.lower())
-            .values(disabled_ms=disabled_ms, token_version=USERS.c.token_version + 1)
-            .returning(USERS)
-        )
-        async with self._change() as connection:
-            row = (await connection.execute(change)).mappings().one_or_none()
-        return _user(row) if row else None
-
-    async def add_user(self, user: User, answer: StoredAnswer | None = None) -> None:
-        """Make an account; `EmailTaken` when one with this address (or id) exists."""
-        row = _columns(user) | {"email": user.email.lower(), "role": str(user.role)}
-        try:
-            async with self._change() as connection:
-                await _keep(connection, answer)
-                await connection.execute(insert(USERS).values(row))
-        except IntegrityError as error:
-            if getattr(error.orig, "sqlstate", "") == "23505":
-                raise EmailTaken() from None  # the cause would carry the address into logs
-            raise
-
-    async def create_user(
-        self, *, email: str, password_hash: str, role: Role, name: str, created_ms: int | None = None
-    ) -> User:
-        """Make an account under a new id; `created_ms` None is the wall clock. `EmailTaken` as for `add_user`."""
-        user = User(
-            user_id=str(uuid.uuid4()),
-            email=email.lower(),
-            password_hash=password_hash,
-            role=role,
-            name=name,
-            created_ms=time.time_ns() // 1_000_000 if created_ms is None else created_ms,
-        )
-        await self.add_user(user)
-        return user
-
     # -- stores and products ------------------------------------------------------------------------------------------
 
     async def store(self, store_id: str) -> Store | None:
@@ -245,42 +178,6 @@ class Reads(OfferReads):
             query = query.where(STORES.c.region_id == region_id)
         return [_store(row) for row in await self._all(query)]
 
-    async def add_store(self, store: Store, answer: StoredAnswer | None = None) -> None:
-        """Make a store, or do nothing when its id is there. `NotFound` when there is no such merchant."""
-        try:
-            async with self._change() as connection:
-                await _keep(connection, answer)
-                await connection.execute(
-                    upsert(STORES).values(msgspec.to_builtins(store)).on_conflict_do_nothing()
-                )
-        except IntegrityError as error:
-            raise _missing_parent(error, "There is no such merchant.") from error
-
-    async def set_hours(
-        self,
-        store_id: str,
-        hours: Hours,
-        if_match: tuple[int, ...] | None,
-        answer: Callable[[Store], StoredAnswer | None] = lambda _: None,
-    ) -> Store:
-        """Set a store's hours and return the store. `NotFound`; `VersionMismatch` when it is at none of the versions
-        `if_match` (None: any), unless its hours are these already."""
-        if not is_id(store_id):
-            raise NotFound("There is no such store.")
-        this = STORES.c.store_id == store_id
-        async with self._change() as connection:
-            row = (await connection.execute(select(STORES).where(this).with_for_update())).mappings().first()
-            if row is None:
-                raise NotFound("There is no such store.")
-            before = _store(row)
-            # Before the versions are compared: a repeat comes after its own change.
-            await _look_up(connection, answer(before))
-            after = with_hours(before, hours, if_match)
-            await _keep(connection, answer(after))
-            change = {"hours": msgspec.to_builtins(hours), "version": after.version}
-            await connection.execute(update(STORES).where(this).values(change))
-        return after
-
     async def product(self, product_id: str) -> Product | None:
         """A product by its id."""
         query = select(PRODUCTS).where(PRODUCTS.c.product_id == product_id)
@@ -295,18 +192,6 @@ class Reads(OfferReads):
         return [
             Product(**row) for row in await self._all(query.order_by(PRODUCTS.c.name, PRODUCTS.c.product_id))
         ]
-
-    async def add_products(self, products: Collection[Product], answer: StoredAnswer | None = None) -> None:
-        """Make products, leaving those whose id is there. `NotFound` when there is no such store."""
-        if not products:
-            return
-        try:
-            async with self._change() as connection:
-                await _keep(connection, answer)
-                rows = [_columns(product) for product in products]
-                await connection.execute(upsert(PRODUCTS).on_conflict_do_nothing(), rows)
-        except IntegrityError as error:
-            raise _missing_parent(error, "There is no such store.") from error
 
     # -- orders -------------------------------------------------------------------------------------------------------
 
@@ -442,11 +327,6 @@ class Reads(OfferReads):
         rows = await self._rows(_ANSWER, scope=scope, key=key)
         return stored_answer_of(rows[0]) if rows else None
 
-    async def keep(self, answer: StoredAnswer) -> None:
-        """Keep the first answer to a request whose effect is not in the database."""
-        async with self._change() as connection:
-            await _keep(connection, answer)
-
     async def regions(self) -> dict[str, int]:
         """The regions that were ever opened, with their epochs."""
         return {row["region_id"]: row["epoch"] for row in await self._all(select(REGIONS))}
@@ -475,32 +355,6 @@ async def last_event_ms(database_url: str) -> int | None:
         await reads.close()
 
 
-# -- first answers ----------------------------------------------------------------------------------------------------
-
-
-async def _keep(connection: AsyncConnection, answer: StoredAnswer | None) -> None:
-    """Keep the answer together with the change that it is of; `AnswerKept` when its key has one already. Of two at the
-    same moment the second waits here for the first one's commit."""
-    if answer is None:
-        return
-    row = _columns(answer) | {"code": answer.answer.code, "detail": answer.answer.detail}
-    row["body"] = msgspec.to_builtins(answer.answer.body)
-    del row["answer"]
-    kept = upsert(ANSWERS).values(row).on_conflict_do_nothing().returning(ANSWERS.c.key)
-    while (await connection.execute(kept)).first() is None:
-        await _look_up(connection, answer)  # finds nothing when it was swept in between
-
-
-async def _look_up(connection: AsyncConnection, answer: StoredAnswer | None) -> None:
-    """`AnswerKept` when the answer's key has one already."""
-    if answer is None:
-        return
-    this = (ANSWERS.c.scope == answer.scope) & (ANSWERS.c.key == answer.key)
-    row = (await connection.execute(select(ANSWERS).where(this))).mappings().first()
-    if row is not None:
-        raise AnswerKept(stored_answer_of(row))
-
-
 # -- rows to structs --------------------------------------------------------------------------------------------------
 
 
@@ -520,11 +374,3 @@ def _user(row: RowMapping) -> User:
 
 def _store(row: RowMapping) -> Store:
     return Store(**{**row, "hours": hours_of(row["hours"])})
-
-
-def _columns(struct: User | Product | StoredAnswer) -> dict[str, Any]:
-    return {name: getattr(struct, name) for name in struct.__struct_fields__}
-
-
-def _missing_parent(error: IntegrityError, detail: str) -> Exception:
-    return NotFound(detail) if getattr(error.orig, "sqlstate", "") == "23503" else error

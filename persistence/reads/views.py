@@ -3,34 +3,10 @@
 from __future__ import annotations
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-from domain.errors import VersionMismatch
 from domain.orders.decide import OrderState
-from domain.orders.hours import Hours
 from domain.orders.lifecycle import Role
-from domain.orders.records import OfferRow, StoredAnswer, TaskRow
-
-
-class AnswerKept(Exception):
-    """A change was asked for under a key that has its first answer already: nothing was changed."""
-
-    def __init__(self, first: StoredAnswer) -> None:
-        super().__init__("the key has its answer")
-        self.first = first
-
-
-class User(Struct, frozen=True, kw_only=True):
-    """An account; `email` in lower case. A user of role merchant is the merchant."""
-
-    user_id: str
-    email: str
-    password_hash: str
-    role: Role
-    name: str
-    created_ms: int
-    token_version: int = 1  # of the tokens that are good; a higher one takes back those of before
-    disabled_ms: int | None = None
+from domain.orders.records import OfferRow, TaskRow
 
 
 class Holder(Struct, frozen=True):
@@ -51,40 +27,6 @@ class OrderNote(Struct, frozen=True, kw_only=True):
     about: str
     at_ms: int
     text: str
-
-
-class Store(Struct, frozen=True, kw_only=True):
-    """A merchant's store. `version` rises with each change of its hours."""
-
-    store_id: str
-    merchant_id: str
-    region_id: str
-    name: str
-    lat: float
-    lng: float
-    address: str
-    hours: Hours = None
-    version: int = 1
-
-
-def with_hours(store: Store, hours: Hours, if_match: tuple[int, ...] | None) -> Store:
-    """The store with these hours at its next version, or as it is when it has them already (a repeat then finds it
-    done). `VersionMismatch` when the client has seen another version than this one."""
-    if store.hours == hours:
-        return store
-    if if_match is not None and store.version not in if_match:
-        raise VersionMismatch(f"The store is at version {store.version}.")
-    return replace(store, hours=hours, version=store.version + 1)
-
-
-class Product(Struct, frozen=True, kw_only=True):
-    """Something a store sells; the category decides the age it asks for."""
-
-    product_id: str
-    store_id: str
-    name: str
-    category: str
-    price_cents: int
 
 
 class OrderRow(OrderState, frozen=True, kw_only=True):

@@ -19,7 +19,7 @@ from domain.solve import Plan, SolveRequest
 from gateway.deciders.actor_backend import ActorBackend
 from gateway.http.auth import Principal
 from gateway.services import Services, assemble
-from persistence.reads.memory import MemoryReads
+from persistence.reads.memory import MemoryMarketplace, MemoryReads
 from sim.world import rest
 from sim.world.net import Net, Node
 from sim.world.payment_vendor import read_token
@@ -161,6 +161,7 @@ class GatewayProcess:
 
     def __init__(self, world: Surroundings, node: Node) -> None:
         clock, vendors = world.clock_of(node), Vendors(world)
+        reads = MemoryReads(world.checker.memory, world.users)
         self.services: Services = assemble(
             world.config(clock),
             node.name,
@@ -171,7 +172,8 @@ class GatewayProcess:
                 world.chance,
                 persistence_actors=world.persistences,
             ),
-            reads=MemoryReads(world.checker.memory, world.users),
+            reads=reads,
+            marketplace=MemoryMarketplace(reads),
             identity=vendors,
             payment=vendors,
             chance=world.chance,

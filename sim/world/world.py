@@ -22,6 +22,7 @@ from actors.clock import ServerClock
 from actors.config import Config, persistence_names
 from actors.vendors import identity_vendor, payment_vendor
 from domain.errors import IdempotencyKeyReused
+from domain.marketplace.accounts import User
 from domain.orders.decide import Product, Store
 from domain.orders.lifecycle import Role
 from domain.ports import Channel
@@ -32,7 +33,6 @@ from domain.region.messages import Device, DriversSeen, Message, Ready
 from domain.region.policy import RegionPolicy
 from gateway.deciders.collector import Unavailable
 from gateway.http.auth import Principal, Tokens
-from persistence.reads.views import User
 from sim.bot.driver_bot import Brain
 from sim.bot.motion import Point, offset
 from sim.bot.personas import CustomerShares, Door, DriverPersona, door_outcome

@@ -7,6 +7,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from domain.marketplace.accounts import User
+from domain.marketplace.products import Product
+from domain.marketplace.stores import Store as StoreRow
 from domain.orders import decide as orders
 from domain.orders.decide import (
     CreateOrder,
@@ -38,8 +41,8 @@ from domain.orders.records import (
 from domain.ports import Channel, Store
 from persistence.orders.memory import MemoryStore
 from persistence.reads.memory import MemoryReads
-from persistence.reads.reads import Product, Reads, User
-from persistence.reads.reads import Store as StoreRow
+from persistence.reads.reads import Reads
+from tests.support.marketplace import marketplace_of, put, set_hours
 
 REGION = "tx-dfw"
 START_MS = 1_750_000_000_000
@@ -108,18 +111,15 @@ class World:
             )
             return self
         assert reads is not None
-        await reads.add_user(
-            User(
-                user_id=self.merchant_id,
-                email=f"{self.merchant_id}@example.org",
-                password_hash="-",
-                role=Role.MERCHANT,
-                name="Merchant",
-                created_ms=START_MS,
-            )
+        merchant = User(
+            user_id=self.merchant_id,
+            email=f"{self.merchant_id}@example.org",
+            password_hash="-",
+            role=Role.MERCHANT,
+            name="Merchant",
+            created_ms=START_MS,
         )
-        await reads.add_store(shop)
-        await reads.add_products(products)
+        await put(marketplace_of(reads), merchant, shop, *products)
         return self
 
     async def keep_hours(self, hours: Hours) -> None:
@@ -128,7 +128,7 @@ class World:
             self.store.add_store(replace(self.store.stores[self.store_id], hours=hours))
         else:
             assert self.reads is not None
-            await self.reads.set_hours(self.store_id, hours, None)
+            await set_hours(marketplace_of(self.reads), self.store_id, hours)
 
     def tick(self) -> int:
         self.now_ms += 1000

@@ -13,7 +13,8 @@ from domain.solve import Candidate, Explanation
 from persistence.orders.memory import MemoryStore
 from persistence.orders.postgres import PostgresStore
 from persistence.reads.memory import MemoryReads
-from persistence.reads.reads import OfferPage, Reads
+from persistence.reads.reads import Reads
+from persistence.reads.views import OfferPage
 from tests.contracts.store_world import REGION, START_MS, World, new_id
 
 NEAR = Candidate(driver_id=new_id(), cost=61.5, terms={"travel": 12.0, "delay": 49.5, "p_accept": 0.8})

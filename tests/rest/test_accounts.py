@@ -10,11 +10,12 @@ import pytest
 from msgspec.structs import replace
 
 from domain.errors import StoreUnavailable, Unauthenticated
+from domain.marketplace.accounts import User
 from domain.orders.lifecycle import Role
 from gateway.http.account_status import Accounts
 from gateway.http.auth import Principal
 from gateway.rest.ops import _while_allowed
-from persistence.reads.views import Holder, User
+from persistence.reads.views import Holder
 from tests.support.gateway_world import PASSWORD, World
 
 CHANGES = {

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from actors.clock import ServerClock
 from actors.config import Config, Limits
 from actors.region.shell import RegionShell
+from domain.marketplace.accounts import User
 from domain.orders.decide import OrderCommand
 from domain.orders.lifecycle import Role
 from domain.orders.records import Answer, Done, Json
@@ -29,8 +30,7 @@ from gateway.services import Services, assemble
 from integrations.identity.fake import FakeIdentity
 from integrations.payment.fake import FakePayment
 from persistence.orders.memory import MemoryStore
-from persistence.reads.memory import MemoryReads
-from persistence.reads.views import User
+from persistence.reads.memory import MemoryMarketplace, MemoryReads
 from solver.registry import solve
 
 REGION = "tx-dfw"
@@ -254,7 +254,7 @@ class World:
         """An account without the cost of a password: its id and its headers."""
         self._number += 1
         user_id = f"00000000-0000-4000-8000-{self._number:012d}"
-        await self.reads.add_user(_user(user_id, role))
+        self.reads.users[user_id] = _user(user_id, role)
         return user_id, self.auth(user_id, role)
 
     async def shop(self, category: str = "alcohol") -> tuple[str, str, str, dict[str, str]]:
@@ -361,7 +361,13 @@ async def several(*gateway_ids: str, **changes: Any) -> AsyncIterator[list[World
     worlds = []
     for number, gateway_id in enumerate(gateway_ids):
         services = backend.gateways[gateway_id] = assemble(
-            config, gateway_id, backend=backend, reads=reads, identity=FakeIdentity(), payment=FakePayment()
+            config,
+            gateway_id,
+            backend=backend,
+            reads=reads,
+            marketplace=MemoryMarketplace(reads),
+            identity=FakeIdentity(),
+            payment=FakePayment(),
         )
         worlds.append(World(services, backend, reads, build_app(services), accounts_from=1000 * number))
     await backend.start()

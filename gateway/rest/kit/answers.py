@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -11,11 +11,13 @@ from fastapi import Depends, Path, Request
 from starlette.responses import Response
 
 from domain.errors import IdempotencyKeyReused, NotFound, refusal
-from domain.orders.records import Answer
+from domain.marketplace.change import Carried, Done
+from domain.orders.records import Answer, Json
 from gateway.deciders.redaction import outward
 from gateway.http.idempotency import Call
 from gateway.services import Services
-from persistence.reads.views import AnswerKept
+
+V = TypeVar("V")
 
 
 async def _services(request: Request) -> Services:
@@ -24,7 +26,6 @@ async def _services(request: Request) -> Services:
 
 
 Parts = Annotated[Services, Depends(_services)]
-Show: TypeAlias = Callable[[dict[str, Any]], Any]
 Uid = Annotated[UUID, Path(description="UUID")]
 
 
@@ -50,55 +51,52 @@ def etag(version: int) -> dict[str, str]:
     return {"ETag": f'"{version}"'}
 
 
-def answered(
-    answer: Answer, status: int = 200, *, replayed: bool = False, show: Show | None = None
-) -> Response:
-    """An answer as a response; raises the refusal that it stands for. `show`: what the client sees of its body."""
+def answered(answer: Answer, status: int = 200, *, replayed: bool = False) -> Response:
+    """An answer as a response; raises the refusal that it stands for."""
     answer = outward(answer)
     if answer.code is not None:
         raise refusal(answer.code, answer.detail)
     body = dict(answer.body)
     if "id" not in body and "order_id" in body:
         body["id"] = body["order_id"]
+    return shown(body, status, replayed=replayed, version=body.get("version"))
+
+
+def shown(view: Any, status: int = 200, *, replayed: bool = False, version: int | None = None) -> Response:
+    """What a change came to, as a response."""
     headers = {"Idempotency-Replayed": "true"} if replayed else {}
-    if isinstance(version := body.get("version"), int):
-        headers |= etag(version)
-    return json_response(show(body) if show else body, status, headers)
+    return json_response(view, status, headers if version is None else headers | etag(version))
+
+
+async def carry_out(
+    services: Services, call: Call, action: Any, show: Callable[[Any], V], view: type[V]
+) -> Carried[V]:
+    """Carry out a change of the marketplace's records that the principal asks for, or give its first answer."""
+    command = call.change(action, services.config.clock.now_ms())
+    return await services.marketplace.carry_out(command, show, view)
+
+
+async def keep(services: Services, call: Call, body: dict[str, Json]) -> tuple[dict[str, Json], bool]:
+    """Keep an answer for repeats whose effect is in no record. Returns the first one, and whether it is another's."""
+    kept = await carry_out(services, call, Done(body), lambda view: view, dict)
+    return kept.view, kept.replayed
 
 
 async def once(
-    services: Services,
-    call: Call,
-    decide: Callable[[], Awaitable[Answer]],
-    status: int = 200,
-    show: Show | None = None,
+    services: Services, call: Call, decide: Callable[[], Awaitable[Answer]], status: int = 200
 ) -> Response:
-    """`first_or` as a response."""
-    answer, replayed = await first_or(services, call, decide)
-    return answered(answer, status, replayed=replayed, show=show)
+    """The first answer to this call if it is a repeat, else what `decide` says now, as a response.
 
-
-async def first_or(
-    services: Services, call: Call, decide: Callable[[], Awaitable[Answer]]
-) -> tuple[Answer, bool]:
-    """The first answer to this call and True if it is a repeat, else what `decide` says now.
-
-    `IdempotencyKeyReused` when the key was used for something else. The look-up comes first so that a repeat calls no
-    vendor; two at the same moment are told apart by whoever decides, or by `AnswerKept` where the answer is kept.
+    The look-up comes first so that a repeat calls no vendor; two at the same moment are told apart by whoever decides.
     """
+    first = await first_answer(services, call)
+    return answered(await decide() if first is None else first, status, replayed=first is not None)
+
+
+async def first_answer(services: Services, call: Call) -> Answer | None:
+    """The first answer to this call, if it is a repeat. `IdempotencyKeyReused` when the key was used for something
+    else."""
     stored = await services.reads.stored_answer(call.scope, call.key) if call.given else None
-    if stored is None:
-        try:
-            return await decide(), False
-        except AnswerKept as kept:
-            stored = kept.first
-    if stored.fingerprint != call.fingerprint:
+    if stored is not None and stored.fingerprint != call.fingerprint:
         raise IdempotencyKeyReused()
-    return stored.answer, True
-
-
-async def keep(services: Services, call: Call, answer: Answer) -> None:
-    """Keep the answer for repeats where the effect itself is nowhere in the database; `AnswerKept` as for others."""
-    first = call.first(answer, services.config.clock.now_ms())
-    if first is not None:
-        await services.reads.keep(first)
+    return None if stored is None else stored.answer

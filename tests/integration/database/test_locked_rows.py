@@ -17,6 +17,7 @@ from persistence.orders.postgres import PostgresStore
 from persistence.reads.reads import Reads
 from tests.contracts.store_world import REGION, World
 from tests.support.database import server_url
+from tests.support.marketplace import marketplace_of, set_hours
 
 pytestmark = pytest.mark.integration
 
@@ -136,7 +137,7 @@ async def test_a_locked_store_holds_up_its_own_orders_alone(world: World) -> Non
         assert [type(outcome) for outcome in outcomes] == [Held, Done]
         assert world.reads is not None
         with pytest.raises(StoreBusy):
-            await world.reads.set_hours(world.store_id, (), None)
+            await set_hours(marketplace_of(world.reads), world.store_id, ())
 
 
 async def test_a_refusal_is_still_told_while_a_row_is_locked(world: World) -> None:

@@ -9,14 +9,16 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import text
 
-from domain.errors import EmailTaken, StoreUnavailable
+from domain.errors import EmailTaken, NotFound, StoreUnavailable
+from domain.marketplace.accounts import User
 from domain.orders.lifecycle import Role
 from persistence.engine import create_plain_engine, driver_connection, reached
 from persistence.orders.postgres import PostgresStore
-from persistence.reads.reads import Reads, User, last_event_ms
+from persistence.reads.reads import Reads, last_event_ms
 from persistence.reads.views import Holder
 from tests.contracts.store_world import World, new_id
 from tests.support.database import server_url
+from tests.support.marketplace import marketplace_of, put, set_disabled
 
 pytestmark = pytest.mark.integration
 
@@ -36,17 +38,14 @@ async def world(fresh_database_url: str, reads: Reads) -> AsyncIterator[World]:
 
 
 async def test_accounts(reads: Reads) -> None:
-    user = await reads.create_user(
-        email="Ann@Example.org", password_hash="-", role=Role.CUSTOMER, name="Ann", created_ms=5
-    )
-    assert user.email == "ann@example.org"
+    def person(email: str, role: Role = Role.CUSTOMER) -> User:
+        return User(user_id=new_id(), email=email, password_hash="-", role=role, name="A", created_ms=5)
+
+    writes = marketplace_of(reads)
+    user, driver = person("ann@example.org"), person("d@example.org", Role.DRIVER)
+    await put(writes, replace(user, email="Ann@Example.org"), driver)
     assert await reads.user(user.user_id) == user
     assert await reads.user_by_email("ANN@example.ORG") == user
-    assert await reads.user(new_id()) is None
-    assert await reads.user("no-id") is None
-    assert await reads.user_by_email("bob@example.org") is None
-    await reads.add_user(replace(user, user_id=new_id(), email="Eve@Example.org"))
-    driver = await reads.create_user(email="d", password_hash="-", role=Role.DRIVER, name="D")
     good = Holder(driver.user_id, Role.DRIVER, 1)
     other_role, other_version = Holder(user.user_id, Role.DRIVER, 1), Holder(driver.user_id, Role.DRIVER, 2)
     nobody = {Holder(new_id(), Role.DRIVER, 1), Holder("no-id", Role.DRIVER, 1)}
@@ -56,19 +55,17 @@ async def test_accounts(reads: Reads) -> None:
         *nobody,
     }
     assert await reads.revoked([good]) == set()
-    disabled = await reads.set_disabled("D", 7)
+    await set_disabled(writes, driver.user_id, 7)
+    disabled = await reads.user(driver.user_id)
     assert disabled is not None
     assert (disabled.disabled_ms, disabled.token_version) == (7, 2)
     assert await reads.revoked([good, other_version]) == {good, other_version}
-    enabled = await reads.set_disabled("d", None)
-    assert enabled is not None
+    await set_disabled(writes, driver.user_id, None)
     assert await reads.revoked([Holder(driver.user_id, Role.DRIVER, 3), good]) == {good}
-    assert await reads.set_disabled("bob@example.org", 7) is None
-    eve = await reads.user_by_email("eve@example.org")
-    assert eve is not None
-    assert eve.email == "eve@example.org"
+    with pytest.raises(NotFound):
+        await set_disabled(writes, new_id(), 7)
     with pytest.raises(EmailTaken):
-        await reads.create_user(email="ANN@EXAMPLE.ORG", password_hash="-", role=Role.DRIVER, name="B")
+        await put(writes, person("ANN@EXAMPLE.ORG"))
 
 
 async def test_the_newest_time_in_the_data(reads: Reads, world: World, fresh_database_url: str) -> None:
@@ -91,7 +88,12 @@ async def test_a_database_that_is_away(unused_tcp_port: int) -> None:
         name="Ann",
         created_ms=0,
     )
-    for ask in (reads.order(new_id()), reads.user(new_id()), reads.regions(), reads.add_user(user)):
+    for ask in (
+        reads.order(new_id()),
+        reads.user(new_id()),
+        reads.regions(),
+        put(marketplace_of(reads), user),
+    ):
         with pytest.raises(StoreUnavailable) as refused:
             await ask
         assert refused.value.retry_after_s == 1

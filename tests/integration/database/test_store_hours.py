@@ -16,6 +16,7 @@ from persistence.orders.postgres import PostgresStore
 from persistence.reads.reads import Reads
 from tests.contracts.store_world import World, new_id
 from tests.support.database import server_url
+from tests.support.marketplace import marketplace_of, set_hours
 
 pytestmark = pytest.mark.integration
 
@@ -41,23 +42,26 @@ async def test_hours_come_back_and_a_version_is_seen(reads: Reads, world: World)
     assert store is not None
     assert (store.hours, store.version) == (None, 1)
     for version, hours in enumerate((WEEK, (), None, (Opening(0, 0, DAY_MIN),)), 2):
-        after = await reads.set_hours(world.store_id, hours, (version - 1,))
+        after = await set_hours(marketplace_of(reads), world.store_id, hours, (version - 1,))
         assert (after.hours, after.version) == (hours, version)
         assert await reads.store(world.store_id) == after
         assert await reads.stores(merchant_id=world.merchant_id) == [after]
     with pytest.raises(VersionMismatch, match="at version 5"):
-        await reads.set_hours(world.store_id, WEEK, (4,))
+        await set_hours(marketplace_of(reads), world.store_id, WEEK, (4,))
     # What was asked for is so already: a repeat after a lost answer.
-    assert (await reads.set_hours(world.store_id, (Opening(0, 0, DAY_MIN),), (4,))).version == 5
+    assert (
+        await set_hours(marketplace_of(reads), world.store_id, (Opening(0, 0, DAY_MIN),), (4,))
+    ).version == 5
     for nowhere in (new_id(), "no id"):
         with pytest.raises(NotFound):
-            await reads.set_hours(nowhere, WEEK, None)
+            await set_hours(marketplace_of(reads), nowhere, WEEK, None)
 
 
 async def test_two_who_saw_the_same_version_are_not_both_served(reads: Reads, world: World) -> None:
     others: list[Hours] = [(Opening(day, 0, 60),) for day in range(7)]
     outcomes = await asyncio.gather(
-        *(reads.set_hours(world.store_id, hours, (1,)) for hours in others), return_exceptions=True
+        *(set_hours(marketplace_of(reads), world.store_id, hours, (1,)) for hours in others),
+        return_exceptions=True,
     )
     assert sum(isinstance(outcome, VersionMismatch) for outcome in outcomes) == 6
     store = await reads.store(world.store_id)
@@ -136,7 +140,7 @@ async def test_hours_wait_for_decisions_that_are_being_made(reads: Reads, world:
     try:
         async with rival.begin() as deciding:
             await deciding.execute(text("SELECT hours FROM stores FOR SHARE"))
-            changing = asyncio.ensure_future(reads.set_hours(world.store_id, (), None))
+            changing = asyncio.ensure_future(set_hours(marketplace_of(reads), world.store_id, (), None))
             done, _ = await asyncio.wait([changing], timeout=0.1)
             assert not done
             # Another decision does not wait for the one who waits.

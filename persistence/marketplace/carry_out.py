@@ -1,0 +1,112 @@
+"""The one way in which the marketplace's records change: a transaction for each command.
+
+    claim the key -> lock the row (its owner in the WHERE) -> the domain decides, If-Match first -> save, version + 1
+    -> tell the outbox -> the audit log where an operator acts -> keep the answer -> commit
+
+A refusal writes nothing and keeps no answer: a repeat is decided anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import msgspec
+from sqlalchemy import func, insert, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from domain.errors import IdempotencyKeyReused, NotFound, Refusal
+from domain.marketplace.change import Carried, Claim, Command, Decision, settled
+from persistence import tables
+from persistence.engine import reached
+from persistence.marketplace.kind import Kind, Step, columns
+from persistence.marketplace.registry import KINDS, STEPS
+from persistence.orders.load import is_id
+from persistence.reads.queries import table_of
+
+V = TypeVar("V")
+
+ANSWERS = table_of(tables.Idempotency)
+_REFUSALS: dict[str, Callable[[], Refusal]] = {}
+for _kind in KINDS.values():
+    _REFUSALS |= _kind.refusals
+
+
+class Marketplace:
+    """Every change of the marketplace's records, on a pool that it shares with the reads."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def carry_out(self, command: Command, show: Callable[[Any], V], view: type[V]) -> Carried[V]:
+        """Carry a command out, or give the first answer to its claim. `show` makes what is answered of what was
+        decided. Raises the refusal that the domain or a constraint has for it; then nothing was written."""
+        step = STEPS[type(command.action)]
+        with reached(), _told():
+            async with self._engine.begin() as connection:
+                if command.claim is not None:
+                    first = await _claim(connection, command.claim)
+                    if first is not None:
+                        return Carried(msgspec.convert(first, view), replayed=True)
+                before = None if step.on is None else await _lock(connection, step, step.on, command)
+                decision = settled(step.decide, before, command)
+                if step.kind is not None:
+                    await _save(connection, step.kind, before, decision)
+                shown = show(decision.shown)
+                if command.claim is not None:
+                    await _keep(connection, command.claim, shown, command.at_ms)
+        return Carried(shown)
+
+
+async def _claim(connection: AsyncConnection, claim: Claim) -> Any:
+    """Have the key for this transaction, and the body of its first answer if it has one. Who comes second waits here.
+    `IdempotencyKeyReused` when it was used for something else."""
+    name = func.hashtextextended(
+        f"{claim.scope}\n{claim.key}", 2
+    )  # another than is locked for persons and orders
+    await connection.execute(select(func.pg_advisory_xact_lock(name)))
+    this = (ANSWERS.c.scope == claim.scope) & (ANSWERS.c.key == claim.key)
+    first = (await connection.execute(select(ANSWERS).where(this))).mappings().first()
+    if first is None:
+        return None
+    if first["fingerprint"] != claim.fingerprint:
+        raise IdempotencyKeyReused()
+    return first["body"]
+
+
+async def _lock(connection: AsyncConnection, step: Step, on: Kind, command: Command) -> Any:
+    """The record that the command is about, locked: for itself where it may change, else against its end."""
+    record_id = getattr(command.action, on.key.name)
+    if is_id(record_id):
+        query = on.find(record_id, command.owner_id).with_for_update(key_share=True, read=step.kind is not on)
+        row = (await connection.execute(query)).mappings().first()
+        if row is not None:
+            return on.of(row)
+    raise NotFound(on.missing)
+
+
+async def _save(connection: AsyncConnection, kind: Kind, before: Any, decision: Decision) -> None:
+    if decision.new:
+        await connection.execute(insert(kind.table), [columns(record) for record in decision.new])
+    if decision.changed is not None:
+        await connection.execute(kind.change(before, decision.changed))
+
+
+async def _keep(connection: AsyncConnection, claim: Claim, view: Any, at_ms: int) -> None:
+    values = {"scope": claim.scope, "key": claim.key, "fingerprint": claim.fingerprint, "detail": ""}
+    await connection.execute(insert(ANSWERS).values(**values, body=msgspec.to_builtins(view), at_ms=at_ms))
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """The refusal that a constraint stands for, without the driver's words: they hold what was sent."""
+    try:
+        yield
+    except IntegrityError as error:
+        name = getattr(error.orig.__cause__ if error.orig else None, "constraint_name", None)
+        refusal = _REFUSALS.get(str(name))
+        if refusal is None:
+            raise
+        raise refusal() from None

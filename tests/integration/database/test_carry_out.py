@@ -1,0 +1,197 @@
+"""The marketplace's one write path: one change for a key, whoever comes at once; its owner's, at the version seen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeAlias
+
+import pytest
+from msgspec.structs import replace
+from sqlalchemy import text
+
+from domain.errors import (
+    EmailTaken,
+    IdempotencyKeyReused,
+    NotFound,
+    OutsideServiceArea,
+    StoreBusy,
+    VersionMismatch,
+)
+from domain.marketplace.accounts import OpenAccount, User
+from domain.marketplace.change import Carried, Claim, Command, Done
+from domain.marketplace.products import AddProducts, Product
+from domain.marketplace.stores import OpenStore, SetHours
+from domain.orders.hours import Hours, Opening
+from domain.orders.lifecycle import Role
+from persistence.engine import create_plain_engine
+from persistence.marketplace.carry_out import Marketplace
+from persistence.orders.postgres import PostgresStore
+from persistence.reads.reads import Reads
+from tests.contracts.store_world import REGION, World, new_id
+from tests.support.database import server_url
+
+pytestmark = pytest.mark.integration
+
+Answer: TypeAlias = "Carried[dict[str, Any]]"
+
+WEEK: Hours = (Opening(0, 600, 1200),)
+
+
+@pytest.fixture
+async def reads(fresh_database_url: str) -> AsyncIterator[Reads]:
+    reads = Reads.connect(server_url(fresh_database_url))
+    yield reads
+    await reads.close()
+
+
+@pytest.fixture
+async def world(fresh_database_url: str, reads: Reads) -> AsyncIterator[World]:
+    store = PostgresStore(server_url(fresh_database_url))
+    yield await World(store).seed(reads)
+    await store.close()
+
+
+@pytest.fixture
+def marketplace(reads: Reads) -> Marketplace:
+    return Marketplace(reads.engine)
+
+
+def command(world: World, action: Any, key: str | None = None, **fields: Any) -> Command:
+    """The merchant's, under a key where one is given."""
+    claim = None if key is None else Claim(f"{world.merchant_id}|somewhere", key, "fingerprint")
+    given: dict[str, Any] = {
+        "role": Role.MERCHANT,
+        "at_ms": 1,
+        "owner_id": world.merchant_id,
+        "claim": claim,
+    } | fields
+    return Command(action=action, actor_id=world.merchant_id, **given)
+
+
+def opening(**fields: Any) -> OpenStore:
+    given: dict[str, Any] = {
+        "region_id": REGION,
+        "name": "Corner",
+        "lat": 32.78,
+        "lng": -96.8,
+        "address": "1 Elm St",
+    }
+    return OpenStore(store_id=new_id(), **(given | fields))
+
+
+def person(name: str) -> OpenAccount:
+    return OpenAccount(
+        User(
+            user_id=new_id(),
+            email=f"{name}@example.org",
+            password_hash="-",
+            role=Role.CUSTOMER,
+            name=name,
+            created_ms=0,
+        )
+    )
+
+
+async def test_one_change_for_a_key(reads: Reads, world: World, marketplace: Marketplace) -> None:
+    def ale() -> AddProducts:
+        one = Product(
+            product_id=new_id(), store_id=world.store_id, name="Ale", category="general", price_cents=1
+        )
+        return AddProducts(world.store_id, (one,))
+
+    actions: list[Callable[[int], Any]] = [
+        lambda n: opening(name=str(n)),
+        lambda _: ale(),
+        lambda _: person("ann"),
+        lambda n: SetHours(world.store_id, (Opening(n, 0, 60),)),
+        lambda n: Done({"n": n}),
+    ]
+    for number, make in enumerate(actions):
+
+        async def one(n: int, key: str = str(number), make: Callable[[int], Any] = make) -> Answer:
+            asked = command(world, make(n), key, if_match=(1,))
+            return await marketplace.carry_out(asked, lambda _: {"n": n}, dict)  # which tells them apart
+
+        carried = await asyncio.gather(*map(one, range(6)))
+        assert sorted(one.replayed for one in carried) == [False, *[True] * 5]
+        assert len({one.view["n"] for one in carried}) == 1
+    assert len(await reads.stores(merchant_id=world.merchant_id)) == 2
+    assert [one.name for one in await reads.products(world.store_id)] == ["Ale", "Beer", "Bread"]
+    store = await reads.store(world.store_id)
+    assert store is not None
+    assert store.version == 2
+
+
+async def test_a_repeat_hears_of_its_own_version(
+    reads: Reads, world: World, marketplace: Marketplace
+) -> None:
+    async def set_hours(hours: Hours, if_match: int, key: str | None = None) -> Answer:
+        asked = command(world, SetHours(world.store_id, hours), key, if_match=(if_match,))
+        return await marketplace.carry_out(asked, lambda store: {"version": store.version}, dict)
+
+    assert await set_hours(WEEK, 1, "k") == Carried({"version": 2})
+    assert await set_hours((), 2) == Carried({"version": 3})
+    assert await set_hours(WEEK, 1, "k") == Carried({"version": 2}, replayed=True)
+    assert await set_hours((), 2) == Carried({"version": 3})  # it is so already
+    with pytest.raises(VersionMismatch, match="The store is at version 3"):
+        await set_hours(WEEK, 2)
+    other = command(world, SetHours(world.store_id, WEEK), "k")
+    other = replace(other, claim=Claim(f"{world.merchant_id}|somewhere", "k", "another"))
+    with pytest.raises(IdempotencyKeyReused):
+        await marketplace.carry_out(other, lambda _: {}, dict)
+
+
+async def test_what_is_refused_leaves_nothing(reads: Reads, world: World, marketplace: Marketplace) -> None:
+    async def refused(action: Any, **fields: Any) -> Exception:
+        with pytest.raises(Exception) as error:
+            await marketplace.carry_out(command(world, action, "k", **fields), lambda _: {}, dict)
+        return error.value
+
+    await marketplace.carry_out(command(world, person("bob")), lambda _: {}, dict)
+    twin = await refused(person("bob"))
+    assert isinstance(twin, EmailTaken)
+    assert twin.__suppress_context__, "the driver's words hold the address"
+    assert isinstance(await refused(opening(lat=40.0)), OutsideServiceArea)
+    stranger = {"owner_id": new_id()}
+    for action in (SetHours(world.store_id, WEEK), AddProducts(world.store_id, ())):
+        assert isinstance(await refused(action, **stranger), NotFound)
+    for nowhere in (new_id(), "no id"):
+        assert isinstance(await refused(SetHours(nowhere, WEEK)), NotFound)
+    orphan = replace(command(world, opening(), "k"), actor_id=new_id())
+    with pytest.raises(NotFound, match="no such merchant"):
+        await marketplace.carry_out(orphan, lambda _: {}, dict)
+    assert isinstance(await refused(SetHours(world.store_id, WEEK), if_match=(7,)), VersionMismatch)
+    assert await reads.stored_answer(f"{world.merchant_id}|somewhere", "k") is None
+    store = await reads.store(world.store_id)
+    assert store is not None
+    assert (store.hours, store.version) == (None, 1)
+
+
+async def test_a_fault_on_the_way_takes_all_of_it_back(
+    reads: Reads, world: World, marketplace: Marketplace
+) -> None:
+    def fails(_: Any) -> dict[str, Any]:
+        raise RuntimeError("the view cannot be made")
+
+    with pytest.raises(RuntimeError):
+        await marketplace.carry_out(command(world, SetHours(world.store_id, WEEK), "k"), fails, dict)
+    store = await reads.store(world.store_id)
+    assert store is not None
+    assert store.version == 1
+    assert await reads.stored_answer(f"{world.merchant_id}|somewhere", "k") is None
+
+
+async def test_a_row_that_somebody_has_locked(
+    fresh_database_url: str, world: World, marketplace: Marketplace
+) -> None:
+    rival = create_plain_engine(fresh_database_url)
+    try:
+        async with rival.begin() as other:
+            await other.execute(text("SELECT FROM stores FOR UPDATE"))
+            with pytest.raises(StoreBusy):
+                await marketplace.carry_out(
+                    command(world, SetHours(world.store_id, WEEK)), lambda _: {}, dict
+                )
+    finally:
+        await rival.dispose()
