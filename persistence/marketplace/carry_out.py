@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from domain.errors import IdempotencyKeyReused, NotFound, Refusal
 from domain.marketplace.change import Carried, Claim, Command, Decision, settled
+from domain.ports import Channel
 from persistence import tables
 from persistence.engine import reached
 from persistence.marketplace.kind import Kind, Step, columns
@@ -28,7 +29,7 @@ from persistence.reads.queries import table_of
 
 V = TypeVar("V")
 
-ANSWERS = table_of(tables.Idempotency)
+ANSWERS, OUTBOX = table_of(tables.Idempotency), table_of(tables.Outbox)
 _REFUSALS: dict[str, Callable[[], Refusal]] = {}
 for _kind in KINDS.values():
     _REFUSALS |= _kind.refusals
@@ -54,6 +55,7 @@ class Marketplace:
                 decision = settled(step.decide, before, command)
                 if step.kind is not None:
                     await _save(connection, step.kind, before, decision)
+                    await _tell(connection, step.kind, decision, command)
                 shown = show(decision.shown)
                 if command.claim is not None:
                     await _keep(connection, command.claim, shown, command.at_ms)
@@ -92,6 +94,31 @@ async def _save(connection: AsyncConnection, kind: Kind, before: Any, decision: 
         await connection.execute(insert(kind.table), [columns(record) for record in decision.new])
     if decision.changed is not None:
         await connection.execute(kind.change(before, decision.changed))
+
+
+async def _tell(connection: AsyncConnection, kind: Kind, decision: Decision, command: Command) -> None:
+    """An event for each record that is new or has changed. Its payload names no person and holds nothing that people
+    type: who hears of it reads the record."""
+    records = decision.new if decision.changed is None else (*decision.new, decision.changed)
+    if not decision.event or not records:
+        return
+    rows = [
+        {
+            "channel": Channel.BUS,
+            "topic": f"{kind.aggregate}.{decision.event}",
+            "aggregate": kind.aggregate,
+            "aggregate_id": kind.id_of(record),
+            "region_id": kind.market_of(record),
+            "at_ms": command.at_ms,
+            "payload": {
+                "id": kind.id_of(record),
+                "version": getattr(record, "version", None),
+                "by": str(command.role),
+            },
+        }
+        for record in records
+    ]
+    await connection.execute(insert(OUTBOX), rows)
 
 
 async def _keep(connection: AsyncConnection, claim: Claim, view: Any, at_ms: int) -> None:

@@ -10,12 +10,12 @@ from msgspec import Struct
 
 from actors.clock import ServerClock
 from actors.config import Config, Limits
+from domain.marketplace.accounts import User
 from domain.ports import IdentityVendor, PaymentVendor
 from domain.region.machine import Region
 from domain.region.messages import Device, Message, Ready
 from domain.region.policy import RegionPolicy
 from gateway.http.auth import Principal
-from persistence.reads.views import User
 from sim.bot.motion import Point
 from sim.world import rest
 from sim.world.checks.checker import Checker

@@ -120,6 +120,8 @@ class World:
             created_ms=START_MS,
         )
         await put(marketplace_of(reads), merchant, shop, *products)
+        told = await self.store.outbox_batch(Channel.BUS, 10)  # that they are there, which no test is about
+        await self.store.outbox_done([event.event_id for event in told])
         return self
 
     async def keep_hours(self, hours: Hours) -> None:

@@ -195,3 +195,38 @@ async def test_a_row_that_somebody_has_locked(
                 )
     finally:
         await rival.dispose()
+
+
+async def test_what_happened_is_told_and_names_no_person(
+    fresh_database_url: str, world: World, marketplace: Marketplace
+) -> None:
+    begun = opening()
+    for action in (
+        begun,
+        SetHours(begun.store_id, WEEK),
+        SetHours(begun.store_id, WEEK),  # changes nothing
+        person("ann"),
+        Done({}),
+    ):
+        await marketplace.carry_out(command(world, action), lambda _: {}, dict)
+    told = await waiting(fresh_database_url)
+    assert [
+        (row["topic"], row["aggregate"], row["region_id"], row["payload"]["version"]) for row in told
+    ] == [
+        ("store.opened", "store", REGION, 1),
+        ("store.hours_set", "store", REGION, 2),
+        ("account.opened", "account", "", None),
+    ]
+    assert [str(row["aggregate_id"]) for row in told[:2]] == [begun.store_id] * 2
+    assert "ann" not in str([row["payload"] for row in told])
+
+
+async def waiting(url: str) -> list[dict[str, Any]]:
+    """The outbox, but for what made the world."""
+    engine = create_plain_engine(url)
+    try:
+        async with engine.connect() as connection:
+            rows = await connection.execute(text("SELECT * FROM outbox WHERE at_ms > 0 ORDER BY event_id"))
+            return [dict(row) for row in rows.mappings()]
+    finally:
+        await engine.dispose()
