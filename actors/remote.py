@@ -32,9 +32,10 @@ from actors.telemetry.metrics import Family, Process
 from actors.telemetry.tracing import carried
 from actors.vendors import travel_times
 from actors.warmup import tiny
+from actors.wire import APPEND, POST, WIRES
 from domain.orders.records import Outcome, RegionImage
 from domain.ports import Command
-from domain.region.messages import DriversSeen, Kick, Message, Push, TaskOpened
+from domain.region.messages import DriversSeen, Kick, Push, TaskOpened
 from domain.region.ops.frames import OpsFrame
 from domain.solve import Plan, SolveRequest
 from integrations.event_bus.redis_streams import RedisStreams
@@ -171,11 +172,15 @@ class Handles:
         self._known: dict[str, ActorHandle[Any]] = {}
         self._looking: dict[str, asyncio.Task[ActorHandle[Any]]] = {}
 
-    async def call(self, name: str, method: str, *args: object) -> Any:
+    async def call(self, name: str, method: str, *args: Any) -> Any:
         """Call an actor's method by names. `NoSuchActor`, Ray's actor errors, or the callee's own exception."""
         handle = self._known.get(name) or await self._look_up(name)
+        remote, wire = getattr(handle, method).remote, WIRES.get(method)
         try:
-            return await getattr(handle, method).remote(*args)
+            if wire is None:
+                return await remote(*args)
+            [items] = args
+            return wire.decode_answers(await remote(wire.encode(items)))
         except ray.exceptions.ActorUnavailableError:  # it is coming back, and the handle follows it
             raise
         except ray.exceptions.RayActorError:
@@ -405,8 +410,8 @@ class RegionActor(Heart):
         self._process.watch()
         self._exporting = asyncio.get_running_loop().create_task(export(self.figures))
 
-    async def post(self, messages: list[Message]) -> list[Reply]:
-        return await self._shell.post(messages)
+    async def post(self, messages: bytes) -> bytes:
+        return POST.encode_answers(await self._shell.post(POST.decode(messages)))
 
     async def seen(self, batch: DriversSeen) -> int:
         return self._shell.seen(batch)
@@ -483,8 +488,8 @@ class PersistenceActor(Heart):
         self._process.watch()
         self._exporting = asyncio.get_running_loop().create_task(export(self.figures))
 
-    async def append(self, commands: list[Command]) -> list[Outcome]:
-        return await self._shell.append(commands)
+    async def append(self, commands: bytes) -> bytes:
+        return APPEND.encode_answers(await self._shell.append(APPEND.decode(commands)))
 
     async def look(self) -> None:
         self._shell.look()

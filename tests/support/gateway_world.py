@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from actors.clock import ServerClock
 from actors.config import Config, Limits
 from actors.region.shell import RegionShell
+from actors.wire import APPEND, POST, Wire
 from domain.marketplace.accounts import User
 from domain.orders.decide import OrderCommand
 from domain.orders.lifecycle import Role
@@ -112,15 +113,15 @@ class InProcess:
         self.gateways[gateway_id].hub.deliver(batch)
 
     async def decide(self, command: OrderCommand) -> Answer:
-        outcome = (await self.store.append([command]))[0]
+        outcome = (await _over(APPEND, self.store.append, command))[0]
         assert isinstance(outcome, Done)
         if outcome.opened is not None:
             task, brief = outcome.opened
-            await self.regions[task.region_id].post([TaskOpened(task, brief)])
+            await _over(POST, self.regions[task.region_id].post, TaskOpened(task, brief))
         return outcome.answer
 
     async def ask(self, region_id: str, ask: Ask) -> Answer:
-        answer = (await self.regions[region_id].post([ask]))[0]
+        answer = (await _over(POST, self.regions[region_id].post, ask))[0]
         assert isinstance(answer, Answer)
         return answer
 
@@ -135,12 +136,12 @@ class InProcess:
         task.add_done_callback(self._asking.discard)
 
     async def attach(self, region_id: str, attach: Attach) -> Attached:
-        attached = (await self.regions[region_id].post([attach]))[0]
+        attached = (await _over(POST, self.regions[region_id].post, attach))[0]
         assert isinstance(attached, Attached)
         return attached
 
     def notify(self, region_id: str, notice: Notice) -> None:
-        self._notices = asyncio.create_task(self.regions[region_id].post([notice]))
+        self._notices = asyncio.create_task(_over(POST, self.regions[region_id].post, notice))
 
     async def seen(self, region_id: str, batch: DriversSeen) -> int:
         return self.regions[region_id].seen(batch)
@@ -154,6 +155,14 @@ class InProcess:
     async def answers(self, part: str) -> None:
         if part in self.silent:
             await asyncio.Event().wait()
+
+
+async def _over(wire: Wire, method: Callable[[list[Any]], Awaitable[Sequence[Any]]], item: Any) -> list[Any]:
+    """Call as between actors: what goes there and what comes back is bytes."""
+    sent = wire.decode(wire.encode([item]))
+    assert sent == [item]
+    answers = await method(sent)
+    return wire.decode_answers(wire.encode_answers(answers))
 
 
 class SocketClient:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from actors.wire import POST
 from domain.orders.lifecycle import Role
 from domain.region.messages import Ask, Cancel
 from sim.demo.api import Account
@@ -58,7 +59,7 @@ async def test_a_stale_region_is_fenced_and_changes_nothing(
     )  # fmt: skip
     before = await town.dossier_types(order_id)
     with pytest.raises(ray.exceptions.RayActorError):
-        await asyncio.wait_for(twin.post.remote([ask]), 20)
+        await asyncio.wait_for(twin.post.remote(POST.encode([ask])), 20)
     assert await town.dossier_types(order_id) == before
     assert await town.status(order_id) == "AT_DOOR"
     assert await _epoch(town, operator) == first + 2
