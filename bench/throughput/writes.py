@@ -137,10 +137,11 @@ _NOTES = (
 def _figures(seen: _Round, row_bytes: int, config: Config, options: WritesOptions) -> Figures:
     commands, commits, copies = median(seen.commands), median(seen.commits), median(seen.copies)
     latency_s = sorted(seen.latency_s)
+    p50_s, p99_s = (percentile(latency_s, share) if latency_s else None for share in (0.5, 0.99))
     return {
         "commands_per_s": commands,
-        "command_p50_ms": _ms(percentile(latency_s, 0.5)),
-        "command_p99_ms": _ms(percentile(latency_s, 0.99)),
+        "command_p50_ms": _ms(p50_s),
+        "command_p99_ms": _ms(p99_s),
         "single_commits_per_s": commits,
         "single_commit_ratio": ratio(commands, commits),
         "copy_rows_per_s": copies,
