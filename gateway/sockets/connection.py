@@ -164,10 +164,11 @@ class Connection:
                 frame = decode_client(data)
             except msgspec.ValidationError as error:
                 frame = spared(data, error)
+            twice = not (isinstance(frame, Location) and _is_plain(frame, data)) and repeats_a_key(data)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             self._bad(str(error)[:DETAIL_LIMIT], data)  # it may hold what the client sent
             return None
-        if not (isinstance(frame, Location) and _is_plain(frame, data)) and repeats_a_key(data):
+        if twice:
             self._bad("An object has a key twice.", data)
             return None
         if self.phase is not Phase.OPEN:

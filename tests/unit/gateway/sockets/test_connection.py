@@ -230,6 +230,12 @@ def test_unknown_telemetry_hides_no_key_that_comes_twice(twice: str) -> None:
     assert out(connection)[0]["code"] == "BAD_FRAME"
 
 
+@pytest.mark.parametrize("depth", range(800, 1_010))
+def test_no_depth_of_nesting_raises(depth: int) -> None:
+    """A parser may get to the end of a frame, and the look at its keys not."""
+    make().receive('{"type":"ack","seq":1,"x":' + "[" * depth + "]" * depth + "}")
+
+
 @pytest.mark.parametrize("number", ["1e999", "-1e999", "9" * 400, "9" * 5000])
 def test_a_number_that_nobody_asked_for_may_be_of_any_size(number: str) -> None:
     connection = opened()
