@@ -14,6 +14,8 @@ _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
 def tidy(text: str) -> str:
     """In NFC, with single blanks and no format characters. `ValueError` for control characters and half characters."""
+    if text.isascii() and text.isprintable():  # most text: there is nothing to it but its blanks
+        return " ".join(text.split())
     kept = []
     for char in text:
         category = unicodedata.category(char)

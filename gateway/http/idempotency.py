@@ -152,12 +152,14 @@ def call_of(request: Request, principal: Principal, key: str | None) -> Call:
 def paths_of(request: Request) -> tuple[str, str]:
     """The route's template, and the path that was asked for with its query; ids as the server writes them, so that two
     spellings of one order are one order."""
-    route: Any = request.scope.get("route")
-    template: str = getattr(route, "path", request.url.path)
+    scope = request.scope
+    route = scope.get("route")
+    template: str = scope["path"] if route is None else route.path
     path = template
     for name, value in request.path_params.items():
         path = path.replace(f"{{{name}}}", _plain(value))
-    return template, f"{path}?{request.url.query}" if request.url.query else path
+    query = scope["query_string"].decode("latin-1")
+    return template, f"{path}?{query}" if query else path
 
 
 def _plain(value: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from domain.ground.times import rfc_3339
 from domain.text import decimal, legible, tidy
@@ -26,6 +28,12 @@ from domain.text import decimal, legible, tidy
 def test_what_looks_the_same_is_the_same(typed: str, kept: str) -> None:
     assert legible(typed) == kept
     assert tidy(kept) == kept
+
+
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=126)))
+def test_text_of_ascii_is_told_at_once_and_the_same(typed: str) -> None:
+    """A letter beyond it has the rest looked at one by one."""
+    assert tidy(f"ü {typed}") == f"ü {tidy(typed)}".strip()
 
 
 @pytest.mark.parametrize(
