@@ -245,7 +245,7 @@ def sim(
         int, typer.Option(help="Messages after which faults end in a world at the latest.", min=0)
     ] = 4_000,
     faults: Annotated[
-        str | None, typer.Option(help="Kinds of fault, comma separated; `none` for fair weather.")
+        str | None, typer.Option(help="Kinds of fault, comma separated; `none` for a world without.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Run this world alone.", min=0)] = None,
     trace: Annotated[bool, typer.Option("--trace", help="With --seed: tell its story.")] = False,

@@ -187,7 +187,7 @@ def quietly() -> Iterator[None]:
 
 
 class Shrunk(Struct, frozen=True, kw_only=True):
-    """The least of a world that still breaks a promise: kinds of fault, and messages until the weather clears."""
+    """The least of a world that still breaks a promise: kinds of fault, and messages until faults end."""
 
     seed: int
     faults: tuple[str, ...]
@@ -196,7 +196,7 @@ class Shrunk(Struct, frozen=True, kw_only=True):
 
 
 def shrink(seed: int, order: Order, violation: Violation, progress: Progress) -> Shrunk:
-    """Leave out kinds of fault, then end the weather as early as can be, as long as the same promise is broken."""
+    """Leave out kinds of fault, then end the faults as early as can be, as long as the same promise is broken."""
 
     def breaks(faults: Collection[str], steps: int) -> Violation | None:
         outcome = _run(Order(seeds=1, start=seed, steps=steps, faults=tuple(faults)), seed)

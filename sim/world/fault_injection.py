@@ -1,4 +1,4 @@
-"""What befalls a simulated world as a whole while its weather rages: processes die and stand still, clocks are set,
+"""What befalls a simulated world as a whole while faults strike: processes die and stand still, clocks are set,
 somebody holds a row, an operator changes one by hand.
 """
 
@@ -22,8 +22,8 @@ SWEEP_EVERY_S, SWEEP_LIMIT = 3.0, 5_000
 SPOILT_S = (0.5, 20.0)  # for which no region can live with a row
 
 
-class Weather:
-    """Strikes by the world's turmoil until that ends. `twins`: processes held for dead, beside their successors."""
+class FaultInjection:
+    """Strikes by the world's faults until they end. `twins`: processes held for dead, beside their successors."""
 
     def __init__(self, world: Surroundings) -> None:
         self._world = world
@@ -37,17 +37,17 @@ class Weather:
             "hand": self._change_row,
         }
         for kind, strike in strikes.items():
-            if kind in world.turmoil.kinds:
+            if kind in world.faults.kinds:
                 world.loop.outside_later(world.chance.uniform(*FIRST_S), self._go_on, kind, strike)
-        if "sweep" in world.turmoil.kinds:
+        if "sweep" in world.faults.kinds:
             world.loop.outside_later(SWEEP_EVERY_S, self._sweep)
 
     def _go_on(self, kind: str, strike: Callable[[], None]) -> None:
         world = self._world
         # What shows only where it is aimed at a market is aimed at the one that is hurt, if there is one.
-        if world.turmoil.strikes(kind, 0.35, (world.turmoil.hurt or "") if kind in _AIMED else ""):
+        if world.faults.strikes(kind, 0.35, (world.faults.hurt or "") if kind in _AIMED else ""):
             strike()
-        if world.turmoil.raging:
+        if world.faults.active:
             world.loop.outside_later(world.chance.uniform(*EVERY_S), self._go_on, kind, strike)
 
     def clear_up(self) -> None:
@@ -60,9 +60,9 @@ class Weather:
     def _victim(self, kind: str) -> Node | None:
         world = self._world
         nodes = [node for node in world.net.nodes.values() if node.alive and not node.frozen]
-        if world.turmoil.hurt is not None:
-            nodes = [node for node in nodes if node.name == f"region:{world.turmoil.hurt}"]
-        return nodes[world.turmoil.choice(kind, len(nodes))] if nodes else None
+        if world.faults.hurt is not None:
+            nodes = [node for node in nodes if node.name == f"region:{world.faults.hurt}"]
+        return nodes[world.faults.choice(kind, len(nodes))] if nodes else None
 
     def _crash(self) -> None:
         if (node := self._victim("crash")) is not None:
@@ -77,8 +77,8 @@ class Weather:
         world.checker.saw[f"froze {node.name.partition(':')[0]}"] += 1
         node.freeze()
         self._excuse(node)
-        world.loop.outside_later(world.turmoil.amount("freeze", *NOTICED_S), self._replace, node)
-        world.loop.outside_later(world.turmoil.amount("freeze", *FROZEN_S), self._thaw, node)
+        world.loop.outside_later(world.faults.amount("freeze", *NOTICED_S), self._replace, node)
+        world.loop.outside_later(world.faults.amount("freeze", *FROZEN_S), self._thaw, node)
 
     def _replace(self, node: Node) -> None:
         """The cluster holds a frozen process for dead; it may wake beside its successor."""
@@ -103,14 +103,14 @@ class Weather:
 
     def _set_clock(self) -> None:
         if (node := self._victim("clock")) is not None:
-            node.ahead_s += self._world.turmoil.amount("clock", *SET_S) * self._world.chance.choice((-1, 1))
+            node.ahead_s += self._world.faults.amount("clock", *SET_S) * self._world.chance.choice((-1, 1))
             self._world.say(lambda: f"{node.name}'s clock is {node.ahead_s:+.2f} s off")
             self._excuse(node)
 
     def _step_clocks(self) -> None:
         """The machine's wall clock is set, and the database's with it; the server's goes on evenly."""
         world = self._world
-        step_s = world.turmoil.amount("step", *STEP_S) * world.chance.choice((-1, 1))
+        step_s = world.faults.amount("step", *STEP_S) * world.chance.choice((-1, 1))
         world.set_by_s += step_s
         world.store.set_clock(step_s)
         world.say(lambda: f"the machine's clock is set by {step_s:+.2f} s")
@@ -126,37 +126,37 @@ class Weather:
     def _hold_row(self) -> None:
         """Somebody at a console has an order's row locked, and thinks."""
         world = self._world
-        hurt = world.turmoil.hurt
+        hurt = world.faults.hurt
         orders = [
             one.order_id for one in world.checker.memory.orders.values() if hurt in (None, one.region_id)
         ]
         if orders:
-            order_id = orders[-1 - world.turmoil.choice("lock", min(5, len(orders)))]
-            for_s = world.turmoil.amount("lock", *LOCKED_S)
+            order_id = orders[-1 - world.faults.choice("lock", min(5, len(orders)))]
+            for_s = world.faults.amount("lock", *LOCKED_S)
             world.say(lambda: f"somebody holds the row of {order_id} for {for_s:.1f} s")
             world.store.hold_row(order_id, for_s)
 
     def _change_row(self) -> None:
         """An operator ends an offer by hand, and forgets its tasks."""
         world = self._world
-        hurt = world.turmoil.hurt
+        hurt = world.faults.hurt
         live = [
             offer
             for offer in world.checker.memory.offers.values()
             if offer.status is OfferStatus.OFFERED and hurt in (None, offer.region_id)
         ]
         if live:
-            offer = live[world.turmoil.choice("hand", len(live))]
+            offer = live[world.faults.choice("hand", len(live))]
             world.say(lambda: f"an operator ends {offer.offer_id}")
             world.checker.ended_by_hand(world.store.end_offer(offer.offer_id, round(world.now_s() * 1000)))
-        elif world.turmoil.strikes("hand", 0.3, hurt or ""):
-            market = hurt or world.regions[world.turmoil.choice("hand", len(world.regions))]
-            for_s = world.turmoil.amount("hand", *SPOILT_S)
+        elif world.faults.strikes("hand", 0.3, hurt or ""):
+            market = hurt or world.regions[world.faults.choice("hand", len(world.regions))]
+            for_s = world.faults.amount("hand", *SPOILT_S)
             world.say(lambda: f"for {for_s:.1f} s no region can live with a row of {market}")
             world.store.spoil(market, for_s)
 
     def _sweep(self) -> None:
-        """A persistence actor sweeps, oftener than one does in so short a time, and in calm weather too."""
+        """A persistence actor sweeps, oftener than one does in so short a time, and without faults too."""
         world, limits, now_s = self._world, self._world.limits, self._world.now_s()
         before_ms = round((now_s - limits.idempotency_ttl_s) * 1000)
         explained_before_ms = round((now_s - limits.explain_keep_s) * 1000)

@@ -36,7 +36,7 @@ _PRESENT = 0.6  # chance that a kind strikes at all in a world
 _RATES = (0.25, 1.0, 1.0, 3.0)  # how much more or less often than usual it then does
 
 
-class Turmoil:
+class Faults:
     """`strikes(kind, chance)` while it lasts; nothing any more after `end`."""
 
     def __init__(self, seed: int, kinds: Collection[str] = tuple(KINDS), hurt: str | None = None) -> None:
@@ -47,7 +47,7 @@ class Turmoil:
         for kind, chance in self._chance.items():
             present, rate = chance.random() < _PRESENT, chance.choice(_RATES)
             self._rate[kind] = rate if present and kind in kinds else 0.0
-        self.raging = True
+        self.active = True
         self.struck: Counter[str] = Counter()
 
     @property
@@ -58,7 +58,7 @@ class Turmoil:
     def strikes(self, kind: str, chance: float, market: str = "") -> bool:
         """Whether a fault of this kind strikes here, where it usually does with probability `chance`. `market`: whose
         it is, empty for what all share."""
-        if not self.raging or not self._rate[kind] or (self.hurt is not None and market != self.hurt):
+        if not self.active or not self._rate[kind] or (self.hurt is not None and market != self.hurt):
             return False
         hit = self._chance[kind].random() < chance * self._rate[kind]
         self.struck[kind] += hit
@@ -78,5 +78,5 @@ class Turmoil:
         return self._chance[kind].randrange(number)
 
     def end(self) -> None:
-        """The weather clears."""
-        self.raging = False
+        """No fault strikes from now on."""
+        self.active = False

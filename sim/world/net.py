@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 from gateway.deciders.collector import Unavailable
-from sim.world.faults import Turmoil
+from sim.world.faults import Faults
 from sim.world.virtual import Process, VirtualLoop
 
 LATENCY_S = (0.0004, 0.003)  # one way, wall time
@@ -64,8 +64,8 @@ class _Call:
 class Net:
     """Who is reached under which name now, and how a call gets there and back."""
 
-    def __init__(self, loop: VirtualLoop, chance: Random, turmoil: Turmoil) -> None:
-        self._loop, self._chance, self._turmoil = loop, chance, turmoil
+    def __init__(self, loop: VirtualLoop, chance: Random, faults: Faults) -> None:
+        self._loop, self._chance, self._faults = loop, chance, faults
         self.nodes: dict[str, Node] = {}
         self.delivered = 0  # messages that arrived somewhere: the steps of a world
         self._calls = 0
@@ -76,8 +76,8 @@ class Net:
 
     def latency_s(self, market: str = "") -> float:
         """One way's wall time."""
-        if self._turmoil.strikes("delay", 0.02, market):
-            return self._turmoil.amount("delay", *LATE_S)
+        if self._faults.strikes("delay", 0.02, market):
+            return self._faults.amount("delay", *LATE_S)
         return self._chance.uniform(*LATENCY_S)
 
     async def call(self, name: str, method: str, *args: Any, market: str | None = None) -> Any:
@@ -87,11 +87,11 @@ class Net:
         kind, _, of = name.partition(":")
         market = market or (of if kind == "region" else "")
         call = _Call(self._calls, name, method, args, self._loop.create_future(), market)
-        if self._turmoil.strikes("lose", 0.01, market):
+        if self._faults.strikes("lose", 0.01, market):
             self._fail(call)
-        elif not self._turmoil.strikes("hang", 0.003, market):
+        elif not self._faults.strikes("hang", 0.003, market):
             self._loop.outside_later(self.latency_s(market), self._arrive, call)
-            if method in _REPEATABLE and self._turmoil.strikes("repeat", 0.03, market):
+            if method in _REPEATABLE and self._faults.strikes("repeat", 0.03, market):
                 self._loop.outside_later(self.latency_s(market) * 2, self._arrive, call)
         return await call.future
 
@@ -115,9 +115,9 @@ class Net:
         except Exception as error:
             failure = error
         node.calls.pop(call.number, None)
-        if self._turmoil.strikes("lose", 0.01, call.market):
+        if self._faults.strikes("lose", 0.01, call.market):
             self._fail(call)
-        elif not self._turmoil.strikes("hang", 0.003, call.market):
+        elif not self._faults.strikes("hang", 0.003, call.market):
             self._loop.outside_later(self.latency_s(call.market), call.settle, result, failure)
 
     def abandon(self, node: Node) -> None:

@@ -58,7 +58,7 @@ class People:
         again = number % 2 and Random(f"{world.seed}:again:{number}").random() < AGAIN_SHARE
         customer = Person(world.uid(f"customer-{number - bool(again)}"), Role.CUSTOMER, shop.region_id)
         merchant = Person(shop.merchant_id, Role.MERCHANT, shop.region_id)
-        name = f"o{number - (again and 'sweep' in world.turmoil.kinds)}"
+        name = f"o{number - (again and 'sweep' in world.faults.kinds)}"
         door = offset(shop.at, chance.uniform(-3000, 3000), chance.uniform(-3000, 3000))
         order = {
             "store_id": shop.store_id,
@@ -129,8 +129,8 @@ class People:
                 if order.status not in (OrderStatus.CONFIRMED, OrderStatus.ASSIGNED):
                     continue
                 shut = world.store_shut(order.order_id)
-                # In calm weather nothing but a shut store is an excuse: whatever else is stuck is a bug to be seen.
-                stuck_s = SHUT_S if shut else STUCK_S if world.turmoil.raging else math.inf
+                # Without faults nothing but a shut store is an excuse: whatever else is stuck is a bug to be seen.
+                stuck_s = SHUT_S if shut else STUCK_S if world.faults.active else math.inf
                 if now_ms - order.created_ms > stuck_s * 1000:
                     asked += 1
                     path = f"/v1/orders/{order.order_id}/cancel"

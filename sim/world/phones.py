@@ -98,8 +98,8 @@ class Phone:
         world.loop.outside_later(world.net.latency_s(), accept)
         hello = wire.Hello(self._token, self.brain.resume_from)
         pipe.send(wire.encode(hello).decode())
-        if world.turmoil.strikes("socket", 0.3):
-            world.loop.outside_later(world.turmoil.amount("socket", 0.0, 30.0), self._snap, pipe)
+        if world.faults.strikes("socket", 0.3):
+            world.loop.outside_later(world.faults.amount("socket", 0.0, 30.0), self._snap, pipe)
 
     def _snap(self, pipe: Pipe) -> None:
         half_open = self._chance.random() < 0.3
@@ -138,7 +138,7 @@ class Phone:
     def _go_under(self) -> None:
         """Into a tunnel."""
         world = self._world
-        if not world.turmoil.raging:
+        if not world.faults.active:
             return
         if not self.away:
             world.say(lambda: f"{self.driver_id} drives into a tunnel")
@@ -192,7 +192,7 @@ class Phone:
         elif isinstance(frame, wire.Error) and frame.code in BUG_CODES:
             world.checker.failed(self.driver_id, "socket", frame.code, frame.detail)
         self._act(self.brain.on_frame(world.now_s(), frame))
-        if isinstance(frame, wire.OfferAccepted) and "vanisher" in self.traits and world.turmoil.raging:
+        if isinstance(frame, wire.OfferAccepted) and "vanisher" in self.traits and world.faults.active:
             world.say(lambda: f"{self.driver_id} vanishes")
             self.switch_off()
             if self._chance.random() < 0.5:
@@ -264,7 +264,7 @@ class Phone:
     # -- mischief -----------------------------------------------------------------------------------------------------
 
     def _mischief(self) -> None:
-        if not self._world.turmoil.raging:
+        if not self._world.faults.active:
             return
         self._ideas += 1
         if "replayer" in self.traits and self._sent and self._pipe is not None:

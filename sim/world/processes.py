@@ -127,15 +127,15 @@ class RegionProcess:
             await self._world.net.call(gateway_id, "push", pushes, market=self.region_id)
 
     async def _solve(self, request: SolveRequest) -> Plan:
-        turmoil = self._world.turmoil
+        faults = self._world.faults
         self._world.checker.saw[f"solved by {request.solver}"] += 1
-        if turmoil.strikes("solver", 0.1, self.region_id):
-            await asyncio.sleep(turmoil.amount("solver", 0.05, 10.0))
+        if faults.strikes("solver", 0.1, self.region_id):
+            await asyncio.sleep(faults.amount("solver", 0.05, 10.0))
         else:
             await asyncio.sleep(0.005)
-        if turmoil.strikes("hang", 0.02, self.region_id):
+        if faults.strikes("hang", 0.02, self.region_id):
             await self._world.never()
-        if turmoil.strikes("solver", 0.1, self.region_id):
+        if faults.strikes("solver", 0.1, self.region_id):
             raise RuntimeError("the solver's process died")
         return solve(request)
 
@@ -236,12 +236,12 @@ class Vendors:
         self._identity, self._payment = world.identity, world.payment
 
     async def _answers(self, market: str = "") -> None:
-        turmoil = self._world.turmoil
-        if turmoil.strikes("vendor", 0.05, market):
-            await asyncio.sleep(turmoil.amount("vendor", 0.01, 5.0))
-        if turmoil.strikes("hang", 0.02, market):
+        faults = self._world.faults
+        if faults.strikes("vendor", 0.05, market):
+            await asyncio.sleep(faults.amount("vendor", 0.01, 5.0))
+        if faults.strikes("hang", 0.02, market):
             await self._world.never()
-        if turmoil.strikes("vendor", 0.1, market):
+        if faults.strikes("vendor", 0.1, market):
             raise VendorError("no answer")
 
     def _market_of(self, vendor_ref: str) -> str:
@@ -270,9 +270,9 @@ class Vendors:
         )
         if result.ok:
             hold = self._world.bank.hold(request_id, result.vendor_ref, order_id, amount_cents)
-            hold.stuck |= self._world.turmoil.strikes("bank", 0.1, market)
+            hold.stuck |= self._world.faults.strikes("bank", 0.1, market)
             self._world.checker.money.held(hold)
-            if self._world.turmoil.strikes("bank", 0.1, market):
+            if self._world.faults.strikes("bank", 0.1, market):
                 raise VendorError("granted, and no word of it")
         return result
 

@@ -9,14 +9,14 @@ from msgspec.structs import replace
 from actors.config import Limits
 from domain.region.policy import RegionPolicy
 from domain.solve import Planning
-from sim.world.faults import Turmoil
+from sim.world.faults import Faults
 
 BATCH_SHARE = 0.3  # worlds in which BATCH makes a plan as soon as two tasks wait
 STATEMENT_TIMEOUT_S = 3.0  # of the database, wall time
 KEPT_S = (60.0, 600.0)  # server time that answers and explanations are kept where the sweep is at work
 
 
-def make_policy(chance: Random, turmoil: Turmoil) -> RegionPolicy:
+def make_policy(chance: Random, faults: Faults) -> RegionPolicy:
     """What all markets live by that have nothing of their own."""
     policy = RegionPolicy(
         solve_timeout_s=60.0,  # with which the known seeds were found
@@ -29,11 +29,11 @@ def make_policy(chance: Random, turmoil: Turmoil) -> RegionPolicy:
         offer_ahead_s=chance.choice((0.0, 0.0, 300.0)),
         planning=chance.choice((Planning(), Planning(), Planning(bundle_tries=0))),
     )
-    if Random(f"{turmoil.seed}:batch").random() < BATCH_SHARE:
+    if Random(f"{faults.seed}:batch").random() < BATCH_SHARE:
         # Of so few tasks its routes are the same each time, which of many they are not (solver/names.py).
         policy = replace(policy, batch_solver="batch", batch_tasks=2, batch_every_s=10.0)
-    if turmoil.holds("tight"):
-        tight = Random(f"{turmoil.seed}:limits")
+    if faults.holds("tight"):
+        tight = Random(f"{faults.seed}:limits")
         policy = replace(
             policy,
             answers_limit=tight.choice(
@@ -45,7 +45,7 @@ def make_policy(chance: Random, turmoil: Turmoil) -> RegionPolicy:
     return policy
 
 
-def make_limits(chance: Random, turmoil: Turmoil, policy: RegionPolicy, speed: float) -> Limits:
+def make_limits(chance: Random, faults: Faults, policy: RegionPolicy, speed: float) -> Limits:
     """Limits and waits, in wall time."""
     limits = Limits(
         db_statement_timeout_s=STATEMENT_TIMEOUT_S,
@@ -54,7 +54,7 @@ def make_limits(chance: Random, turmoil: Turmoil, policy: RegionPolicy, speed: f
         ws_hello_timeout_s=5.0,
         region_call_deadline_s=10.0,
         outbox_pace_s=0.02,  # the more happens at the same time
-        outbox_retry_s=3.0 if turmoil.hurt is None else 1.0,
+        outbox_retry_s=3.0 if faults.hurt is None else 1.0,
         vendor_timeout_s=2.0,
         push_deadline_s=2.0,
         region_mend_s=2.0,
@@ -73,7 +73,7 @@ def make_limits(chance: Random, turmoil: Turmoil, policy: RegionPolicy, speed: f
         ws_outbox_limit=chance.choice((8, 256)),
         outbox_batch=chance.choice((1, 200)),
     )
-    if turmoil.holds("sweep"):
-        kept_s = Random(f"{turmoil.seed}:kept").choice(KEPT_S)
+    if faults.holds("sweep"):
+        kept_s = Random(f"{faults.seed}:kept").choice(KEPT_S)
         limits = replace(limits, idempotency_ttl_s=kept_s, explain_keep_s=kept_s / 2)
     return limits

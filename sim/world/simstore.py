@@ -29,7 +29,7 @@ from domain.orders.records import (
 from domain.ports import Channel, Command
 from persistence.orders.memory import MemoryStore, Transaction
 from persistence.orders.plan import is_fenced
-from sim.world.faults import Turmoil
+from sim.world.faults import Faults
 from sim.world.locked_rows import Locks, around, told
 from sim.world.virtual import VirtualLoop
 
@@ -52,14 +52,14 @@ class SimStore:
         memory: MemoryStore,
         loop: VirtualLoop,
         chance: Random,
-        turmoil: Turmoil,
+        faults: Faults,
         *,
         lock_timeout_s: float,
         on_refusal: Callable[[str, RecordRefused], None],
     ) -> None:
         """`lock_timeout_s`: that a statement waits for a row. `on_refusal` hears of each region whose record the rows
         themselves refuse."""
-        self._memory, self._loop, self._chance, self._turmoil = memory, loop, chance, turmoil
+        self._memory, self._loop, self._chance, self._faults = memory, loop, chance, faults
         self._lock_timeout_s, self._on_refusal = lock_timeout_s, on_refusal
         self._locks = Locks(loop)
         self._set_by_s = 0.0
@@ -72,8 +72,8 @@ class SimStore:
         await self._connect()
         [first, *others] = commands
         lone = first if isinstance(first, RegionRecords) and not others else None
-        if lone is not None and self._turmoil.strikes("refuse", 0.01, lone.region_id):
-            record = lone.records[self._turmoil.choice("refuse", len(lone.records))]
+        if lone is not None and self._faults.strikes("refuse", 0.01, lone.region_id):
+            record = lone.records[self._faults.choice("refuse", len(lone.records))]
             return await self._later(partial(self._refuse, lone, record.record_id))
         held = self._locks.held(commands)
         if held and (wait_s := self._locks.wait_s(held, self._lock_timeout_s)):
@@ -95,7 +95,7 @@ class SimStore:
         epochs = self._memory.epochs
         if is_fenced(command, epochs):
             return [Fenced(epochs[command.region_id])]
-        return [RecordRefused(record_id, "bad_weather")]
+        return [RecordRefused(record_id, "made_by_a_fault")]
 
     async def open_region(self, region_id: str, now_ms: int) -> RegionImage:
         """See `domain.ports.Store.open_region`."""
@@ -167,19 +167,19 @@ class SimStore:
         self._leases = {name: one for name, one in self._leases.items() if one[0] != holder}
 
     async def _connect(self) -> None:
-        if self._turmoil.strikes("store", 0.002):
-            self._down_until_s = self._loop.time() + self._turmoil.amount("store", *OUTAGE_S)
-        if self._loop.time() < self._down_until_s and self._turmoil.raging:
+        if self._faults.strikes("store", 0.002):
+            self._down_until_s = self._loop.time() + self._faults.amount("store", *OUTAGE_S)
+        if self._loop.time() < self._down_until_s and self._faults.active:
             await asyncio.sleep(self._chance.uniform(*COMMIT_S))
             raise ConnectionLost("no connection")
 
     async def _later(self, commit: Callable[[], T]) -> T:
         """What `commit` gives, some time from now, unless the connection breaks before or after it."""
         wait_s = self._chance.uniform(*COMMIT_S)
-        if self._turmoil.strikes("store", 0.01):
-            wait_s += self._turmoil.amount("store", *SLOW_S)
+        if self._faults.strikes("store", 0.01):
+            wait_s += self._faults.amount("store", *SLOW_S)
         future: asyncio.Future[T] = self._loop.create_future()
-        broken, lost = self._turmoil.strikes("store", 0.01), self._turmoil.strikes("ack", 0.02)
+        broken, lost = self._faults.strikes("store", 0.01), self._faults.strikes("ack", 0.02)
         self._loop.outside_later(wait_s, self._carry_out, commit, future, broken, lost)
         return await future
 

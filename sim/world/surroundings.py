@@ -19,7 +19,7 @@ from gateway.http.auth import Principal
 from sim.bot.motion import Point
 from sim.world import rest
 from sim.world.checks.checker import Checker
-from sim.world.faults import Turmoil
+from sim.world.faults import Faults
 from sim.world.net import Net, Node
 from sim.world.payment_vendor import Bank
 from sim.world.simstore import SimStore
@@ -43,7 +43,7 @@ class Surroundings(Protocol):
     chance: Random
     loop: VirtualLoop
     net: Net
-    turmoil: Turmoil
+    faults: Faults
     store: SimStore
     checker: Checker
     bank: Bank

@@ -3,7 +3,7 @@
 Real: the region with its shell and pump, the persistence shell with its relay, the gateway's sockets, repeats
 and routes, the solver, the demo's drivers. Simulated: the network between them, the database's connection (the store in
 memory behind it decides and refuses as Postgres does), vendors, clocks, and what a cluster does about processes that
-die. The weather (`sim/world/faults.py`) rages for a while, then clears, and everything must come to its end.
+die. Faults (`sim/world/faults.py`) strike for a while, then end, and everything must come to its end.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from sim.bot.personas import CustomerShares, Door, DriverPersona, door_outcome
 from sim.world import rest
 from sim.world.checks.checker import Checker, Violation
 from sim.world.checks.recovery import RecoveryRules
-from sim.world.fault_injection import RESTART_S, Weather
-from sim.world.faults import KINDS, Turmoil
+from sim.world.fault_injection import RESTART_S, FaultInjection
+from sim.world.faults import KINDS, Faults
 from sim.world.net import Net, Node
 from sim.world.payment_vendor import Bank
 from sim.world.people import People
@@ -52,8 +52,8 @@ from sim.world.simstore import SimStore
 from sim.world.surroundings import Shop
 from sim.world.virtual import TimeStandsStill, VirtualLoop
 
-STEPS = 4_000  # messages after which the weather clears at the latest
-RAGE_S = (8.0, 30.0)  # wall time that the weather rages
+STEPS = 4_000  # messages after which faults end at the latest
+FAULTS_S = (8.0, 30.0)  # wall time that faults strike
 CALM_LIMIT_S = 400.0  # wall time of calm by which everything must have ended
 SETTLE_S = 6.0  # wall time of calm after the last order, before all is compared
 SECRET = "the same in every gateway of a simulated world"
@@ -103,23 +103,23 @@ class World:
         self.regions: tuple[str, ...] = REGIONS if shape.random() < TWO_MARKETS_SHARE else REGIONS[:1]
         hurt = self.regions[0] if len(self.regions) > 1 and shape.random() < HURT_SHARE else None
         self.persistences = 2 if shape.random() < TWO_PERSISTENCES_SHARE else 1
-        self.turmoil = Turmoil(seed, faults, hurt)
+        self.faults = Faults(seed, faults, hurt)
         self.speed = chance.choice((15.0, 25.0, 35.0))
-        self.policy = make_policy(chance, self.turmoil)
+        self.policy = make_policy(chance, self.faults)
         # The second market has a policy of its own.
         own = replace(self.policy, promise_s=1800.0, prep_s=300.0)
         self.policies = dict.fromkeys(self.regions[1:], own)
-        self.limits = make_limits(chance, self.turmoil, self.policy, self.speed)
+        self.limits = make_limits(chance, self.faults, self.policy, self.speed)
         self.bank = Bank()
         config = self.config(ServerClock())
         self.identity, self.payment = identity_vendor(config), payment_vendor(config)
         self.checker = Checker(self)
-        self.net = Net(self.loop, Random(f"{seed}:net"), self.turmoil)
+        self.net = Net(self.loop, Random(f"{seed}:net"), self.faults)
         self.store = SimStore(
             self.checker.memory,
             self.loop,
             Random(f"{seed}:store"),
-            self.turmoil,
+            self.faults,
             lock_timeout_s=self.limits.db_lock_timeout_s,
             on_refusal=self.checker.refused,
         )
@@ -145,7 +145,7 @@ class World:
             for nth in range(drivers):
                 number = DRIVERS_LIMIT * self.shops.index(shop) + nth
                 self._hire(number, shop, Random(f"{self.seed}:driver:{number}"))
-        rage_s = chance.uniform(*RAGE_S)
+        rage_s = chance.uniform(*FAULTS_S)
         # A rush makes bundles: more orders at once than there are drivers.
         rush = chance.random() < RUSH_SHARE
         self.people = People(
@@ -153,7 +153,7 @@ class World:
         )
         self.loop.outside_later(rage_s, self._clear_up)
         self.loop.outside_later(0.5, self._watch)
-        self.weather = Weather(self)
+        self.injection = FaultInjection(self)
 
     def _open_shop(self, region_id: str) -> Shop:
         """A store with one product near the middle of a market."""
@@ -192,7 +192,7 @@ class World:
         # The first of a market is honest, so that whatever can be brought is brought in the end.
         others, honest = [trait for trait in TRAITS if trait != TUNNEL], number % DRIVERS_LIMIT == 0
         traits = frozenset(trait for trait in others if not honest and chance.random() < TRAIT_SHARE)
-        if "sweep" in self.turmoil.kinds:
+        if "sweep" in self.faults.kinds:
             traits |= {"thrifty"}
         # Drawn by itself, so that whoever has other traits has them with and without tunnels.
         if Random(f"{self.seed}:tunnel:{number}").random() < TUNNEL_SHARE:
@@ -216,7 +216,7 @@ class World:
 
     def may_refuse(self) -> bool:
         """Whether the database has refused something by our own will, or an operator's."""
-        return self.turmoil.struck["refuse"] > 0 or self.turmoil.struck["hand"] > 0
+        return self.faults.struck["refuse"] > 0 or self.faults.struck["hand"] > 0
 
     # -- what the parts ask -------------------------------------------------------------------------------------------
 
@@ -240,8 +240,8 @@ class World:
     def is_poison(self, order_id: str) -> bool:
         """Whether the event bus does not take this order's events now. It is so from its first one on."""
         if order_id not in self._poison:
-            self._poison[order_id] = self.turmoil.strikes("poison", 0.2, self.market_of(order_id))
-        return self._poison[order_id] and self.turmoil.raging
+            self._poison[order_id] = self.faults.strikes("poison", 0.2, self.market_of(order_id))
+        return self._poison[order_id] and self.faults.active
 
     def was_poison(self, order_id: str) -> bool:
         """Whether the event bus did not take this order's events for a while."""
@@ -252,8 +252,8 @@ class World:
         return EPOCH_S + self.loop.time() * self.speed
 
     def clock_of(self, node: Node) -> Clock:
-        """A process's clock: a little fast or slow where clocks are bad, and set by the weather now and then."""
-        drift = self.chance.uniform(0.998, 1.002) if "clock" in self.turmoil.kinds else 1.0
+        """A process's clock: a little fast or slow where clocks are bad, and set by a fault now and then."""
+        drift = self.chance.uniform(0.998, 1.002) if "clock" in self.faults.kinds else 1.0
         return Clock(
             speed=self.speed,
             anchor_ms=EPOCH_S * 1000,
@@ -366,10 +366,10 @@ class World:
     def _clear_up(self) -> None:
         if self._calm_s is not None:
             return
-        self.say(lambda: "the weather clears")
+        self.say(lambda: "no more faults")
         self._calm_s = self.loop.time()
-        self.turmoil.end()
-        self.weather.clear_up()
+        self.faults.end()
+        self.injection.clear_up()
         for phone in self.phones:
             if phone.brain.name.endswith(".1"):
                 phone.switch_off()  # the second phone of a twin goes into a drawer
@@ -390,7 +390,7 @@ class World:
             self._ended_s = None
         elif not all(phone.is_heard for phone in self.phones):
             self._ended_s = None  # whoever waits to connect again knows nothing of what happened meanwhile
-        elif any(node.alive for node in self.weather.twins):
+        elif any(node.alive for node in self.injection.twins):
             self._ended_s = None  # whose socket hangs at a twin is not told either, until the cluster ends it
         elif self._ended_s is None:
             self._ended_s = now_s
@@ -424,9 +424,9 @@ class World:
             self.loop.close()
         saw = Counter(checker.saw)
         saw["two markets"] = len(self.regions) > 1
-        saw["one market hurt"] = self.turmoil.hurt is not None
+        saw["one market hurt"] = self.faults.hurt is not None
         saw["two persistence actors"] = self.persistences > 1
-        saw.update({f"fault {kind}": count for kind, count in self.turmoil.struck.items()})
+        saw.update({f"fault {kind}": count for kind, count in self.faults.struck.items()})
         for phone in self.phones:
             saw["phone resumed"] += phone.brain.stats["resumed"]
             saw["done offline"] += phone.brain.stats["done_offline"]

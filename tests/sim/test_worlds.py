@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from doorstep.cli.app import app
 from sim.world.campaign import ENOUGH, Order, Summary, run_campaign
-from sim.world.faults import KINDS, Turmoil
+from sim.world.faults import KINDS, Faults
 from sim.world.net import Node
 from sim.world.phones import TRAITS
 from sim.world.transcript import tell
@@ -62,7 +62,7 @@ def test_a_listener_changes_nothing() -> None:
     assert heard == World(7).run()
 
 
-def test_a_world_in_fair_weather_has_no_fault() -> None:
+def test_a_world_without_faults_has_none() -> None:
     result = World(11, faults=()).run()
     assert result.violation is None
     assert not [name for name in result.saw if name.startswith(("fault", "died", "froze"))]
@@ -74,13 +74,13 @@ def test_nothing_is_judged_while_a_twin_has_sockets() -> None:
     usual_s = world.run().simulated_s / world.speed
     world = World(11, faults=())
     twin = Node(world.loop, "gateway:0")
-    world.weather.twins.append(twin)
+    world.injection.twins.append(twin)
     world.loop.outside_later(usual_s + 50, twin.kill)
     assert world.run().simulated_s / world.speed > usual_s + 50
 
 
 def test_leaving_a_fault_out_leaves_the_others_as_they_were() -> None:
-    whole, fewer = Turmoil(3), Turmoil(3, [kind for kind in KINDS if kind != "lose"])
+    whole, fewer = Faults(3), Faults(3, [kind for kind in KINDS if kind != "lose"])
     for kind in KINDS:
         strikes = [one.strikes(kind, 0.5) for one in (whole, fewer) for _ in range(20)]
         assert kind == "lose" or strikes[:20] == strikes[20:]

@@ -2,7 +2,7 @@
 
 The checker believes nobody: it hears each commit, each step of a region, each frame on a driver's phone, each REST
 answer and each published event, keeps books of its own, and notes the first thing that does not fit. `quiet` then
-compares everybody's picture with the database once the weather has cleared.
+compares everybody's picture with the database once faults have ended.
 """
 
 from __future__ import annotations

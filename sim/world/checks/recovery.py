@@ -26,8 +26,8 @@ class RecoveryRules:
 
     def spared(self, market: str) -> bool:
         """Whether troubles are about, and none of them is this market's."""
-        turmoil = self._world.turmoil
-        return turmoil.hurt is not None and bool(market) and market != turmoil.hurt
+        faults = self._world.faults
+        return faults.hurt is not None and bool(market) and market != faults.hurt
 
     def answered(self, market: str, what: Callable[[], str], took_s: float) -> None:
         """Somebody in this market has had an answer, or none."""
@@ -36,7 +36,7 @@ class RecoveryRules:
 
     def look(self, now_s: float) -> None:
         """See who waits, and for how long."""
-        if self._world.turmoil.hurt is not None:
+        if self._world.faults.hurt is not None:
             self._events(now_s)
             self._regions(now_s)
 
