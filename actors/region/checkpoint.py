@@ -108,7 +108,7 @@ def freeze(region: Region) -> Frozen:
     freezer = _Freezer()
     with _no_collection():
         state = freezer.copied(region)
-    state._ready = Ready()  # the last step's outcome is no state: the next step begins with an empty one
+    state.state.ready = Ready()  # the last step's outcome is no state: the next step begins with an empty one
     return Frozen(state, freezer.parts)
 
 
@@ -277,7 +277,7 @@ class _Loader(pickle.Unpickler):
 
 
 def difference(one: Any, other: Any, where: str = "region") -> str | None:
-    """The first place in which two states differ, such as `region.fleet.lat`; None when they are the same."""
+    """The first place in which two states differ, such as `region.state.fleet.lat`; None when they are the same."""
     if one is other:
         return None
     if type(one) is not type(other):
@@ -294,7 +294,7 @@ def difference(one: Any, other: Any, where: str = "region") -> str | None:
     mine, theirs = _parts(one), _parts(other)
     if mine is None or theirs is None or list(mine) != list(theirs):
         return where
-    found = (difference(mine[name], theirs[name], where + name) for name in mine if name != "._ready")
+    found = (difference(mine[name], theirs[name], where + name) for name in mine if name != ".ready")
     return next(filter(None, found), None)
 
 

@@ -174,16 +174,16 @@ class RegionShell:
         """Flat figures for the statistics endpoint and the metrics page."""
         pump = self._serving()
         region, health, solve = pump.region, self._health(pump), self._timings.solve
-        waits_ms = [waited_ms for _, waited_ms in region.loop.waits]
+        waits_ms = [waited_ms for _, waited_ms in region.state.loop.waits]
         figures: dict[str, float | int | str] = {
             "region_id": self.region_id,
             "epoch": region.epoch,
-            "drivers": len(region.fleet.index),
-            "pings": region.fleet.pings,
-            "tasks": len(region.jobs),
-            "tasks_open": len(region.open),
-            "tasks_unplanned": len(region.loop.unplanned),
-            "offers_live": len(region.offers),
+            "drivers": len(region.state.fleet.index),
+            "pings": region.state.fleet.pings,
+            "tasks": len(region.state.jobs),
+            "tasks_open": len(region.state.open),
+            "tasks_unplanned": len(region.state.loop.unplanned),
+            "offers_live": len(region.state.offers.live),
             # from the opening of a task to the first plan that had it, server ms
             "task_to_plan_ms_p50": quantile(waits_ms, 0.5),
             "task_to_plan_ms_p99": quantile(waits_ms, 0.99),
@@ -192,7 +192,7 @@ class RegionShell:
             "lag_ms_p50": self._timings.lag.quantile_ms(0.5),
             "solves_failing": self._solves_failing,
         }
-        figures |= region.counters
+        figures |= region.state.counters
         return figures | {name: getattr(health, name) for name in health.__struct_fields__}
 
     def figures(self) -> list[Family]:
@@ -207,7 +207,7 @@ class RegionShell:
         """What was measured in the last so many seconds, in ms, one by one and bounded: `task_to_plan` (server ms) of
         the tasks opened since, `solve` and `lag`."""
         since_ms = self._clock.now_ms() - wall_s * 1000 * self._clock.speed
-        waits = self._serving().region.loop.waits
+        waits = self._serving().region.state.loop.waits
         return {
             "task_to_plan": [waited_ms for opened_ms, waited_ms in waits if opened_ms >= since_ms],
             "solve": self._timings.solve.lately_ms(wall_s),
@@ -431,12 +431,12 @@ class RegionShell:
                     )
                 await asyncio.sleep(delay_s)
                 delay_s = min(delay_s * 2, longest_s)
-        self._tell_of_aside(region.aside)
+        self._tell_of_aside(region.state.aside)
         self._pump = Pump(region, now_ms, self._journal)
         self._restarts.began(self._now_s())
         self._tally.lives += 1
         self._alarm.set()
-        log.info("region.restored", region_id=self.region_id, epoch=image.epoch, tasks=len(region.jobs))
+        log.info("region.restored", region_id=self.region_id, epoch=image.epoch, tasks=len(region.state.jobs))
 
     def _tell_of_aside(self, aside: Sequence[Aside]) -> None:
         self._tally.aside = len(aside)
@@ -457,14 +457,14 @@ class RegionShell:
         while True:
             await asyncio.sleep(self._limits.region_mend_s)
             pump = self._pump
-            if pump is None or not pump.region.aside:
+            if pump is None or not pump.region.state.aside:
                 continue
             try:
                 image = await self._store.look_at_region(self.region_id, self._clock.now_ms())
             except Exception as error:
                 log.warning("region.look_failed", region_id=self.region_id, error=type(error).__name__)
                 continue
-            if pump is self._pump and any(is_mended(bad, image) for bad in pump.region.aside):
+            if pump is self._pump and any(is_mended(bad, image) for bad in pump.region.state.aside):
                 log.info("region.mended", region_id=self.region_id)
                 self._mended = True
                 self._work.set()

@@ -43,7 +43,7 @@ class RegionTally:
                 continue
             if any(offer.status is OfferStatus.OFFERED and offer.seen_ms is None for offer in record.offers):
                 for task in record.tasks:
-                    job = region.jobs.get(task.task_id)
+                    job = region.state.jobs.get(task.task_id)
                     if task.status is TaskStatus.OFFERED and job is not None and job.tries == 0:
                         due_ms = max(task.opened_ms, task.ready_ms - lead_ms)
                         self.offer_wait.add(max(0, now_ms - due_ms) / 1000 / speed)
@@ -87,16 +87,16 @@ def region_figures(
     ]  # fmt: skip
     if region is None:
         return families
-    counters = region.counters
+    state, counters = region.state, region.state.counters
     return [
         *families,
         gauge("doorstep_region_epoch", "Number of the region's life", (own, region.epoch)),
-        gauge("doorstep_region_drivers", "Drivers known", (own, len(region.fleet.index))),
-        gauge("doorstep_region_tasks", "Tasks that have not ended", (own, len(region.jobs))),
-        gauge("doorstep_region_tasks_open", "Tasks that nobody holds or is asked about", (own, len(region.open))),
-        gauge("doorstep_region_tasks_unplanned", "Open tasks that no plan has had", (own, len(region.loop.unplanned))),
-        gauge("doorstep_region_offers_live", "Offers that stand", (own, len(region.offers))),
-        counter("doorstep_region_pings", "Positions taken in by this life", (own, region.fleet.pings)),
+        gauge("doorstep_region_drivers", "Drivers known", (own, len(state.fleet.index))),
+        gauge("doorstep_region_tasks", "Tasks that have not ended", (own, len(state.jobs))),
+        gauge("doorstep_region_tasks_open", "Tasks that nobody holds or is asked about", (own, len(state.open))),
+        gauge("doorstep_region_tasks_unplanned", "Open tasks that no plan has had", (own, len(state.loop.unplanned))),
+        gauge("doorstep_region_offers_live", "Offers that stand", (own, len(state.offers.live))),
+        counter("doorstep_region_pings", "Positions taken in by this life", (own, state.fleet.pings)),
         counter(
             "doorstep_offers",
             "Offers by what became of them",

@@ -8,7 +8,6 @@ word, within what is plausible, and its numbers keep the actions about one order
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -17,9 +16,7 @@ from domain.ground.times import millis
 from domain.orders.records import Json, OrderFact
 from domain.region.jobs import Job
 from domain.region.messages import Accept, Ask, Device, Reject
-
-if TYPE_CHECKING:
-    from domain.region.machine import Region
+from domain.region.state import State
 
 
 def device_of(at: datetime | None, n: int | None) -> Device | None:
@@ -27,17 +24,19 @@ def device_of(at: datetime | None, n: int | None) -> Device | None:
     return None if at is None and n is None else Device(None if at is None else millis(at), n)
 
 
-def concerned(region: Region, ask: Ask) -> list[Job]:
+def concerned(state: State, ask: Ask) -> list[Job]:
     """The tasks that a driver's action is about, as far as they are under way."""
     action, offer = ask.action, None
     if isinstance(action, Accept | Reject):
-        offer = region.offers.get(action.offer_id or region.offered.get(ask.principal_id, ""))
+        offer = (
+            state.offers.get(action.offer_id) if action.offer_id else state.offers.of_driver(ask.principal_id)
+        )
     if offer is not None:
         task_ids: tuple[str, ...] = offer.task_ids
     else:
-        of_order = region.by_order.get(getattr(action, "order_id", ""), "")
+        of_order = state.by_order.get(getattr(action, "order_id", ""), "")
         task_ids = (getattr(action, "task_id", None) or of_order,)
-    return [region.jobs[task_id] for task_id in task_ids if task_id in region.jobs]
+    return [state.jobs[task_id] for task_id in task_ids if task_id in state.jobs]
 
 
 def require_turn(jobs: list[Job], driver_id: str, says: Device) -> None:

@@ -75,6 +75,16 @@ class Job:
         self.task = replace(self.task, status=advance_task(self.task.status, event), **changes)
         return self.task
 
+    def point_to(self, offer_id: str) -> TaskRow:
+        """Let the task name another offer that stands of it; the row to write."""
+        self.task = replace(self.task, offer_id=offer_id)
+        return self.task
+
+    def goods_ready(self, ready_ms: int) -> TaskRow:
+        """The goods can be had from now on; the row to write."""
+        self.task = replace(self.task, ready_ms=ready_ms)
+        return self.task
+
     def move_order(
         self,
         event: OrderEvent,

@@ -1,4 +1,4 @@
-"""What people ask of a region, each decided by the lifecycle tables and the market's rulebook.
+"""What people ask of a state, each decided by the lifecycle tables and the market's rulebook.
 
 A handler either returns a `Draft` (the facts and the answer) or raises a `Refusal`, and then it has changed nothing:
 every look-up that can fail comes before the first change.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -72,9 +72,7 @@ from domain.region.messages import (
     SubmitIdCheck,
 )
 from domain.region.silence import RETURN_FIRST, release
-
-if TYPE_CHECKING:
-    from domain.region.machine import Region
+from domain.region.state import State
 
 
 class Draft(Struct):
@@ -101,27 +99,27 @@ class Draft(Struct):
         )
 
 
-def decide(region: Region, now_ms: int, ask: Ask) -> Draft:
+def decide(state: State, now_ms: int, ask: Ask) -> Draft:
     """What the request leads to; with the device's word on it, where there is one, in the facts of the order."""
     if not _can_be_kept(ask):
         raise InvalidRequest("Text must be Unicode without NUL.")
     handler, says = HANDLERS[type(ask.action)], ask.device
     if says is None:
-        return handler(region, now_ms, ask)
-    jobs = device.concerned(region, ask)
+        return handler(state, now_ms, ask)
+    jobs = device.concerned(state, ask)
     device.require_turn(jobs, ask.principal_id, says)
     last_ms = {job.order.order_id: job.taken_ms for job in jobs}
-    draft = handler(region, now_ms, ask)
+    draft = handler(state, now_ms, ask)
     draft.orders = tuple(
         device.stamped(fact, says, last_ms[fact.order_id]) if fact.actor_id == ask.principal_id else fact
         for fact in draft.orders
     )
     if says.n is not None:
-        row = region.fleet.row(ask.principal_id)
-        region.fleet.last_n[row] = max(int(region.fleet.last_n[row]), says.n)
+        row = state.fleet.row(ask.principal_id)
+        state.fleet.last_n[row] = max(int(state.fleet.last_n[row]), says.n)
     for job in jobs:
         # A refusal at the door ends the task and begins the return: the device's word goes on with the order.
-        current = region.jobs.get(region.by_order.get(job.order.order_id, ""), job)
+        current = state.jobs.get(state.by_order.get(job.order.order_id, ""), job)
         current.device = (ask.principal_id, job.device[1] if says.n is None else says.n)
         if says.at_ms is not None:
             current.taken_ms = device.taken_ms(says.at_ms, last_ms[job.order.order_id], now_ms)
@@ -131,30 +129,30 @@ def decide(region: Region, now_ms: int, ask: Ask) -> Draft:
 # -- offers -----------------------------------------------------------------------------------------------------------
 
 
-def _accept(region: Region, now_ms: int, ask: Ask) -> Draft:
+def _accept(state: State, now_ms: int, ask: Ask) -> Draft:
     assert isinstance(ask.action, Accept)
     _only(ask, Role.DRIVER)
-    offer = _live_offer(region, now_ms, ask, ask.action.offer_id, ask.action.task_id)
-    jobs = [region.jobs[task_id] for task_id in offer.task_ids]
+    offer = _live_offer(state, now_ms, ask, ask.action.offer_id, ask.action.task_id)
+    jobs = state.jobs_of(offer)
     driver_id = ask.principal_id
     for job in jobs:
         advance_order(job.order_status, OrderEvent.ASSIGNED, ask.role)
-    closed = offers.end(region, now_ms, offer, OfferStatus.ACCEPTED, None)
-    if renamed := offers.point_to(region, offer):
-        region.record(Record(record_id=region.new_id(), tasks=renamed))
-    others = offers.revoke(region, now_ms, offer.task_ids, "TAKEN")
+    closed = offers.end(state, now_ms, offer, OfferStatus.ACCEPTED, None)
+    if renamed := offers.point_to(state, offer):
+        state.record(Record(record_id=state.new_id(), tasks=renamed))
+    others = offers.revoke(state, now_ms, offer.task_ids, "TAKEN")
     facts = []
     for job in jobs:
         job.move_task(TaskEvent.ACCEPT, driver_id=driver_id)
         payload = {"driver_id": driver_id, "offer_id": offer.offer_id, "task_id": job.task.task_id}
         facts.append(job.move_order(OrderEvent.ASSIGNED, ask.role, driver_id, now_ms, payload))
-        region.hold(job)
-    region.sequence[driver_id] = (*region.sequence.get(driver_id, ()), offer.task_ids)
-    region.foresee(driver_id, now_ms)
+        state.hold(job)
+    state.holdings.took(driver_id, offer.task_ids)
+    state.foresee(driver_id, now_ms)
     views = tuple(task_view(job.task) for job in jobs)
     if not _by_socket(ask):
-        region.push(driver_id, OfferAccepted(offer_id=offer.offer_id, tasks=views))
-    region.say(
+        state.push(driver_id, OfferAccepted(offer_id=offer.offer_id, tasks=views))
+    state.say(
         now_ms,
         f"Driver {short(driver_id)} took task {short(offer.task_ids[0])} after {_seconds(now_ms, offer)} s",
     )
@@ -162,40 +160,40 @@ def _accept(region: Region, now_ms: int, ask: Ask) -> Draft:
     return Draft(Answer(body=body), tuple(job.task for job in jobs), (closed, *others), tuple(facts))
 
 
-def _reject(region: Region, now_ms: int, ask: Ask) -> Draft:
+def _reject(state: State, now_ms: int, ask: Ask) -> Draft:
     action = ask.action
     assert isinstance(action, Reject)
     _only(ask, Role.DRIVER)
     reason = None if action.reason is None else str(known(DeclineReason, action.reason))
-    offer = _live_offer(region, now_ms, ask, action.offer_id, action.task_id)
-    closed = offers.end(region, now_ms, offer, OfferStatus.REJECTED, reason)
-    tasks = offers.reopen(region, now_ms, offer)
-    region.set_state(offer.driver_id)
-    region.foresee(offer.driver_id, now_ms)
+    offer = _live_offer(state, now_ms, ask, action.offer_id, action.task_id)
+    closed = offers.end(state, now_ms, offer, OfferStatus.REJECTED, reason)
+    tasks = offers.reopen(state, now_ms, offer)
+    state.set_state(offer.driver_id)
+    state.foresee(offer.driver_id, now_ms)
     if not _by_socket(ask):
-        region.push(offer.driver_id, OfferRejected(offer_id=offer.offer_id))
-    region.say(
+        state.push(offer.driver_id, OfferRejected(offer_id=offer.offer_id))
+    state.say(
         now_ms,
         f"Driver {short(offer.driver_id)} declined task {short(offer.task_ids[0])}: looking for another",
     )
     return Draft(Answer(body={"offer_id": offer.offer_id}), tasks, (closed,))
 
 
-def _live_offer(region: Region, now_ms: int, ask: Ask, offer_id: str | None, task_id: str | None) -> OfferRow:
+def _live_offer(state: State, now_ms: int, ask: Ask, offer_id: str | None, task_id: str | None) -> OfferRow:
     """The live offer to the asking driver, by its id or by one of its tasks."""
     if offer_id is None and task_id is not None:
-        job, own = region.jobs.get(task_id), region.offered.get(ask.principal_id, "")
+        job, own = state.jobs.get(task_id), state.offers.of_driver(ask.principal_id)
         offer_id = job.task.offer_id if job else None
-        if own and task_id in region.offers[own].task_ids:
-            offer_id = own
+        if own is not None and task_id in own.task_ids:
+            offer_id = own.offer_id
         if offer_id is None:
             raise OfferExpired("No offer of this task is open.")
-    offer = region.offers.get(offer_id or "")
+    offer = state.offers.get(offer_id)
     if offer is None:
-        status = region.closed.get(offer_id or "")
+        status = state.offers.closed.get(offer_id or "")
         if status in (OfferStatus.EXPIRED, OfferStatus.REVOKED, OfferStatus.REJECTED):
             raise OfferExpired()
-        if status is OfferStatus.ACCEPTED or (task_id is not None and task_id in region.jobs):
+        if status is OfferStatus.ACCEPTED or (task_id is not None and task_id in state.jobs):
             raise OfferTaken()
         raise OfferExpired()
     if offer.driver_id != ask.principal_id:
@@ -214,46 +212,46 @@ _ARRIVALS = {
 }
 
 
-def _arrive(region: Region, now_ms: int, ask: Ask) -> Draft:
+def _arrive(state: State, now_ms: int, ask: Ask) -> Draft:
     assert isinstance(ask.action, Arrive)
-    job = _held(region, ask, ask.action.task_id)
+    job = _held(state, ask, ask.action.task_id)
     event = _ARRIVALS.get((job.task.kind, job.task.status))
     if event is None:
         raise WrongState(f"There is nowhere to arrive while the task is {job.task.status}.")
-    draft = _move(region, now_ms, ask, job, TaskEvent.ARRIVE, event)
-    region.foresee(ask.principal_id, now_ms)
+    draft = _move(state, now_ms, ask, job, TaskEvent.ARRIVE, event)
+    state.foresee(ask.principal_id, now_ms)
     return draft
 
 
-def _pickup(region: Region, now_ms: int, ask: Ask) -> Draft:
+def _pickup(state: State, now_ms: int, ask: Ask) -> Draft:
     assert isinstance(ask.action, Pickup)
-    job = _held(region, ask, ask.action.task_id)
-    draft = _move(region, now_ms, ask, job, TaskEvent.PICKUP, OrderEvent.PICKED_UP)
-    region.set_state(ask.principal_id)
-    region.foresee(ask.principal_id, now_ms, region.policy.services.pickup_after_s)
+    job = _held(state, ask, ask.action.task_id)
+    draft = _move(state, now_ms, ask, job, TaskEvent.PICKUP, OrderEvent.PICKED_UP)
+    state.set_state(ask.principal_id)
+    state.foresee(ask.principal_id, now_ms, state.policy.services.pickup_after_s)
     return draft
 
 
 def _move(
-    region: Region, now_ms: int, ask: Ask, job: Job, task_event: TaskEvent, order_event: OrderEvent
+    state: State, now_ms: int, ask: Ask, job: Job, task_event: TaskEvent, order_event: OrderEvent
 ) -> Draft:
     advance_task(job.task.status, task_event)
-    payload = {"task_id": job.task.task_id} | _whereabouts(region, now_ms, ask, job, order_event)
+    payload = {"task_id": job.task.task_id} | _whereabouts(state, now_ms, ask, job, order_event)
     fact = job.move_order(order_event, ask.role, ask.principal_id, now_ms, payload)
     task = job.move_task(task_event)
     if not _by_socket(ask):
-        region.push(ask.principal_id, TaskUpdated(task=task_view(task)))
+        state.push(ask.principal_id, TaskUpdated(task=task_view(task)))
     return Draft(_task_answer(job), (task,), (), (fact,))
 
 
 # -- the door ---------------------------------------------------------------------------------------------------------
 
 
-def _submit_id_check(region: Region, now_ms: int, ask: Ask) -> Draft:
+def _submit_id_check(state: State, now_ms: int, ask: Ask) -> Draft:
     action = ask.action
     assert isinstance(action, SubmitIdCheck)
-    job = _held_by_order(region, ask, action.order_id)
-    rulebook = RULEBOOKS[MARKETS[region.id].jurisdiction]
+    job = _held_by_order(state, ask, action.order_id)
+    rulebook = RULEBOOKS[MARKETS[state.id].jurisdiction]
     reason = rulebook.door_failure(
         over_age=action.over_age,
         not_expired=action.not_expired,
@@ -263,7 +261,7 @@ def _submit_id_check(region: Region, now_ms: int, ask: Ask) -> Draft:
     event = OrderEvent.ID_PASSED if reason is None else OrderEvent.ID_FAILED
     advance_order(job.order_status, event, ask.role)
     check = DoorCheck(
-        check_id=region.new_id(),  # never of the client's making: it has to be new whatever was said before
+        check_id=state.new_id(),  # never of the client's making: it has to be new whatever was said before
         order_id=action.order_id,
         task_id=job.task.task_id,
         driver_id=ask.principal_id,
@@ -277,7 +275,7 @@ def _submit_id_check(region: Region, now_ms: int, ask: Ask) -> Draft:
         at_ms=now_ms,
         outcome=CheckOutcome.PASS if reason is None else CheckOutcome.FAIL,
     )
-    payload = _whereabouts(region, now_ms, ask, job, event) | {
+    payload = _whereabouts(state, now_ms, ask, job, event) | {
         "check_id": check.check_id,
         "method": action.method,
         "vendor_ref": action.vendor_ref,
@@ -287,7 +285,7 @@ def _submit_id_check(region: Region, now_ms: int, ask: Ask) -> Draft:
         "sober": action.sober,
     }
     if reason is not None:
-        draft = _send_back(region, now_ms, ask, job, event, payload | {"reason": reason})
+        draft = _send_back(state, now_ms, ask, job, event, payload | {"reason": reason})
         draft.checks = (check,)
         return draft
     fact = job.move_order(event, ask.role, ask.principal_id, now_ms, payload)
@@ -295,15 +293,15 @@ def _submit_id_check(region: Region, now_ms: int, ask: Ask) -> Draft:
     return Draft(Answer(body=body), orders=(fact,), checks=(check,))
 
 
-def _note_id_check(region: Region, now_ms: int, ask: Ask) -> Draft:
+def _note_id_check(state: State, now_ms: int, ask: Ask) -> Draft:
     action = ask.action
     assert isinstance(action, NoteIdCheck)
-    job = _held_by_order(region, ask, action.order_id)
+    job = _held_by_order(state, ask, action.order_id)
     advance_order(job.order_status, OrderEvent.ID_UNCLEAR, ask.role)
     if action.outcome not in _UNCLEAR:
         raise InvalidRequest("A clear outcome is more than a note.")
     check = DoorCheck(
-        check_id=region.new_id(),
+        check_id=state.new_id(),
         order_id=action.order_id,
         task_id=job.task.task_id,
         driver_id=ask.principal_id,
@@ -317,7 +315,7 @@ def _note_id_check(region: Region, now_ms: int, ask: Ask) -> Draft:
         at_ms=now_ms,
         outcome=action.outcome,
     )
-    payload = _whereabouts(region, now_ms, ask, job, OrderEvent.ID_UNCLEAR) | {
+    payload = _whereabouts(state, now_ms, ask, job, OrderEvent.ID_UNCLEAR) | {
         "check_id": check.check_id,
         "outcome": str(action.outcome),
         "method": action.method,
@@ -335,118 +333,116 @@ _UNCLEAR: dict[CheckOutcome, type[Refusal]] = {
 }
 
 
-def _deliver(region: Region, now_ms: int, ask: Ask) -> Draft:
+def _deliver(state: State, now_ms: int, ask: Ask) -> Draft:
     assert isinstance(ask.action, Deliver)
-    job = _held_by_order(region, ask, ask.action.order_id)
-    payload = {"task_id": job.task.task_id} | _whereabouts(region, now_ms, ask, job, OrderEvent.DELIVERED)
+    job = _held_by_order(state, ask, ask.action.order_id)
+    payload = {"task_id": job.task.task_id} | _whereabouts(state, now_ms, ask, job, OrderEvent.DELIVERED)
     advance_task(job.task.status, TaskEvent.COMPLETE)
     fact = job.move_order(OrderEvent.DELIVERED, ask.role, ask.principal_id, now_ms, payload)
     task = job.move_task(TaskEvent.COMPLETE, ended_ms=now_ms)
-    region.end_job(now_ms, job)
-    region.foresee(ask.principal_id, now_ms, region.policy.services.door_after_s)
-    region.fleet.done[region.fleet.row(ask.principal_id)] += 1
-    region.counters["delivered"] += 1
+    state.end_job(now_ms, job)
+    state.foresee(ask.principal_id, now_ms, state.policy.services.door_after_s)
+    state.fleet.done[state.fleet.row(ask.principal_id)] += 1
+    state.counters["delivered"] += 1
     minutes = (now_ms - task.opened_ms) / 60_000
-    region.say(
+    state.say(
         now_ms,
         f"Driver {short(ask.principal_id)} delivered task {short(task.task_id)}, {minutes:.0f} min after it opened",
     )
     if not _by_socket(ask):
-        region.push(ask.principal_id, TaskUpdated(task=task_view(task)))
+        state.push(ask.principal_id, TaskUpdated(task=task_view(task)))
     return Draft(_task_answer(job), (task,), (), (fact,))
 
 
-def _refuse(region: Region, now_ms: int, ask: Ask) -> Draft:
+def _refuse(state: State, now_ms: int, ask: Ask) -> Draft:
     assert isinstance(ask.action, Refuse)
-    job = _held_by_order(region, ask, ask.action.order_id)
+    job = _held_by_order(state, ask, ask.action.order_id)
     payload = {"reason": str(known(RefuseReason, ask.action.reason))}
-    payload |= _whereabouts(region, now_ms, ask, job, OrderEvent.REFUSED)
-    return _send_back(region, now_ms, ask, job, OrderEvent.REFUSED, payload)
+    payload |= _whereabouts(state, now_ms, ask, job, OrderEvent.REFUSED)
+    return _send_back(state, now_ms, ask, job, OrderEvent.REFUSED, payload)
 
 
 def _send_back(
-    region: Region, now_ms: int, ask: Ask, job: Job, event: OrderEvent, payload: dict[str, Json]
+    state: State, now_ms: int, ask: Ask, job: Job, event: OrderEvent, payload: dict[str, Json]
 ) -> Draft:
     """The goods are not handed over: the delivery has failed and a return begins, held by the same driver."""
     driver_id, order_id = ask.principal_id, job.task.order_id
     advance_task(job.task.status, TaskEvent.FAIL)
     refusal = job.move_order(event, ask.role, driver_id, now_ms, payload)
     failed = job.move_task(TaskEvent.FAIL, ended_ms=now_ms)
-    back = return_task(job, region.new_id(), driver_id, now_ms)
+    back = return_task(job, state.new_id(), driver_id, now_ms)
     initiated = job.move_order(
         OrderEvent.RETURN_INITIATED,
         Role.SYSTEM,
-        region.id,
+        state.id,
         now_ms,
         {"task_id": back.task_id, "driver_id": driver_id},
     )
-    region.end_job(now_ms, job)
+    state.end_job(now_ms, job)
     returning = Job(back, job.order)
-    region.add_job(returning, now_ms)
+    state.add_job(returning, now_ms)
     # No offer and no further trip until the goods are back.
-    if (asked := region.offered.get(driver_id)) is not None:
-        offers.close(region, now_ms, region.offers[asked], OfferStatus.REVOKED, RETURN_FIRST)
-    if region.releasable(driver_id):
-        release(region, now_ms, driver_id, RETURN_FIRST)
-    region.foresee(driver_id, now_ms)
-    region.counters["refused"] += 1
-    region.push(driver_id, TaskUpdated(task=task_view(back)))
-    region.say(
-        now_ms, f"Order {short(order_id)} refused at the door ({payload['reason']}): the goods go back"
-    )
+    if (offer := state.offers.of_driver(driver_id)) is not None:
+        offers.close(state, now_ms, offer, OfferStatus.REVOKED, RETURN_FIRST)
+    if state.releasable(driver_id):
+        release(state, now_ms, driver_id, RETURN_FIRST)
+    state.foresee(driver_id, now_ms)
+    state.counters["refused"] += 1
+    state.push(driver_id, TaskUpdated(task=task_view(back)))
+    state.say(now_ms, f"Order {short(order_id)} refused at the door ({payload['reason']}): the goods go back")
     body = _task_answer(returning).body | {"passed": False, "reason": payload["reason"]}
     return Draft(Answer(body=body), (failed, back), (), (refusal, initiated))
 
 
-def _confirm_return(region: Region, now_ms: int, ask: Ask) -> Draft:
+def _confirm_return(state: State, now_ms: int, ask: Ask) -> Draft:
     assert isinstance(ask.action, ConfirmReturn)
-    job = _held(region, ask, ask.action.task_id)
+    job = _held(state, ask, ask.action.task_id)
     if job.task.kind is not TaskKind.RETURN:
         raise WrongState("The task is not a return.")
     advance_task(job.task.status, TaskEvent.COMPLETE)
     event = OrderEvent.RETURN_CONFIRMED
-    payload = {"task_id": job.task.task_id} | _whereabouts(region, now_ms, ask, job, event)
+    payload = {"task_id": job.task.task_id} | _whereabouts(state, now_ms, ask, job, event)
     fact = job.move_order(event, ask.role, ask.principal_id, now_ms, payload)
     task = job.move_task(TaskEvent.COMPLETE, ended_ms=now_ms)
-    region.end_job(now_ms, job)
-    region.foresee(ask.principal_id, now_ms)
-    region.counters["returned"] += 1
-    region.say(now_ms, f"Order {short(task.order_id)} is back in the store")
+    state.end_job(now_ms, job)
+    state.foresee(ask.principal_id, now_ms)
+    state.counters["returned"] += 1
+    state.say(now_ms, f"Order {short(task.order_id)} is back in the store")
     if not _by_socket(ask):
-        region.push(ask.principal_id, TaskUpdated(task=task_view(task)))
+        state.push(ask.principal_id, TaskUpdated(task=task_view(task)))
     return Draft(_task_answer(job), (task,), (), (fact,))
 
 
 # -- customer, merchant, operators ------------------------------------------------------------------------------------
 
 
-def _cancel(region: Region, now_ms: int, ask: Ask) -> Draft:
+def _cancel(state: State, now_ms: int, ask: Ask) -> Draft:
     assert isinstance(ask.action, Cancel)
-    job = region.job_of_order(ask.action.order_id)
+    job = state.job_of_order(ask.action.order_id)
     if ask.role is Role.CUSTOMER and job.order.customer_id != ask.principal_id:
         raise NotFound("There is no such order.")
     payload = {"reason": str(known(CancelReason, ask.action.reason))}
     advance_task(job.task.status, TaskEvent.CANCEL)
     fact = job.move_order(OrderEvent.CANCELLED, ask.role, ask.principal_id, now_ms, payload)
-    offer = region.offers.get(job.task.offer_id or "")
-    revoked = () if offer is None else offers.revoke(region, now_ms, offer.task_ids, "ORDER_CANCELLED")
+    offer = state.offers.get(job.task.offer_id)
+    revoked = () if offer is None else offers.revoke(state, now_ms, offer.task_ids, "ORDER_CANCELLED")
     # The others of a bundle are open again.
-    reopened = () if offer is None else offers.reopen(region, now_ms, offer)
+    reopened = () if offer is None else offers.reopen(state, now_ms, offer)
     others = tuple(row for row in reopened if row.task_id != job.task.task_id)
     holder = job.held_by
     task = job.move_task(TaskEvent.CANCEL, ended_ms=now_ms)
-    region.end_job(now_ms, job)
+    state.end_job(now_ms, job)
     if holder is not None:
-        region.foresee(holder, now_ms)
-        region.push(holder, TaskCancelled(task_id=task.task_id, reason="ORDER_CANCELLED"))
-    region.counters["cancelled"] += 1
-    region.say(now_ms, f"Order {short(task.order_id)} was called off")
+        state.foresee(holder, now_ms)
+        state.push(holder, TaskCancelled(task_id=task.task_id, reason="ORDER_CANCELLED"))
+    state.counters["cancelled"] += 1
+    state.say(now_ms, f"Order {short(task.order_id)} was called off")
     return Draft(_task_answer(job), (task, *others), tuple(revoked), (fact,))
 
 
-def _goods_ready(region: Region, now_ms: int, ask: Ask) -> Draft:
+def _goods_ready(state: State, now_ms: int, ask: Ask) -> Draft:
     assert isinstance(ask.action, GoodsReady)
-    job = region.job_of_order(ask.action.order_id)
+    job = state.job_of_order(ask.action.order_id)
     if ask.role is Role.MERCHANT and job.order.merchant_id != ask.principal_id:
         raise NotFound("There is no such order.")
     ready_ms = min(job.task.ready_ms, now_ms)  # goods that are ready stay so, however often it is said
@@ -454,27 +450,27 @@ def _goods_ready(region: Region, now_ms: int, ask: Ask) -> Draft:
     fact = job.move_order(
         OrderEvent.GOODS_READY, ask.role, ask.principal_id, now_ms, payload, ready_ms=ready_ms
     )
-    job.task = msgspec.structs.replace(job.task, ready_ms=ready_ms)
+    job.goods_ready(ready_ms)
     if job.held_by is not None:
-        region.push(job.held_by, TaskUpdated(task=task_view(job.task)))
-    region.wake(now_ms)
+        state.push(job.held_by, TaskUpdated(task=task_view(job.task)))
+    state.loop.wake(now_ms)
     return Draft(_task_answer(job), (job.task,), (), (fact,))
 
 
-def _expire_offers(region: Region, now_ms: int, ask: Ask) -> Draft:
+def _expire_offers(state: State, now_ms: int, ask: Ask) -> Draft:
     assert isinstance(ask.action, ExpireOffers)
     _only(ask, Role.SYSTEM)
-    return Draft(Answer(body={"expired": offers.expire(region, now_ms, ask.action.limit)}))
+    return Draft(Answer(body={"expired": offers.expire(state, now_ms, ask.action.limit)}))
 
 
-def _dispatch_tick(region: Region, now_ms: int, ask: Ask) -> Draft:
+def _dispatch_tick(state: State, now_ms: int, ask: Ask) -> Draft:
     _only(ask, Role.SYSTEM)
-    expired = offers.expire(region, now_ms)
-    region.loop.hurry(now_ms)
-    return Draft(Answer(body={"region_id": region.id, "open_tasks": len(region.open), "expired": expired}))
+    expired = offers.expire(state, now_ms)
+    state.loop.hurry(now_ms)
+    return Draft(Answer(body={"region_id": state.id, "open_tasks": len(state.open), "expired": expired}))
 
 
-Handler: TypeAlias = "Callable[[Region, int, Ask], Draft]"
+Handler: TypeAlias = "Callable[[State, int, Ask], Draft]"
 HANDLERS: dict[type[Action], Handler] = {
     Accept: _accept,
     Reject: _reject,
@@ -511,9 +507,9 @@ def _only(ask: Ask, role: Role) -> None:
         raise Forbidden(f"This step belongs to: {role}.")
 
 
-def _held(region: Region, ask: Ask, task_id: str) -> Job:
+def _held(state: State, ask: Ask, task_id: str) -> Job:
     _only(ask, Role.DRIVER)
-    job = region.jobs.get(task_id)
+    job = state.jobs.get(task_id)
     if job is None:
         raise NotFound("There is no such task under way.")
     if job.held_by != ask.principal_id:
@@ -521,17 +517,17 @@ def _held(region: Region, ask: Ask, task_id: str) -> Job:
     return job
 
 
-def _held_by_order(region: Region, ask: Ask, order_id: str) -> Job:
-    return _held(region, ask, region.job_of_order(order_id).task.task_id)
+def _held_by_order(state: State, ask: Ask, order_id: str) -> Job:
+    return _held(state, ask, state.job_of_order(order_id).task.task_id)
 
 
 # The steps that belong to the place where goods are fetched; all others of a driver belong to where they are brought.
 _AT_PICKUP = frozenset({OrderEvent.ARRIVED_AT_STORE, OrderEvent.PICKED_UP})
 
 
-def _whereabouts(region: Region, now_ms: int, ask: Ask, job: Job, event: OrderEvent) -> dict[str, Json]:
+def _whereabouts(state: State, now_ms: int, ask: Ask, job: Job, event: OrderEvent) -> dict[str, Json]:
     """How far from the place of this step the driver was when last seen, and how long ago that was; None: not known."""
-    fleet, task = region.fleet, job.task
+    fleet, task = state.fleet, job.task
     row = fleet.index.get(ask.principal_id)
     if row is None or not fleet.seen_ms[row]:
         return {"distance_m": None, "position_age_ms": None}

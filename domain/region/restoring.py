@@ -17,7 +17,6 @@ from domain.orders.lifecycle import TASK_HELD, TaskStatus
 from domain.orders.records import Aside, RegionImage
 from domain.region.jobs import offer_view, task_view
 from domain.region.machine import Region
-from domain.region.offers import tasks_of
 from domain.region.policy import RegionPolicy
 
 # The rows of an image by kind, in the order in which they are tried: field and key. An answer is of a scope and a key.
@@ -42,7 +41,7 @@ def restored(image: RegionImage, policy: RegionPolicy, now_ms: int) -> Region:
 def _made(image: RegionImage, policy: RegionPolicy, now_ms: int) -> Region:
     region = Region(image, policy, now_ms)
     # What drivers would be told and a solver be given: better to know now than in the step that needs it.
-    for job in region.jobs.values():
+    for job in region.state.jobs.values():
         task = job.task
         task_view(task)
         places = (task.pickup_lat, task.pickup_lng, task.dropoff_lat, task.dropoff_lng)
@@ -51,8 +50,8 @@ def _made(image: RegionImage, policy: RegionPolicy, now_ms: int) -> Region:
         if (task.status in TASK_HELD) is not (task.driver_id is not None):
             raise ValueError("a task is held by nobody, or by somebody though it is free")
         TaskStatus(task.status)
-    for offer in region.offers.values():
-        offer_view(offer, tasks_of(region, offer), now_ms)
+    for offer in region.state.offers.live.values():
+        offer_view(offer, region.state.tasks_of(offer), now_ms)
     return region
 
 

@@ -93,13 +93,13 @@ class _Book(Struct):
         """A segment begins in this state. What is known already is no news."""
         self.policy = self.policy or region.policy
         self.now_ms = max(self.now_ms, now_ms)
-        for task_id, job in region.jobs.items():
+        for task_id, job in region.state.jobs.items():
             if task_id not in self.tasks and job.task.kind is TaskKind.DELIVERY:
                 fresh = job.task.status in (TaskStatus.OPEN, TaskStatus.OFFERED)
                 self.tasks[task_id] = job.task
                 self.ready_ms[task_id] = job.task.ready_ms
                 self.under_way |= set() if fresh else {task_id}
-        fleet = region.fleet
+        fleet = region.state.fleet
         for row in np.flatnonzero(fleet.on_duty[: len(fleet)]).tolist():
             at = float(fleet.lat[row]), float(fleet.lng[row])
             self._on(fleet.ids[row], int(fleet.seen_ms[row]), *at, int(fleet.until_ms[row]))
@@ -131,12 +131,14 @@ class _Book(Struct):
         self.ready_ms[task.task_id] = task.ready_ms
         store, door = (task.pickup_lat, task.pickup_lng), (task.dropoff_lat, task.dropoff_lng)
         match task.status:
-            case TaskStatus.ASSIGNED if driver_id is not None and len(region.held.get(driver_id, ())) == 1:
-                row = region.fleet.index[driver_id]
+            case TaskStatus.ASSIGNED if (
+                driver_id is not None and len(region.state.holdings.of(driver_id)) == 1
+            ):
+                row = region.state.fleet.index[driver_id]
                 self.left[driver_id] = (
                     self.now_ms,
-                    float(region.fleet.lat[row]),
-                    float(region.fleet.lng[row]),
+                    float(region.state.fleet.lat[row]),
+                    float(region.state.fleet.lng[row]),
                 )
             case TaskStatus.AT_PICKUP if steps.arrived_ms is None:
                 steps.arrived_ms = self.now_ms

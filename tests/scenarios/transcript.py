@@ -59,8 +59,8 @@ from domain.region.messages import (
     Reject,
     SolveFailed,
 )
+from domain.region.ops.outlook import why_open
 from domain.region.policy import RegionPolicy
-from domain.region.solving.reasons import why_open
 from domain.solve import SolveRequest
 from solver.registry import solve
 from tests.scenarios.words import Words, answered, numbered
@@ -128,7 +128,7 @@ class Transcript:
     def _ask(self, words: list[str], options: dict[str, str]) -> str:
         who, what, name = words[0], words[1], self.words.full(words[2]) if len(words) > 2 else ""
         if what == "bring":
-            task_id = self.story.region.offers[name].task_ids[0]
+            task_id = self.story.region.state.offers.live[name].task_ids[0]
             return answered(
                 self.story.do(who, Accept(offer_id=name), Arrive(task_id), Pickup(task_id), Arrive(task_id))
             )
@@ -187,9 +187,9 @@ class Transcript:
         self.story.step(self.story.opened[words[0]])
 
     def _why(self, words: list[str], _: dict[str, str]) -> str:
-        region, job = self.story.region, self.story.region.jobs[words[0]]
-        is_open = job.task.task_id in region.open
-        return str(why_open(region, job, self.story.now)) if is_open else f"it is {job.task.status}"
+        region, job = self.story.region, self.story.region.state.jobs[words[0]]
+        is_open = job.task.task_id in region.state.open
+        return str(why_open(region.state, job, self.story.now)) if is_open else f"it is {job.task.status}"
 
     def _wait(self, words: list[str], _: dict[str, str]) -> None:
         self.story.wait(float(words[0]), deaf="deaf" in words)

@@ -24,6 +24,7 @@ from domain.region.answers import Answers
 from domain.region.fleet import DriverState
 from domain.region.machine import Region
 from domain.region.messages import Ask, OfferSeenBy
+from domain.region.state import State
 from sim.world.faults import KINDS
 from sim.world.processes import Clock
 from sim.world.server_config import make_limits
@@ -63,10 +64,8 @@ def accept_guard(patch: Patch) -> None:
     """Anybody may take an offer."""
     real = requests._live_offer
 
-    def anybodys(
-        region: Region, now_ms: int, ask: Ask, offer_id: str | None, task_id: str | None
-    ) -> OfferRow:
-        return region.offers.get(offer_id or "") or real(region, now_ms, ask, offer_id, task_id)
+    def anybodys(state: State, now_ms: int, ask: Ask, offer_id: str | None, task_id: str | None) -> OfferRow:
+        return state.offers.get(offer_id) or real(state, now_ms, ask, offer_id, task_id)
 
     patch.setattr(requests, "_live_offer", anybodys)
 
@@ -78,36 +77,36 @@ def expiry(patch: Patch) -> None:
 
 def return_first(patch: Patch) -> None:
     """A driver on the way back to the store counts as free."""
-    real = Region.set_state
+    real = State.set_state
 
-    def careless(self: Region, driver_id: str) -> None:
+    def careless(self: State, driver_id: str) -> None:
         real(self, driver_id)
         row = self.fleet.row(driver_id)
         if self.fleet.state[row] == DriverState.RETURNING:
             self.fleet.state[row] = DriverState.FREE
 
-    patch.setattr(Region, "set_state", careless)
+    patch.setattr(State, "set_state", careless)
 
 
 def busy_driver(patch: Patch) -> None:
     """A driver who brings something counts as free, now and here."""
-    real = Region.foresee
+    real = State.foresee
 
-    def careless(self: Region, driver_id: str, now_ms: int, tail_s: float = 0.0) -> None:
+    def careless(self: State, driver_id: str, now_ms: int, tail_s: float = 0.0) -> None:
         real(self, driver_id, now_ms, tail_s)
         row = self.fleet.row(driver_id)
         if self.fleet.state[row] == DriverState.TO_DROPOFF:
             self.fleet.state[row], self.fleet.free_ms[row] = DriverState.FREE, now_ms
 
-    patch.setattr(Region, "foresee", careless)
+    patch.setattr(State, "foresee", careless)
 
 
 def half_bundle(patch: Patch) -> None:
     """Of a bundle that comes to nothing only one task is open again."""
     real = offers.reopen
 
-    def half(region: Region, now_ms: int, offer: OfferRow) -> tuple[TaskRow, ...]:
-        return real(region, now_ms, replace(offer, task_ids=offer.task_ids[:1]))
+    def half(state: State, now_ms: int, offer: OfferRow) -> tuple[TaskRow, ...]:
+        return real(state, now_ms, replace(offer, task_ids=offer.task_ids[:1]))
 
     patch.setattr(offers, "reopen", half)
 
@@ -116,12 +115,12 @@ def shown_once(patch: Patch) -> None:
     """Each time that an offer is shown its time begins anew."""
     real = offers.seen
 
-    def again(region: Region, now_ms: int, message: OfferSeenBy) -> None:
-        if (offer := region.offers.get(message.offer_id)) is not None:
-            region.offers[offer.offer_id] = replace(offer, seen_ms=None)
-        real(region, now_ms, message)
+    def again(state: State, now_ms: int, message: OfferSeenBy) -> None:
+        if (offer := state.offers.get(message.offer_id)) is not None:
+            state.offers.live[offer.offer_id] = replace(offer, seen_ms=None)
+        real(state, now_ms, message)
 
-    patch.setitem(domain.region.machine._HANDLERS, OfferSeenBy, again)
+    patch.setattr(offers, "seen", again)
 
 
 def release(patch: Patch) -> None:
@@ -163,7 +162,7 @@ def put_right(patch: Patch) -> None:
     """Tasks that are offered to nobody stay so."""
 
     def look_away(region: Region, now_ms: int) -> None:
-        region.strays, region.stranded = (), ()
+        region.state.strays, region.state.stranded = (), ()
 
     patch.setattr(offers, "put_right", look_away)
 

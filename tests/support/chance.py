@@ -55,7 +55,7 @@ def life() -> Story:
 
 def next_step(story: Story, task_id: str) -> Move | None:
     """What carries this task on, by its holder."""
-    job = story.region.jobs.get(task_id)
+    job = story.region.state.jobs.get(task_id)
     if job is None:
         return None
     if job.task.status is TaskStatus.AT_DROPOFF:
@@ -75,12 +75,12 @@ def next_step(story: Story, task_id: str) -> Move | None:
 def request(story: Story, move: Move) -> tuple[str, Action, Role] | None:
     """The request that this move stands for now; the holder asks as a rule, now and then somebody else."""
     what, who, which, _ = move
-    tasks = sorted(story.region.jobs) or ["task-0"]
+    tasks = sorted(story.region.state.jobs) or ["task-0"]
     task_id = tasks[which % len(tasks)]
     if what == "next":
         step = next_step(story, task_id)
         return None if step is None else request(story, (step[0], step[1], which, 0.0))
-    job = story.region.jobs.get(task_id)
+    job = story.region.state.jobs.get(task_id)
     order_id = job.task.order_id if job else "order-0"
     holder = job.held_by if job else None
     driver = DRIVERS[who % 3] if who < 2 or holder is None else holder
@@ -118,9 +118,9 @@ def move_on(story: Story, move: Move) -> None:
     elif what == "silent":
         story.silence(driver)
     elif what == "seen":
-        story.step(OfferSeenBy(driver, story.region.offered.get(driver, "")))
+        story.step(OfferSeenBy(driver, story.region.state.offers.by_driver.get(driver, "")))
     elif what == "ack":
-        story.step(Acked(driver, story.region.mail.last_seq(driver) - which))
+        story.step(Acked(driver, story.region.state.mail.last_seq(driver) - which))
     elif what == "attach" and driver in story.session:
         story.attach(driver, resume_from=which)
     elif what == "lost":

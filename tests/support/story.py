@@ -261,7 +261,7 @@ class Story:
 
     def offer_to(self, driver_id: str) -> OfferRow:
         """The live offer to this driver."""
-        return self.region.offers[self.region.offered[driver_id]]
+        return self.region.state.offers.live[self.region.state.offers.by_driver[driver_id]]
 
     def task(self, task_id: str) -> TaskRow:
         """The task as it is durable."""
@@ -283,12 +283,13 @@ class Story:
 # -- comparing --------------------------------------------------------------------------------------------------------
 
 # Not part of what a request may change: the memory of answers, the output in hand, and the loop's own timing.
-_ASIDE = {"answers", "_ready", "loop"}
+_ASIDE = {"answers", "ready", "loop", "state"}
 
 
 def digest(region: Region) -> dict[str, Any]:
     """All of a region's state that decides anything, as plain values that compare."""
-    return {name: _plain(value) for name, value in vars(region).items() if name not in _ASIDE}
+    state = vars(region) | vars(region.state)
+    return {name: _plain(value) for name, value in state.items() if name not in _ASIDE}
 
 
 def _plain(value: Any) -> Any:

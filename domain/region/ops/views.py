@@ -20,7 +20,7 @@ from domain.region.ops.frames import (
     TaskPoint,
     TasksView,
 )
-from domain.region.solving.reasons import Outlook
+from domain.region.ops.outlook import Outlook
 
 BLOCK_DIGITS = 3  # decimals of a degree of a door that somebody is on the way to: a block or so
 STALE, OFF = DRIVER_STATES.index("stale"), DRIVER_STATES.index("off")
@@ -36,13 +36,13 @@ def region_view(region: Region, now_ms: int, positions_limit: int) -> RegionView
         tasks=_tasks(region, now_ms),
         offers=_offers(region, now_ms),
         hexes=[Hex(cell, count) for cell, count in Counter(cell for _, cell in region.demand).items()],
-        counters=dict(region.counters),
-        decisions=[DecisionLine(at_ms, text) for at_ms, text in region.decisions],
+        counters=dict(region.state.counters),
+        decisions=[DecisionLine(at_ms, text) for at_ms, text in region.state.decisions],
     )
 
 
 def _drivers(region: Region, now_ms: int, limit: int) -> DriversView:
-    fleet, n = region.fleet, len(region.fleet)
+    fleet, n = region.state.fleet, len(region.state.fleet)
     stale = now_ms - fleet.seen_ms[:n] >= region.policy.driver_stale_s * 1000
     state = fleet.state[:n].astype(np.int64)
     state[stale] = STALE
@@ -61,9 +61,9 @@ def _drivers(region: Region, now_ms: int, limit: int) -> DriversView:
 
 
 def _tasks(region: Region, now_ms: int) -> TasksView:
-    tasks = [job.task for job in region.jobs.values()]
-    outlook = Outlook(region, now_ms)
-    waiting = {task_id: str(outlook.why(region.jobs[task_id])) for task_id in region.open}
+    tasks = [job.task for job in region.state.jobs.values()]
+    outlook = Outlook(region.state, now_ms)
+    waiting = {task_id: str(outlook.why(region.state.jobs[task_id])) for task_id in region.state.open}
     points = [
         TaskPoint(
             task.task_id,
@@ -83,11 +83,11 @@ def _tasks(region: Region, now_ms: int) -> TasksView:
 
 def _offers(region: Region, now_ms: int) -> list[OfferLine]:
     lines = []
-    for offer in islice(region.offers.values(), region.policy.view_points):
-        row = region.fleet.row(offer.driver_id)
-        task = region.jobs[offer.task_ids[0]].task
-        if region.fleet.seen_ms[row]:
-            at = (float(region.fleet.lng[row]), float(region.fleet.lat[row]))
+    for offer in islice(region.state.offers.live.values(), region.policy.view_points):
+        row = region.state.fleet.row(offer.driver_id)
+        task = region.state.jobs[offer.task_ids[0]].task
+        if region.state.fleet.seen_ms[row]:
+            at = (float(region.state.fleet.lng[row]), float(region.state.fleet.lat[row]))
             lines.append(
                 OfferLine(
                     offer.offer_id, at, (task.pickup_lng, task.pickup_lat), (offer.expires_ms - now_ms) / 1000

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from enum import StrEnum
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec import Struct
 
-from domain.ground.times import in_ms
-from domain.region.jobs import Job
-from domain.region.solving.problem import decline_penalty_s
 from domain.solve import Plan, SolveRequest
 
 if TYPE_CHECKING:
-    from domain.region.machine import Region
+    pass
 
 
 class Waiting(StrEnum):
@@ -80,42 +75,3 @@ def left_open(asked: Asked, plan: Plan | None) -> dict[str, Waiting]:
         left.update(dict.fromkeys(plan.forecast.ids, Waiting.PLANNED))
     # What was given away and is open again waits for a new look, and so does what nobody could be asked for.
     return {task_id: why for task_id, why in left.items() if task_id not in given | asked.nobody}
-
-
-class Outlook:
-    """What the open tasks of a region have in common at one moment, so that thousands can be asked about at once."""
-
-    def __init__(self, region: Region, now_ms: int) -> None:
-        policy, loop = region.policy, region.loop
-        rows = region.fleet.free_rows(now_ms, in_ms(policy.driver_stale_s))
-        self._policy, self._now_ms = policy, now_ms
-        self._free = {region.fleet.ids[row] for row in rows.tolist()}
-        self._overdue = now_ms > loop.due_ms() + in_ms(policy.fast_max_wait_s)
-        self._left = loop.left
-        # Too many for one look: the oldest come first.
-        self._beyond = frozenset(islice(region.open, policy.solve_tasks_limit, None))
-
-    def why(self, job: Job) -> Waiting:
-        """The reason for which this open task is not offered."""
-        if not self._free:
-            return Waiting.NO_DRIVER
-        if len(job.declined) >= len(self._free) and self._all_declined(job):
-            return Waiting.ALL_DECLINED
-        if self._overdue:
-            return Waiting.UNEXPLAINED
-        if job.task.task_id in self._beyond:
-            return Waiting.OUTNUMBERED
-        return self._left.get(job.task.task_id, Waiting.LOOKING)
-
-    def _all_declined(self, job: Job) -> bool:
-        barred = {
-            driver_id
-            for driver_id, (times, last_ms) in job.declined.items()
-            if math.isinf(decline_penalty_s(self._now_ms, times, last_ms, self._policy))
-        }
-        return self._free <= barred
-
-
-def why_open(region: Region, job: Job, now_ms: int) -> Waiting:
-    """Why this open task is not offered to anybody. For many tasks at once make one `Outlook`."""
-    return Outlook(region, now_ms).why(job)

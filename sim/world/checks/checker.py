@@ -32,8 +32,9 @@ from domain.ports import Channel
 from domain.region.machine import Region
 from domain.region.messages import Message, Ready, Tick
 from domain.region.ops.frames import COUNTERS
+from domain.region.ops.outlook import why_open
 from domain.region.policy import RegionPolicy
-from domain.region.solving.reasons import Waiting, why_open
+from domain.region.solving.reasons import Waiting
 from persistence.orders.image import counters
 from persistence.orders.memory import MemoryStore
 from persistence.orders.plan import Plan
@@ -285,25 +286,28 @@ class Checker:
 
     def stepped(self, region: Region, now_ms: int, message: Message, ready: Ready) -> None:
         """A region took a message in."""
-        jobs, offers, life = region.jobs, region.offers, (region.id, region.epoch)
+        state, life = region.state, (region.id, region.epoch)
+        jobs, offers = state.jobs, state.offers.live
         self._first_ms.setdefault(life, now_ms)
         for offer_id, offer in offers.items():
-            self.must(region.offered.get(offer.driver_id) == offer_id, "memory", f"{offer_id} is half there")
-            beside = region.asked.get(offer.task_ids, ())
+            own = state.offers.by_driver.get(offer.driver_id) == offer_id
+            self.must(own, "memory", f"{offer_id} is half there")
+            beside = state.offers.by_tasks.get(offer.task_ids, ())
             for task_id in offer.task_ids:
                 job = jobs.get(task_id)
                 fits = job is not None and offer_id in beside and job.task.offer_id in beside
                 self.must(fits, "memory", f"{offer_id} offers {task_id}, which does not know of it")
-        self.must(len(region.offered) == len(offers), "memory", "a driver has an offer that is not there")
+        drivers = len(state.offers.by_driver)
+        self.must(drivers == len(offers), "memory", "a driver has an offer that is not there")
         for task_id, job in jobs.items():
             status = job.task.status
             self.must(
-                (task_id in region.open) == (status is TaskStatus.OPEN),
+                (task_id in region.state.open) == (status is TaskStatus.OPEN),
                 "memory",
-                f"{task_id} is {status} and {'' if task_id in region.open else 'not '}among the open ones",
+                f"{task_id} is {status} and {'' if task_id in region.state.open else 'not '}among the open ones",
             )
             if job.held_by is not None:
-                held = task_id in region.held.get(job.held_by, ())
+                held = task_id in region.state.holdings.by_driver.get(job.held_by, ())
                 self.must(held, "memory", f"{task_id} is not among what {job.held_by} holds")
             self.must(status not in TASK_ENDED, "memory", f"{task_id} has ended and is still there")
         due_ms = region.next_deadline()
@@ -313,8 +317,8 @@ class Checker:
         elif due_ms is not None and life not in self.excused_regions:
             late_ms = now_ms - max(due_ms, self._first_ms[life])
             self.must(late_ms < LATE_TICK_MS, "deadline", f"a deadline is {late_ms} ms late")
-        for task_id in region.open:
-            why = why_open(region, jobs[task_id], now_ms)
+        for task_id in region.state.open:
+            why = why_open(region.state, jobs[task_id], now_ms)
             self.must(why is not Waiting.UNEXPLAINED, "reason", f"{task_id} waits and nobody knows why")
 
     # -- drivers, customers, merchants --------------------------------------------------------------------------------
@@ -458,11 +462,11 @@ class Checker:
         all_tasks = [task for task in self.memory.tasks.values() if task.region_id == region.id]
         all_offers = [offer for offer in self.memory.offers.values() if offer.region_id == region.id]
         live = {task.task_id: task for task in all_tasks if task.status not in TASK_ENDED}
-        here = {task_id: job.task for task_id, job in region.jobs.items()}
+        here = {task_id: job.task for task_id, job in region.state.jobs.items()}
         self.must(here == live, "memory", lambda: f"the region has {sorted(here)}, the store {sorted(live)}")
         standing = {offer.offer_id for offer in all_offers if offer.status is OfferStatus.OFFERED}
-        self.must(set(region.offers) == standing, "memory", "live offers differ from the store's")
+        self.must(set(region.state.offers.live) == standing, "memory", "live offers differ from the store's")
         tasks = Counter((str(task.kind), str(task.status)) for task in all_tasks)
         due = counters(tasks, Counter(str(offer.status) for offer in all_offers))
-        wrong = [name for name in COUNTERS if region.counters[name] != due[name]]
-        self.must(not wrong, "memory", lambda: f"{wrong[0]}: {region.counters} instead of {due}")
+        wrong = [name for name in COUNTERS if region.state.counters[name] != due[name]]
+        self.must(not wrong, "memory", lambda: f"{wrong[0]}: {region.state.counters} instead of {due}")

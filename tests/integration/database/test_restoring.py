@@ -73,7 +73,7 @@ async def test_an_offer_that_cannot_be_read_is_named_and_its_task_is_open_again(
     image = await world.store.open_region(REGION, world.now_ms)
     assert image.aside == ()
     region = restored(image, RegionPolicy(), world.now_ms)
-    assert [stray.offer_id for stray in region.strays] == [offer.offer_id]
+    assert [stray.offer_id for stray in region.state.strays] == [offer.offer_id]
     ready = region.step(world.now_ms, Tick())
     records = RegionRecords(REGION, image.epoch, tuple(ready.records))
     assert await world.append(records) == [Done(Answer())]
@@ -87,13 +87,13 @@ async def test_a_task_with_a_time_that_cannot_be_told_stops_nobody_elses(
     await by_hand("tasks", "UPDATE tasks SET due_ms = 9e18 WHERE task_id = $1", tasks[1].task_id)
     image = await world.store.open_region(REGION, world.now_ms)
     region = restored(image, RegionPolicy(), world.now_ms)
-    assert [one.row_id for one in region.aside] == [tasks[1].task_id]
-    assert set(region.jobs) == {tasks[0].task_id, tasks[2].task_id}
-    assert not is_mended(region.aside[0], await world.store.look_at_region(REGION, world.now_ms))
+    assert [one.row_id for one in region.state.aside] == [tasks[1].task_id]
+    assert set(region.state.jobs) == {tasks[0].task_id, tasks[2].task_id}
+    assert not is_mended(region.state.aside[0], await world.store.look_at_region(REGION, world.now_ms))
     await by_hand(
         "tasks", "UPDATE tasks SET due_ms = $2 WHERE task_id = $1", tasks[1].task_id, tasks[1].due_ms
     )
-    assert is_mended(region.aside[0], await world.store.look_at_region(REGION, world.now_ms))
+    assert is_mended(region.state.aside[0], await world.store.look_at_region(REGION, world.now_ms))
 
 
 async def test_an_answer_that_cannot_be_read_stops_nobody(world: World, by_hand: ByHand) -> None:
@@ -106,4 +106,4 @@ async def test_an_answer_that_cannot_be_read_stops_nobody(world: World, by_hand:
                   " VALUES ('s', 'bad', '', '', '{\"a\": \"\\ud800\"}', $1, 1)", REGION)  # fmt: skip
     image = await world.store.open_region(REGION, world.now_ms)
     assert [(one.table, one.row_id) for one in image.aside] == [("answers", "bad")]
-    assert set(restored(image, RegionPolicy(), world.now_ms).jobs) == {task.task_id}
+    assert set(restored(image, RegionPolicy(), world.now_ms).state.jobs) == {task.task_id}

@@ -131,7 +131,7 @@ async def test_an_order_that_ends_otherwise_has_its_payment_voided(world: World,
     else:
         world.story.at_door()
         world.story.do("ann", Refuse("order-1", RefuseReason.NOBODY_HOME))
-        [back] = world.story.region.held["ann"]
+        [back] = world.story.region.state.holdings.by_driver["ann"]
         world.story.do("ann", Arrive(back), ConfirmReturn(back))
     world.relay.start()
     await until(lambda: not world.story.store.outbox[Channel.PAYMENTS])

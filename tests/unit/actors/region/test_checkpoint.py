@@ -84,7 +84,7 @@ def test_a_large_state_is_written_in_parts_and_comes_back() -> None:
     dump(frozen, pieces.append)
     back = load(pieces)
     assert difference(region, back) is None
-    kinds = {type(back.closed._items), type(back.fleet.ids), type(back.fleet.index)}
+    kinds = {type(back.state.offers.closed._items), type(back.state.fleet.ids), type(back.state.fleet.index)}
     assert kinds == {OrderedDict, list, dict}
     assert max(map(len, pieces)) < 200_000, "small enough for the region to go on in between"
 
@@ -103,14 +103,14 @@ def test_a_full_deque_stays_full() -> None:
     region = Region(build.image(), RegionPolicy(decisions_limit=2, demand_limit=1500), NOW)
     region.demand.extend((NOW, str(n)) for n in range(2000))
     for n in range(5):
-        region.say(NOW, str(n))
+        region.state.say(NOW, str(n))
     back = through(region)
-    assert (back.demand, back.demand.maxlen, back.decisions.maxlen) == (region.demand, 1500, 2)
+    assert (back.demand, back.demand.maxlen, back.state.decisions.maxlen) == (region.demand, 1500, 2)
 
 
 def test_state_that_could_not_be_read_back_is_not_written() -> None:
     region = Story().region
-    region.counters["callback"] = len  # type: ignore[assignment]
+    region.state.counters["callback"] = len  # type: ignore[assignment]
     with pytest.raises(TypeError, match="builtin_function_or_method cannot be kept"):
         freeze(region)
 
@@ -164,11 +164,14 @@ def test_the_place_of_a_difference_is_named() -> None:
     story.assigned()
     one = story.region
     for change, place in (
-        (lambda region: region.fleet.lat.__setitem__(0, 1.0), "region.fleet.lat"),
-        (lambda region: region.counters.update(orders=9), "region.counters['orders']"),
-        (lambda region: region.held.clear(), "region.held"),
-        (lambda region: setattr(region, "epoch", 7), "region.epoch"),
-        (lambda region: setattr(region, "policy", RegionPolicy(candidates=3)), "region.policy.candidates"),
+        (lambda region: region.state.fleet.lat.__setitem__(0, 1.0), "region.state.fleet.lat"),
+        (lambda region: region.state.counters.update(orders=9), "region.state.counters['orders']"),
+        (lambda region: region.state.holdings.by_driver.clear(), "region.state.holdings.by_driver"),
+        (lambda region: setattr(region.state, "epoch", 7), "region.state.epoch"),
+        (
+            lambda region: setattr(region.state, "policy", RegionPolicy(candidates=3)),
+            "region.state.policy.candidates",
+        ),
     ):
         other = through(one)
         assert difference(one, other) is None

@@ -28,7 +28,7 @@ class World:
         request = self.pump.take(NOW + 200, Acked("ann", 0))
         assert request is not None
         self.pump.take(NOW + 201, PlanReady(solve(request)))
-        return self.pump.region.offered["ann"]
+        return self.pump.region.state.offers.by_driver["ann"]
 
     def commit(self) -> Batch[str]:
         batch = self.pump.next_batch()

@@ -52,7 +52,7 @@ def test_a_log_holds_each_step_and_a_life_begins_a_segment(tmp_path: Path) -> No
         assert (one.header.epoch, one.header.life, one.header.region_id) == (1, True, "tx-dfw")
         assert (two.header.epoch, two.header.life) == (2, True)
     assert difference(agrees(second), story.region) is None
-    assert agrees(first).counters["delivered"] == 6
+    assert agrees(first).state.counters["delivered"] == 6
 
 
 def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def stopped(recorder: Recorder) -> None:
     assert not recorder.recording
     story.delivered()
     story.restart()
-    assert story.region.counters["delivered"] == 2
+    assert story.region.state.counters["delivered"] == 2
 
 
 def test_a_folder_that_cannot_be_made_ends_the_recording_only(tmp_path: Path) -> None:

@@ -35,16 +35,16 @@ def test_a_region_takes_the_pings_for_drivers_on_duty() -> None:
     story, drivers = Story(), market(MatchOptions(), 1, 40).drivers
     pings = Pings(nobody, drivers)
     story.step(pings.batch(due_pings(0, 0.0, 40)))
-    fleet = story.region.fleet
+    fleet = story.region.state.fleet
     assert len(fleet) == 40
-    assert story.region.rows_to_ask(story.now).tolist() == list(range(40))
+    assert story.region.state.rows_to_ask(story.now).tolist() == list(range(40))
     assert fleet.lat[:40].tolist() == drivers.lat.tolist()
     seqs = fleet.rest_seq[:40].copy()
     story.step(pings.batch(due_pings(40, PING_EVERY_S, 40)))
     assert (fleet.rest_seq[:40] > seqs).all(), "none of them is taken for an old one"
     story.order()
     story.look()
-    assert len(story.region.offers) == 1, "they are planned with"
+    assert len(story.region.state.offers.live) == 1, "they are planned with"
 
 
 async def test_pings_are_batches_of_what_is_due() -> None:

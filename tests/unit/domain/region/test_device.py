@@ -149,7 +149,7 @@ def test_numbers_go_on_with_the_goods_that_go_back() -> None:
     story.wait(50)
     do(story, Refuse("order-1", RefuseReason.NOBODY_HOME), n=7, ago_s=40)
     assert payload(story) == {}  # the newest event is the return's beginning, by the server
-    [back] = story.region.held["ann"]
+    [back] = story.region.state.holdings.by_driver["ann"]
     assert do(story, Arrive(back), n=6).code == "OUT_OF_ORDER"
     assert do(story, Arrive(back), n=8, ago_s=45).code is None
     assert payload(story)["late_ms"] == 40_000

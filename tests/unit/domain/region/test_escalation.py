@@ -29,12 +29,12 @@ def asked_beside(drivers: int = 3) -> Story:
 
 def test_the_next_best_are_asked_too_and_paid_more() -> None:
     story = asked_beside(4)
-    assert set(story.region.offered) == {"d0", "d1"}
-    for offer in story.region.offers.values():
+    assert set(story.region.state.offers.by_driver) == {"d0", "d1"}
+    for offer in story.region.state.offers.live.values():
         assert offer.task_ids == ("task-1",)
         assert offer.features["bump_cents"] == 150
         assert offer.features["p_accept"] > 0
-    assert any("needs somebody" in text for _, text in story.region.decisions)
+    assert any("needs somebody" in text for _, text in story.region.state.decisions)
 
 
 @pytest.mark.parametrize(("winner", "loser"), [("d0", "d1"), ("d1", "d0")])
@@ -48,7 +48,7 @@ def test_the_first_to_accept_has_it_and_the_others_are_told(winner: str, loser: 
     assert story.store.offers[lost].reason == "TAKEN"
     assert "offer.revoked" in story.kinds(loser)
     assert story.ask(loser, Accept(offer_id=lost)).code in (OfferExpired.code, OfferTaken.code)
-    assert story.region.offers == {} == story.region.asked
+    assert story.region.state.offers.live == {} == story.region.state.offers.by_tasks
 
 
 @pytest.mark.parametrize("first", ["d0", "d1"])
@@ -71,7 +71,7 @@ def test_one_may_accept_by_the_task_alone() -> None:
 def test_an_order_that_is_called_off_takes_all_its_offers_along() -> None:
     story = asked_beside()
     story.do("dora", Cancel("order-1"), role=Role.DISPATCHER)
-    assert story.region.offers == {} == story.region.asked
+    assert story.region.state.offers.live == {} == story.region.state.offers.by_tasks
     assert story.task("task-1").status is TaskStatus.CANCELLED
     assert {story.kinds(name)[-1] for name in ("d0", "d1")} == {"offer.revoked"}
 
@@ -83,16 +83,16 @@ def test_both_let_it_expire() -> None:
         OfferStatus.REJECTED,
         OfferStatus.EXPIRED,
     }
-    assert story.region.jobs["task-1"].tries == 3
+    assert story.region.state.jobs["task-1"].tries == 3
 
 
 def test_a_new_life_of_the_region_knows_all_of_them() -> None:
     story = asked_beside()
     story.restart()
-    assert sorted(story.region.offered) == ["d0", "d1"]
+    assert sorted(story.region.state.offers.by_driver) == ["d0", "d1"]
     story.do("d1", Accept(task_id="task-1"))
     assert story.task("task-1").driver_id == "d1"
-    assert story.region.asked == {}
+    assert story.region.state.offers.by_tasks == {}
 
 
 @pytest.mark.parametrize("steps", [(), (1,), (0, 2, 1), (0, 0)])
@@ -107,4 +107,4 @@ def test_the_first_offers_go_to_one_driver_each() -> None:
         story.drive(f"d{n}", at(n))
     story.order()
     story.look()
-    assert len(story.region.offers) == 1
+    assert len(story.region.state.offers.live) == 1

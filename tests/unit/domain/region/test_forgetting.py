@@ -38,12 +38,12 @@ def test_a_year_of_drivers_takes_the_room_of_two_days() -> None:
     for day in range(60):
         now_ms = NOW + day * DAY_MS // 2
         come_and_go(region, now_ms, *(f"{day}-{n}" for n in range(20)))
-    assert len(region.fleet) <= 20 * 5
-    assert len(region.fleet.index) <= 20 * 5
-    assert len(region.fleet.index) + len(region.fleet.vacant) == len(region.fleet)
-    assert sum(map(bool, region.fleet.ids)) == len(region.fleet.index)
+    assert len(region.state.fleet) <= 20 * 5
+    assert len(region.state.fleet.index) <= 20 * 5
+    assert len(region.state.fleet.index) + len(region.state.fleet.vacant) == len(region.state.fleet)
+    assert sum(map(bool, region.state.fleet.ids)) == len(region.state.fleet.index)
     view = region_view(region, now_ms, 100).drivers
-    assert (view.total, sum(view.counts.values())) == (len(region.fleet.index),) * 2
+    assert (view.total, sum(view.counts.values())) == (len(region.state.fleet.index),) * 2
 
 
 def test_who_holds_a_task_or_has_a_socket_or_was_heard_of_stays() -> None:
@@ -52,25 +52,25 @@ def test_who_holds_a_task_or_has_a_socket_or_was_heard_of_stays() -> None:
     come_and_go(region, NOW, "gone", "holder", "asked")
     region.step(NOW, attach("connected"))
     region.step(NOW, put_order(store, 1, NOW))
-    region.held["holder"] = {"task-1"}
-    region.offered["asked"] = "offer-1"
+    region.state.holdings.by_driver["holder"] = {"task-1"}
+    region.state.offers.by_driver["asked"] = "offer-1"
     later_ms = NOW + DAY_MS + 1
     region.step(later_ms - 1000, attach("fresh"))
     region.step(later_ms, seen({"fresh": DOOR_AT}))
-    assert set(region.fleet.index) == {"holder", "asked", "connected", "fresh"}
+    assert set(region.state.fleet.index) == {"holder", "asked", "connected", "fresh"}
 
 
 def test_who_comes_back_is_as_one_who_is_new() -> None:
     region = region_of(MemoryStore())
     come_and_go(region, NOW, "ann")
-    region.fleet.offers[region.fleet.index["ann"]] = 7
+    region.state.fleet.offers[region.state.fleet.index["ann"]] = 7
     region.step(NOW + DAY_MS + 1, seen({"bob": STORE_AT}))
-    assert "ann" not in region.fleet.index
+    assert "ann" not in region.state.fleet.index
     reply = region.step(NOW + DAY_MS + 2, attach("ann")).reply
     assert isinstance(reply, Attached)
-    assert region.fleet.index["bob"] == 0, "the room of the one before"
-    row = region.fleet.index["ann"]
-    assert (row, region.fleet.offers[row], region.fleet.seen_ms[row]) == (1, 0, 0)
+    assert region.state.fleet.index["bob"] == 0, "the room of the one before"
+    row = region.state.fleet.index["ann"]
+    assert (row, region.state.fleet.offers[row], region.state.fleet.seen_ms[row]) == (1, 0, 0)
 
 
 def test_no_number_of_a_push_comes_twice() -> None:

@@ -28,8 +28,8 @@ def test_who_will_be_done_soon_is_offered_the_next_trip() -> None:
     story.do("ann", Accept(offer_id=offer.offer_id))
     story.order()
     story.wait(10)
-    assert "ann" not in story.region.offered  # one trip ahead is enough
-    assert story.region.trips("ann") == [["task-1"], ["task-2"]]
+    assert "ann" not in story.region.state.offers.by_driver  # one trip ahead is enough
+    assert story.region.state.holdings.trips("ann") == [["task-1"], ["task-2"]]
     story.do("ann", build.id_check("order-1"), Deliver("order-1"))
     story.do("ann", Arrive("task-2"), Pickup("task-2"), Arrive("task-2"))
     story.do("ann", build.id_check("order-2"), Deliver("order-2"))
@@ -41,7 +41,7 @@ def test_who_is_not_on_the_way_to_a_door_is_not_asked() -> None:
     story.assigned()
     story.order()
     story.wait(10)
-    assert story.region.offers == {}
+    assert story.region.state.offers.live == {}
 
 
 def test_without_it_only_who_is_free_is_asked() -> None:
@@ -49,7 +49,7 @@ def test_without_it_only_who_is_free_is_asked() -> None:
     story.at_door()
     story.order()
     story.wait(10)
-    assert story.region.offers == {}
+    assert story.region.state.offers.live == {}
 
 
 def test_a_refusal_at_the_door_takes_the_next_trip_away() -> None:
@@ -59,7 +59,7 @@ def test_a_refusal_at_the_door_takes_the_next_trip_away() -> None:
     assert story.task("task-2").status is TaskStatus.OPEN
     assert "task.cancelled" in story.kinds("ann")
     story.wait(120)
-    assert story.region.offered == {}  # the goods go back first
+    assert story.region.state.offers.by_driver == {}  # the goods go back first
 
 
 def test_a_refusal_at_the_door_takes_the_open_offer_away() -> None:
@@ -79,10 +79,10 @@ def test_a_bundle_is_foreseen_door_after_door() -> None:
     story.look()
     offer = story.offer_to("ann")
     assert set(offer.task_ids) == {"task-1", "task-2"}
-    row = story.region.fleet.index["ann"]
-    free_ms = int(story.region.fleet.free_ms[row])
+    row = story.region.state.fleet.index["ann"]
+    free_ms = int(story.region.state.fleet.free_ms[row])
     story.do("ann", Accept(offer_id=offer.offer_id))
-    assert story.region.fleet.free_ms[row] == free_ms
+    assert story.region.state.fleet.free_ms[row] == free_ms
     first, second = offer.task_ids
     story.do("ann", Arrive(first), Arrive(second), Pickup(first), Pickup(second), Arrive(first))
-    assert story.region.trips("ann") == [[first, second]]
+    assert story.region.state.holdings.trips("ann") == [[first, second]]

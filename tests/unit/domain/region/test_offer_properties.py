@@ -53,10 +53,10 @@ class Watched(Story):
         assert who in self.where, "off duty"
         assert now - self.seen_ms[who] < 1000 * self.policy.driver_stale_s, "not heard of for long"
         assert now < self.ends.get(who, now + 1), "past the shift's end"
-        assert region.fleet.rest_until_ms[region.fleet.index[who]] <= now, (
+        assert region.state.fleet.rest_until_ms[region.state.fleet.index[who]] <= now, (
             "resting after an offer that was ignored"
         )
-        held = [job.task for job in region.jobs.values() if job.held_by == who]
+        held = [job.task for job in region.state.jobs.values() if job.held_by == who]
         assert not any(task.kind is TaskKind.RETURN for task in held), "with a return to do"
         if not self.policy.offer_ahead_s:
             assert not held, "with a task in hand"
@@ -65,7 +65,7 @@ class Watched(Story):
             one.driver_id for one in self.store.offers.values() if one.status is OfferStatus.OFFERED
         )
         assert live[who] <= 1, "two offers to one driver"
-        assert len({region.jobs[task_id].task.store_id for task_id in offer.task_ids}) == 1
+        assert len({region.state.jobs[task_id].task.store_id for task_id in offer.task_ids}) == 1
 
 
 SHIFTS = st.dictionaries(

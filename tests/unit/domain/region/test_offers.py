@@ -35,7 +35,7 @@ def test_a_task_is_offered_to_the_nearest_driver() -> None:
     assert offer.expires_ms == story.now + 30_000
     assert offer.features["pickup_km"] == pytest.approx(1, rel=0.01)
     assert story.task(task_id).status is TaskStatus.OFFERED
-    assert "far" not in story.region.offered
+    assert "far" not in story.region.state.offers.by_driver
     [frame] = story.frames("near")
     assert isinstance(frame, Offer)
     assert (frame.offer_id, frame.ttl_s) == (offer.offer_id, 30.0)
@@ -197,7 +197,7 @@ def test_a_declined_task_goes_to_others_first(how: str) -> None:
         story.wait(30)
     story.look()
     assert story.offer_to("bob").task_ids == ("task-1",)
-    assert "ann" not in story.region.offered
+    assert "ann" not in story.region.state.offers.by_driver
 
 
 @pytest.mark.parametrize("how", ["reject", "expire"])
@@ -209,7 +209,7 @@ def test_a_lone_driver_who_declined_is_asked_again_after_the_cool_down_only(how:
     else:
         story.wait(30)
     story.wait(59.9)
-    assert "ann" not in story.region.offered
+    assert "ann" not in story.region.state.offers.by_driver
     story.wait(3.1)
     assert story.offer_to("ann").offer_id != offer_id
 
@@ -228,7 +228,7 @@ def test_who_let_an_offer_expire_is_left_alone_for_a_while() -> None:
     story.wait(30)
     story.order()
     story.wait(59)
-    assert "ann" not in story.region.offered
+    assert "ann" not in story.region.state.offers.by_driver
 
 
 def test_after_the_cool_down_those_who_never_declined_still_come_first() -> None:
@@ -252,7 +252,7 @@ def test_going_off_duty_revokes_the_offer() -> None:
     assert revoked.reason == "DRIVER_OFF_DUTY"
     assert story.ask("ann", Accept(offer_id=offer_id)).code == "OFFER_EXPIRED"
     story.wait(90)
-    assert "ann" not in story.region.offered
+    assert "ann" not in story.region.state.offers.by_driver
     # Revoking is no decline: back on duty, the same driver is asked at once.
     story.drive("ann")
     story.wait(3)
@@ -266,7 +266,7 @@ def test_a_driver_not_heard_of_gets_nothing() -> None:
     story.wait(90.1)
     story.order()
     story.wait(10)
-    assert story.region.offers == {}
+    assert story.region.state.offers.live == {}
     story.drive("ann")
     story.wait(3)
     assert story.offer_to("ann")
@@ -278,8 +278,8 @@ def test_one_driver_one_offer() -> None:
     for _ in range(3):
         story.order()
     story.wait(10)
-    assert len(story.region.offers) == 1
-    assert len(story.region.open) == 2
+    assert len(story.region.state.offers.live) == 1
+    assert len(story.region.state.open) == 2
 
 
 # -- plans are advice -------------------------------------------------------------------------------------------------
@@ -299,7 +299,7 @@ def test_a_plan_for_a_driver_who_left_makes_no_offer() -> None:
     plan = overtaken(story)
     story.drive("ann", on=False)
     story.step(PlanReady(plan))
-    assert story.region.offers == {}
+    assert story.region.state.offers.live == {}
     assert story.task("task-1").status is TaskStatus.OPEN
 
 
@@ -308,7 +308,7 @@ def test_a_plan_for_a_cancelled_task_makes_no_offer() -> None:
     plan = overtaken(story)
     story.do("cara", Cancel("order-1"), role=Role.CUSTOMER)
     story.step(PlanReady(plan))
-    assert story.region.offers == {}
+    assert story.region.state.offers.live == {}
     assert story.task("task-1").status is TaskStatus.CANCELLED
 
 
@@ -322,7 +322,7 @@ def test_a_plan_that_names_a_driver_or_a_task_twice_makes_one_offer() -> None:
         for task_id, driver_id in (("task-1", "ann"), ("task-2", "ann"), ("task-1", "bob"), ("task-9", "bob"))
     )
     story.step(PlanReady(replace(plan, assignments=twice)))
-    assert list(story.region.offered) == ["ann"]
+    assert list(story.region.state.offers.by_driver) == ["ann"]
 
 
 def test_a_plan_for_a_driver_nobody_knows_makes_no_offer() -> None:
@@ -330,7 +330,7 @@ def test_a_plan_for_a_driver_nobody_knows_makes_no_offer() -> None:
     plan = overtaken(story)
     stranger = Assignment(task_ids=("task-1",), driver_id="zoe", cost=1.0, features={})
     story.step(PlanReady(replace(plan, assignments=(stranger,))))
-    assert story.region.offers == {}
+    assert story.region.state.offers.live == {}
     story.look()
     assert len(story.solves) == 2  # and the loop looks again soon
 
@@ -341,7 +341,7 @@ def test_a_plan_that_comes_after_it_was_given_up_is_ignored() -> None:
     story.wait(60)
     assert len(story.solves) == 2
     story.step(PlanReady(plan))
-    assert story.region.offers == {}
+    assert story.region.state.offers.live == {}
     story.step(PlanReady(solve(story.solves[-1])))
     assert story.offer_to("ann")
 
@@ -370,9 +370,9 @@ def test_operators_expire_so_many_and_the_deadline_the_rest() -> None:
     story.now += 30_000
     answer = story.ask("ops", ExpireOffers(2), Role.SYSTEM)
     assert answer.body == {"expired": 2}
-    assert len(story.region.offers) == 1
+    assert len(story.region.state.offers.live) == 1
     story.wait(0.001)
-    assert story.region.offers == {}
+    assert story.region.state.offers.live == {}
 
 
 def test_operators_make_the_region_look_at_once() -> None:
@@ -404,7 +404,7 @@ def test_counters_tell_what_happened() -> None:
     story.do("ann", Reject(offer_id=story.offered()))
     story.wait(63)
     story.do("ann", Accept(offer_id=story.offer_to("ann").offer_id))
-    counters = story.region.counters
+    counters = story.region.state.counters
     assert (counters["orders"], counters["offers_made"]) == (1, 2)
     assert (counters["offers_rejected"], counters["offers_accepted"]) == (1, 1)
     assert story.where["ann"] == STORE_AT

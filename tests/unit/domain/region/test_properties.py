@@ -16,7 +16,8 @@ from domain.orders.records import Answer
 from domain.region.fleet import DriverState
 from domain.region.machine import Region
 from domain.region.messages import Ask
-from domain.region.solving.reasons import Outlook, Waiting
+from domain.region.ops.outlook import Outlook
+from domain.region.solving.reasons import Waiting
 from persistence.orders.image import RECENT_MS
 from tests.support.build import ask
 from tests.support.chance import Move, life, move_on, moves, play, request
@@ -29,49 +30,53 @@ def check(story: Story) -> None:
     """The invariants, in the region's memory and against what is durable."""
     region, store = story.region, story.store
     holders: dict[str, str] = {}
-    for driver_id, held in region.held.items():
+    for driver_id, held in region.state.holdings.by_driver.items():
         assert held
         for task_id in held:
             assert holders.setdefault(task_id, driver_id) == driver_id, "two drivers hold one task"
-            assert region.jobs[task_id].held_by == driver_id
+            assert region.state.jobs[task_id].held_by == driver_id
     assert holders == {
-        task_id: job.held_by for task_id, job in region.jobs.items() if job.held_by is not None
+        task_id: job.held_by for task_id, job in region.state.jobs.items() if job.held_by is not None
     }
-    for job in region.jobs.values():
+    for job in region.state.jobs.values():
         if job.task.kind is TaskKind.RETURN and job.held_by is not None:
-            assert job.held_by not in region.offered, "an offer for a driver with a return in the vehicle"
-    for driver_id, offer_id in region.offered.items():
-        offer = region.offers[offer_id]
+            assert job.held_by not in region.state.offers.by_driver, (
+                "an offer for a driver with a return in the vehicle"
+            )
+    for driver_id, offer_id in region.state.offers.by_driver.items():
+        offer = region.state.offers.live[offer_id]
         assert offer.driver_id == driver_id
-        assert driver_id not in region.held, "an offer for a driver who has a task"
+        assert driver_id not in region.state.holdings.by_driver, "an offer for a driver who has a task"
         for task_id in offer.task_ids:
-            task = region.jobs[task_id].task
+            task = region.state.jobs[task_id].task
             # Several may be asked at once; the task names one of the offers.
-            asked = region.asked[offer.task_ids]
+            asked = region.state.offers.by_tasks[offer.task_ids]
             assert task.status is TaskStatus.OFFERED
             assert {task.offer_id, offer_id} <= set(asked)
-    assert set(region.offers) == set(region.offered.values())
-    assert set(region.open) == {
-        task_id for task_id, job in region.jobs.items() if job.task.status is TaskStatus.OPEN
+    assert set(region.state.offers.live) == set(region.state.offers.by_driver.values())
+    assert set(region.state.open) == {
+        task_id for task_id, job in region.state.jobs.items() if job.task.status is TaskStatus.OPEN
     }
-    for driver_id in region.held:
-        lost_ms = region.lost_ms(driver_id)
+    for driver_id in region.state.holdings.by_driver:
+        lost_ms = region.state.lost_ms(driver_id)
         assert lost_ms is None or lost_ms > story.now, "held by a driver who is lost"
         assert lost_ms is None or (region.next_deadline() or 0) <= lost_ms, "nobody will look after a holder"
-    outlook = Outlook(region, story.now)
-    for task_id in region.open:
-        assert outlook.why(region.jobs[task_id]) is not Waiting.UNEXPLAINED
-    for row, driver_id in enumerate(region.fleet.ids):
-        state = region.fleet.state[row]
-        assert (state == DriverState.FREE) == (driver_id not in region.held | region.offered)
+    outlook = Outlook(region.state, story.now)
+    for task_id in region.state.open:
+        assert outlook.why(region.state.jobs[task_id]) is not Waiting.UNEXPLAINED
+    for row, driver_id in enumerate(region.state.fleet.ids):
+        state = region.state.fleet.state[row]
+        assert (state == DriverState.FREE) == (
+            driver_id not in region.state.holdings.by_driver | region.state.offers.by_driver
+        )
     # What is in memory is what is durable.
-    assert {task_id: job.task for task_id, job in region.jobs.items()} == {
+    assert {task_id: job.task for task_id, job in region.state.jobs.items()} == {
         task_id: task for task_id, task in store.tasks.items() if task.status not in TASK_ENDED
     }
-    assert set(region.offers) == {
+    assert set(region.state.offers.live) == {
         offer_id for offer_id, offer in store.offers.items() if offer.status is OfferStatus.OFFERED
     }
-    for job in region.jobs.values():
+    for job in region.state.jobs.values():
         assert store.orders[job.order.order_id].status is job.order.status
 
 
@@ -137,7 +142,7 @@ def lately_declined(region: Region, now_ms: int, lost: set[tuple[str, str]]) -> 
     """Who declined what when, as far back as an image reaches. It does not tell of those who `lost` a task."""
     return {
         (task_id, driver_id, last_ms)
-        for task_id, job in region.jobs.items()
+        for task_id, job in region.state.jobs.items()
         for driver_id, (_, last_ms) in job.declined.items()
         if last_ms >= now_ms - RECENT_MS and (task_id, driver_id) not in lost
     }
@@ -158,13 +163,13 @@ def test_a_restart_at_any_moment_loses_no_hard_state(script: list[Move]) -> None
     before = story.region
     story.restart()
     after = story.region
-    assert {t: (job.task, job.order) for t, job in after.jobs.items()} == {
-        t: (job.task, job.order) for t, job in before.jobs.items()
+    assert {t: (job.task, job.order) for t, job in after.state.jobs.items()} == {
+        t: (job.task, job.order) for t, job in before.state.jobs.items()
     }
-    assert after.held == before.held
-    assert after.offered == before.offered
-    assert set(after.open) == set(before.open)
-    assert after.counters == before.counters
+    assert after.state.holdings.by_driver == before.state.holdings.by_driver
+    assert after.state.offers.by_driver == before.state.offers.by_driver
+    assert set(after.state.open) == set(before.state.open)
+    assert after.state.counters == before.state.counters
     lost = lost_tasks(story)
     assert lately_declined(after, story.now, lost) == lately_declined(before, story.now, lost)
     check(story)

@@ -59,7 +59,7 @@ def test_an_accepted_task_is_still_in_hand_and_is_told_again() -> None:
     assert reborn(story) == ["task.updated"]
     story.order()
     story.wait(10)
-    assert story.region.offers == {}  # the holder is busy
+    assert story.region.state.offers.live == {}  # the holder is busy
     story.do("ann", Arrive(task_id), Pickup(task_id), Arrive(task_id), id_check(), Deliver("order-1"))
     story.wait(3)
     assert story.offer_to("ann").task_ids == ("task-2",)
@@ -85,7 +85,7 @@ def test_declines_are_remembered() -> None:
     story.restart()
     story.drive("ann")
     story.wait(58)
-    assert story.region.offers == {}
+    assert story.region.state.offers.live == {}
     story.drive("bob", at(8))
     story.wait(6)
     assert story.offer_to("bob").task_ids == ("task-1",)
@@ -99,7 +99,7 @@ def test_who_ignored_an_offer_is_still_left_alone() -> None:
     assert isinstance(story.frames("ann")[-1], OfferExpired)
     story.order()
     story.wait(55)
-    assert story.region.offers == {}
+    assert story.region.state.offers.live == {}
 
 
 def test_a_cancelled_task_is_told_again_to_who_held_it() -> None:
@@ -116,14 +116,14 @@ def test_a_return_goes_on() -> None:
     story = Story()
     story.at_door()
     story.do("ann", Refuse("order-1", RefuseReason.NOBODY_HOME))
-    [back] = story.region.held["ann"]
+    [back] = story.region.state.holdings.by_driver["ann"]
     assert reborn(story) == ["task.updated"]
     frame = story.frames("ann")[-1]
     assert isinstance(frame, TaskUpdated)
     assert (frame.task.task_id, frame.task.kind) == (back, "RETURN")
     story.order()
     story.wait(5)
-    assert story.region.offers == {}
+    assert story.region.state.offers.live == {}
     story.do("ann", Arrive(back), ConfirmReturn(back))
     assert story.task(back).status is TaskStatus.DONE
 
@@ -142,16 +142,16 @@ def test_a_task_that_ended_is_not_opened_by_a_late_repeat() -> None:
     story.delivered()
     story.restart()
     story.step(story.opened["task-1"])
-    assert story.region.jobs == {}
+    assert story.region.state.jobs == {}
 
 
 def test_counters_go_on() -> None:
     story = Story()
     story.delivered()
     story.offered()
-    before = dict(story.region.counters)
+    before = dict(story.region.state.counters)
     story.restart()
-    assert story.region.counters == before
+    assert story.region.state.counters == before
 
 
 def test_ids_of_two_lives_never_meet() -> None:
@@ -170,6 +170,6 @@ def test_tasks_are_served_oldest_first_after_a_restart_as_before() -> None:
     for _ in range(3):
         story.order()
         story.wait(1)
-    assert list(story.region.open) == ["task-1", "task-2", "task-3"]
+    assert list(story.region.state.open) == ["task-1", "task-2", "task-3"]
     story.restart()
-    assert list(story.region.open) == ["task-1", "task-2", "task-3"]
+    assert list(story.region.state.open) == ["task-1", "task-2", "task-3"]

@@ -84,9 +84,9 @@ def test_one_bad_task_is_set_aside_and_all_others_are_restored(
     bad = next(task for task in image.tasks if task.task_id == f"task-{n}")
     tasks = tuple(replace(task, **changes) if task is bad else task for task in image.tasks)
     region = restored(replace(image, tasks=tasks), story.policy, story.now)
-    assert [one.row_id for one in region.aside] == [f"task-{n}"]
-    assert set(region.jobs) == {"task-1", "task-2", "task-3"} - {f"task-{n}"}
-    [aside] = region.aside
+    assert [one.row_id for one in region.state.aside] == [f"task-{n}"]
+    assert set(region.state.jobs) == {"task-1", "task-2", "task-3"} - {f"task-{n}"}
+    [aside] = region.state.aside
     assert aside.table == "tasks"
     assert aside.row == next(task for task in tasks if task.task_id == f"task-{n}")
 
@@ -98,7 +98,7 @@ def test_nothing_is_decided_on_what_was_set_aside(story: Story) -> None:
     rest = tuple(task for task in image.tasks if task.task_id != "task-3")
     story.region = restored(replace(image, tasks=rest, aside=(aside,)), story.policy, story.now)
     story.step(opened)  # told again by the outbox, whose copy is good
-    assert "task-3" not in story.region.jobs
+    assert "task-3" not in story.region.state.jobs
     # Not "not found": a phone would take the task for ended, and hear nothing of it when it is back.
     assert story.ask("cara", Cancel("order-3"), Role.CUSTOMER).code == "REGION_UNAVAILABLE"
     assert story.ask("ann", Arrive("task-3")).code == "REGION_UNAVAILABLE"
@@ -140,9 +140,9 @@ def test_several_bad_rows_of_all_kinds_are_found(story: Story) -> None:
     answers = (*image.answers, replace(image.answers[0], key="bad", answer=None))
     offers = tuple(replace(offer, expires_ms=LATER_MS) for offer in image.offers)
     region = restored(replace(image, tasks=tasks, offers=offers, answers=answers), story.policy, story.now)
-    found = {(one.table, one.row_id) for one in region.aside}
+    found = {(one.table, one.row_id) for one in region.state.aside}
     assert found >= {("tasks", task_id) for task_id in bad} | {("offers", offers[0].offer_id)}
-    assert set(region.jobs) == {task.task_id for task in image.tasks} - bad
+    assert set(region.state.jobs) == {task.task_id for task in image.tasks} - bad
 
 
 def test_what_no_row_is_to_blame_for_is_raised(story: Story) -> None:
@@ -172,7 +172,7 @@ def test_a_task_that_is_offered_to_nobody_is_open_again(story: Story) -> None:
     story.store._live_offers[REGION].clear()
     story.silence("ann")
     story.restart()
-    assert story.region.jobs["task-2"].task.status is TaskStatus.OFFERED
+    assert story.region.state.jobs["task-2"].task.status is TaskStatus.OFFERED
     deadline = story.region.next_deadline()
     assert deadline is not None
     assert deadline <= story.now
@@ -222,7 +222,7 @@ def test_of_two_offers_to_one_driver_the_first_stands(story: Story) -> None:
 def test_what_fits_is_left_as_it_is(story: Story) -> None:
     before = dict(story.store.tasks), dict(story.store.offers)
     story.restart()
-    assert (story.region.strays, story.region.stranded) == ((), ())
+    assert (story.region.state.strays, story.region.state.stranded) == ((), ())
     story.wait(0.1)
     assert (story.store.tasks, story.store.offers) == before
 
@@ -232,4 +232,7 @@ def test_a_region_of_nothing_is_restored() -> None:
     assert isinstance(region, Region)
     assert region.next_deadline() is None
     brief = OrderBrief(order_id="o", status=OrderStatus.CONFIRMED, customer_id="c", merchant_id="m")
-    assert restored(RegionImage(region_id=REGION, epoch=1, orders=(brief,)), RegionPolicy(), NOW).aside == ()
+    assert (
+        restored(RegionImage(region_id=REGION, epoch=1, orders=(brief,)), RegionPolicy(), NOW).state.aside
+        == ()
+    )

@@ -45,8 +45,8 @@ def test_what_is_not_picked_up_is_taken_away_at_the_very_moment(steps: int) -> N
     told = story.frames("ann")[-1]
     assert isinstance(told, TaskCancelled)
     assert (told.task_id, told.reason) == ("task-1", "DRIVER_LOST")
-    assert "not heard of for 10 min" in story.region.decisions[0][1]
-    assert story.region.held == {}
+    assert "not heard of for 10 min" in story.region.state.decisions[0][1]
+    assert story.region.state.holdings.by_driver == {}
 
 
 @pytest.mark.parametrize("steps", [2, 3])
@@ -63,7 +63,7 @@ def test_a_return_stays_the_drivers() -> None:
     story.do("ann", Refuse("order-1", RefuseReason.NOBODY_HOME))
     story.silence("ann")
     story.wait(10 * LOST_S)
-    assert len(story.region.held["ann"]) == 1
+    assert len(story.region.state.holdings.by_driver["ann"]) == 1
 
 
 def test_it_is_offered_to_others_and_brought() -> None:
@@ -74,7 +74,7 @@ def test_it_is_offered_to_others_and_brought() -> None:
     story.do("bob", Accept(offer_id=story.offer_to("bob").offer_id))
     story.do("bob", Arrive("task-1"), Pickup("task-1"))
     assert story.task("task-1").driver_id == "bob"
-    assert story.region.counters["offers_accepted"] == 2
+    assert story.region.state.counters["offers_accepted"] == 2
 
 
 @pytest.mark.parametrize("then", ["open", "taken"])
@@ -163,7 +163,7 @@ def test_the_lost_driver_is_offered_nothing_until_heard_of_and_that_task_after_t
     story.wait(LOST_S + 60)
     story.order()
     story.wait(60)
-    assert story.region.offers == {}
+    assert story.region.state.offers.live == {}
     story.ping(["ann"])
     story.silent.clear()
     story.wait(3)
@@ -176,7 +176,7 @@ def test_that_task_is_not_hers_again_at_once() -> None:
     story.wait(LOST_S)
     story.drive("ann")
     story.wait(59)
-    assert story.region.offers == {}
+    assert story.region.state.offers.live == {}
     story.wait(4)
     assert story.offer_to("ann").task_ids == ("task-1",)
 
@@ -192,8 +192,8 @@ def test_only_what_is_not_picked_up_of_several_tasks() -> None:
     story.do("ann", Arrive("task-2"), Pickup("task-2"))
     story.silence("ann")
     story.wait(LOST_S)
-    assert story.region.held == {"ann": {"task-2"}}
-    assert list(story.region.open) == ["task-1"]
+    assert story.region.state.holdings.by_driver == {"ann": {"task-2"}}
+    assert list(story.region.state.open) == ["task-1"]
     story.drive("ann")
     story.do("ann", Arrive("task-2"))
     assert story.ask("ann", Arrive("task-1")).code == "NOT_TASK_HOLDER"
@@ -221,8 +221,8 @@ def test_a_restart_after_the_release_knows_of_no_holder() -> None:
     story = vanished()
     story.wait(LOST_S)
     story.restart()
-    assert story.region.held == {}
-    assert list(story.region.open) == ["task-1"]
+    assert story.region.state.holdings.by_driver == {}
+    assert list(story.region.state.open) == ["task-1"]
     assert story.attach("ann").snapshot.tasks == ()
 
 
@@ -234,11 +234,11 @@ def test_two_are_lost_each_at_the_right_moment() -> None:
     story.assigned("bob")
     story.silence("bob")
     story.wait(LOST_S - 10)
-    assert story.region.held == {"bob": {"task-2"}}
+    assert story.region.state.holdings.by_driver == {"bob": {"task-2"}}
     story.wait(9)
-    assert story.region.held == {"bob": {"task-2"}}
+    assert story.region.state.holdings.by_driver == {"bob": {"task-2"}}
     story.wait(1.3)
-    assert story.region.held == {}
+    assert story.region.state.holdings.by_driver == {}
 
 
 def test_silence_is_never_shorter_than_what_keeps_offers_away() -> None:

@@ -28,7 +28,7 @@ from tests.support.story import Story, put_order
 
 
 def return_of(story: Story) -> str:
-    [task_id] = story.region.held["ann"]
+    [task_id] = story.region.state.holdings.by_driver["ann"]
     assert story.task(task_id).kind is TaskKind.RETURN
     return task_id
 
@@ -51,9 +51,9 @@ def test_from_the_offer_to_the_door_and_over() -> None:
         assert story.task(task_id).status is task_status
         assert story.store.orders["order-1"].status is order_status
         assert (answer.body["status"], answer.body["task"]["status"]) == (order_status, task_status)
-    assert story.region.jobs == {}
-    assert story.region.held == {}
-    assert story.region.counters["delivered"] == 1
+    assert story.region.state.jobs == {}
+    assert story.region.state.holdings.by_driver == {}
+    assert story.region.state.counters["delivered"] == 1
     assert verify(story.store.dossier("order-1")).ok
     [check] = story.store.checks.values()
     assert (check.driver_id, check.task_id, check.passed) == ("ann", task_id, True)
@@ -183,7 +183,7 @@ def test_the_holder_may_refuse_for_a_reason_before_and_after_the_check(checked: 
     assert story.store.orders["order-1"].status is OrderStatus.RETURNING
     refused = [entry for entry in story.store.dossier("order-1") if entry.type == "REFUSED"]
     assert [entry.payload["reason"] for entry in refused] == ["NOBODY_HOME"]
-    assert story.region.counters["refused"] == 1
+    assert story.region.state.counters["refused"] == 1
 
 
 def test_a_return_ends_when_it_is_confirmed_in_the_store() -> None:
@@ -198,7 +198,7 @@ def test_a_return_ends_when_it_is_confirmed_in_the_store() -> None:
     assert answer.body["status"] == "RETURNED"
     assert story.task(back).status is TaskStatus.DONE
     assert story.store.orders["order-1"].status is OrderStatus.RETURNED
-    assert (story.region.jobs, story.region.by_order) == ({}, {})
+    assert (story.region.state.jobs, story.region.state.by_order) == ({}, {})
     assert verify(story.store.dossier("order-1")).ok
 
 
@@ -209,10 +209,10 @@ def test_no_offer_until_the_return_is_confirmed() -> None:
     back = return_of(story)
     story.order()
     story.wait(30)
-    assert story.region.offers == {}
+    assert story.region.state.offers.live == {}
     story.do("ann", Arrive(back))
     story.wait(30)
-    assert story.region.offers == {}
+    assert story.region.state.offers.live == {}
     story.do("ann", ConfirmReturn(back))
     story.wait(3)
     assert story.offer_to("ann").task_ids == ("task-2",)
@@ -238,7 +238,7 @@ def test_cancelling_before_anybody_was_asked() -> None:
     assert story.store.dossier("order-1")[-1].payload == {"reason": "CHANGED_MIND"}
     story.drive("ann")
     story.wait(10)
-    assert story.region.offers == {}
+    assert story.region.state.offers.live == {}
 
 
 def test_cancelling_while_offered_revokes_the_offer_and_frees_the_driver() -> None:
@@ -265,7 +265,7 @@ def test_cancelling_after_assignment_tells_the_holder_and_frees_them(arrived: bo
     cancelled = story.frames("ann")[-1]
     assert isinstance(cancelled, TaskCancelled)
     assert cancelled.task_id == task_id
-    assert story.region.held == {}
+    assert story.region.state.holdings.by_driver == {}
     story.order()
     story.wait(3)
     assert story.offer_to("ann").task_ids == ("task-2",)
@@ -335,14 +335,14 @@ def test_being_told_again_of_a_task_changes_nothing(stage: str) -> None:
         story.assigned()
         if stage == "cancelled":
             story.do("cara", Cancel("order-1"), role=Role.CUSTOMER)
-    before, orders = story.task("task-1"), story.region.counters["orders"]
+    before, orders = story.task("task-1"), story.region.state.counters["orders"]
     ready = story.step(story.opened["task-1"])
     assert ready.reply is not None
     story.look()
     if stage != "open":
         assert story.task("task-1") == before
-        assert "task-1" not in story.region.open
-    assert story.region.counters["orders"] == orders
+        assert "task-1" not in story.region.state.open
+    assert story.region.state.counters["orders"] == orders
 
 
 def test_goods_that_are_ready_stay_ready_however_often_it_is_said() -> None:
@@ -359,7 +359,7 @@ def test_a_return_confirmed_by_rest_shows_on_the_socket() -> None:
     story = Story()
     story.at_door()
     story.do("ann", Refuse("order-1", RefuseReason.NOBODY_HOME))
-    [back] = story.region.held["ann"]
+    [back] = story.region.state.holdings.by_driver["ann"]
     story.do("ann", Arrive(back))
     assert story.ask("ann", ConfirmReturn(back), by="rest").code is None
     last = story.frames("ann")[-1]
@@ -386,7 +386,7 @@ def test_what_no_database_keeps_is_refused_before_it_is_decided(text: str) -> No
     assert isinstance(reply, Answer)
     assert reply.code == "INVALID_REQUEST"
     assert len(story.records) == before
-    assert story.region.jobs[task_id].task.status is TaskStatus.AT_DROPOFF
+    assert story.region.state.jobs[task_id].task.status is TaskStatus.AT_DROPOFF
 
 
 @pytest.mark.parametrize("text", ["", "nobody_home", "Jane Roe was drunk"])

@@ -28,7 +28,7 @@ def fleet_row(world: World, region_id: str, driver_id: str) -> dict[str, Any] | 
     """What a region knows of a driver; None before it has heard of one."""
     pump = world.backend.regions[region_id]._pump
     assert pump is not None
-    fleet = pump.region.fleet
+    fleet = pump.region.state.fleet
     if driver_id not in fleet.index:
         return None
     row = fleet.index[driver_id]

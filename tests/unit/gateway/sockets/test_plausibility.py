@@ -136,7 +136,7 @@ async def test_a_driver_who_is_heard_and_not_believed_is_not_lost_and_gets_no_of
     driver_id, client = await world.driver()
     pump = world.backend.regions[REGION]._pump
     assert pump is not None
-    fleet = pump.region.fleet
+    fleet = pump.region.state.fleet
     await until(lambda: driver_id in fleet.index and fleet.seen_ms[fleet.index[driver_id]])
     row = fleet.index[driver_id]
     seen_ms, heard_ms = int(fleet.seen_ms[row]), int(fleet.heard_ms[row])

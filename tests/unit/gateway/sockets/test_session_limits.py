@@ -106,9 +106,9 @@ async def test_a_slow_reader_is_closed_and_then_gets_all_of_it() -> None:
         held = Slow(socket)
         region = world.backend.regions[REGION]._pump
         assert region is not None
-        before = region.region.mail.last_seq(driver_id)
+        before = region.region.state.mail.last_seq(driver_id)
         for n in range(20):
-            frame = region.region.mail.put(driver_id, OfferExpired(offer_id=str(n)))
+            frame = region.region.state.mail.put(driver_id, OfferExpired(offer_id=str(n)))
             world.services.hub.deliver([Push(GATEWAY, driver_id, socket.session, frame)])
         await until(lambda: socket not in world.services.open_sockets, timeout_s=10)
         held.gate.set()

@@ -16,7 +16,7 @@ def on_duty(world: World, driver_id: str) -> bool | None:
     """As the region has it; None before it has heard of the driver."""
     pump = world.backend.regions[REGION]._pump
     assert pump is not None
-    fleet = pump.region.fleet
+    fleet = pump.region.state.fleet
     return bool(fleet.on_duty[fleet.index[driver_id]]) if driver_id in fleet.index else None
 
 

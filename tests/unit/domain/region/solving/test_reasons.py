@@ -10,20 +10,21 @@ import pytest
 from msgspec.structs import replace
 
 from domain.region.messages import Accept, PlanReady, Reject, SolveFailed, Tick
+from domain.region.ops.outlook import Outlook, why_open
 from domain.region.ops.views import region_view
-from domain.region.solving.reasons import Outlook, Waiting, why_open
+from domain.region.solving.reasons import Waiting
 from solver.registry import solve
 from tests.support.build import at
 from tests.support.story import Story, no_plan
 
 
 def why(story: Story, task_id: str = "task-1") -> Waiting:
-    return why_open(story.region, story.region.jobs[task_id], story.now)
+    return why_open(story.region.state, story.region.state.jobs[task_id], story.now)
 
 
 def reasons(story: Story) -> Counter[Waiting]:
-    outlook = Outlook(story.region, story.now)
-    return Counter(outlook.why(story.region.jobs[task_id]) for task_id in story.region.open)
+    outlook = Outlook(story.region.state, story.now)
+    return Counter(outlook.why(story.region.state.jobs[task_id]) for task_id in story.region.state.open)
 
 
 def test_nobody_is_there() -> None:
@@ -65,7 +66,7 @@ def test_a_new_task_is_looked_at() -> None:
     assert why(story) is Waiting.LOOKING  # the solve is under way
     story.order()
     story.step(PlanReady(solve(story.solves[-1])))
-    assert list(story.region.open) == ["task-2"]
+    assert list(story.region.state.open) == ["task-2"]
     assert why(story, "task-2") is Waiting.NO_DRIVER
 
 
@@ -76,7 +77,7 @@ def test_whoever_is_free_declined_it() -> None:
     story.order()
     story.look()
     for expected in (Waiting.LOOKING, Waiting.ALL_DECLINED):
-        [(driver_id, offer_id)] = story.region.offered.items()
+        [(driver_id, offer_id)] = story.region.state.offers.by_driver.items()
         story.do(driver_id, Reject(offer_id=offer_id))
         assert why(story) is expected
         story.wait(3)
@@ -95,7 +96,7 @@ def test_after_the_cool_down_it_is_looked_at_again() -> None:
     story.wait(0.001)
     assert why(story) is Waiting.LOOKING
     story.wait(3)
-    assert story.region.open == {}
+    assert story.region.state.open == {}
 
 
 def test_others_were_served_first() -> None:
@@ -110,8 +111,8 @@ def test_others_were_served_first() -> None:
     story.drive("bob")
     story.look()
     story.step(PlanReady(solve(story.solves[-1])))
-    assert len(story.region.offers) == 1
-    [waiting] = story.region.open
+    assert len(story.region.state.offers.live) == 1
+    [waiting] = story.region.state.open
     assert why(story, waiting) is Waiting.ALL_DECLINED  # of those who are free now
     story.drive("cyd")
     assert why(story, waiting) is Waiting.PLANNED  # for Bob, behind his offer: as the last look left it
@@ -143,7 +144,7 @@ def test_too_many_for_one_look() -> None:
         *[Waiting.OUTNUMBERED] * 2,
     ]
     story.wait(6)
-    assert story.region.open == {}
+    assert story.region.state.open == {}
 
 
 @pytest.mark.parametrize("how", ["failed", "late"])
@@ -230,9 +231,9 @@ def test_whatever_is_declined_with_few_candidates_everything_is_explained(seed: 
     for _ in range(40):
         if rng.random() < 0.5:
             story.order(door=at(rng.uniform(-5, 5)))
-        for driver_id in list(story.region.offered):
+        for driver_id in list(story.region.state.offers.by_driver):
             # Another's acceptance may have taken it away meanwhile.
-            if driver_id in story.region.offered and rng.random() < 0.5:
+            if driver_id in story.region.state.offers.by_driver and rng.random() < 0.5:
                 action = rng.choice([Reject, Reject, Accept])
                 story.do(driver_id, action(offer_id=story.offer_to(driver_id).offer_id))
         seen += reasons(story)
@@ -264,7 +265,7 @@ def test_thousands_of_reasons_are_cheap() -> None:
         story.order()
     story.wait(0.2)
     story.step(PlanReady(no_plan(story.solves[-1])))
-    for job in story.region.jobs.values():
+    for job in story.region.state.jobs.values():
         for n in range(5):
             job.note_decline(f"d{n}", story.now)
     started = time.perf_counter()
