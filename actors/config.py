@@ -110,6 +110,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     outbox_deadline_s: float = 5.0
     outbox_backoff_s: float = 300.0
     outbox_tries: int = 16
+    outbox_rules: str = ""  # what single carriers have of their own
     outbox_lease_s: float = 5.0
     offer_log_keep_days: float = 0.0  # server time; 0 keeps it for ever
     ops_frame_s: float = 0.25

@@ -21,6 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.config import CONFIG_FILE_ENV, Config, config_folder, give_config, load_config
 from actors.garbage import tune
+from actors.persistence.carriers.registry import carriers
 from actors.persistence.peers import Peers
 from actors.persistence.relay import Relay
 from actors.persistence.shell import PersistenceShell
@@ -460,11 +461,15 @@ class PersistenceActor(Heart):
 
         relay = Relay(
             store,
-            bus=RedisStreams(config.redis_url),
-            payment=PAYMENT[config.payment_vendor](),
-            tell_region=tell_region,
-            clock=config.clock,
-            limits=config.limits,
+            carriers(
+                store,
+                config.limits,
+                bus=RedisStreams(config.redis_url),
+                payment=PAYMENT[config.payment_vendor](),
+                tell_region=tell_region,
+                clock=config.clock,
+            ),
+            lease_s=config.limits.outbox_lease_s,
             holder=holder,
             heir_of=heir_of,
             wake_others=Peers(

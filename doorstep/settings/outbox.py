@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated, Any
 
+from pydantic import Field, TypeAdapter, ValidationError, field_validator
+
+from actors.persistence.carriers.options import rules
 from doorstep.settings.base import LIMITS, Area
 
 
@@ -58,3 +61,21 @@ class Outbox(Area):
         le=300,
         description="seconds after which another persistence actor takes over the outbox of a dead one; 0.5 to 300",
     )
+    outbox_rules: str = Field(
+        LIMITS.outbox_rules,
+        description="what single carriers (bus, tasks, payments) have of their own, comma separated:"
+        " bus.batch=500,payments.tries=40; options are batch, pace_s, retry_s, rest_s, deadline_s, backoff_s, tries",
+    )
+
+    @field_validator("outbox_rules")
+    @classmethod
+    def _rules(cls, value: str) -> str:
+        for carrier, options in rules(value).items():
+            for option, number in options.items():
+                field = cls.model_fields[f"outbox_{option}"]
+                bounded: Any = Annotated[field.annotation, *field.metadata]
+                try:
+                    TypeAdapter(bounded).validate_python(number)
+                except ValidationError as error:
+                    raise ValueError(f"{carrier}.{option}: {error.errors()[0]['msg']}") from None
+        return value

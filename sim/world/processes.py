@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from actors.clock import ServerClock
 from actors.config import persistence_names, persistence_of
+from actors.persistence.carriers.registry import carriers
 from actors.persistence.peers import Peers
 from actors.persistence.relay import Relay
 from actors.persistence.shell import PersistenceShell
@@ -58,11 +59,10 @@ class PersistenceProcess:
 
         relay = Relay(
             world.store,
-            bus=vendors,
-            payment=vendors,
-            tell_region=tell_region,
-            clock=clock,
-            limits=world.limits,
+            carriers(
+                world.store, world.limits, bus=vendors, payment=vendors, tell_region=tell_region, clock=clock
+            ),
+            lease_s=world.limits.outbox_lease_s,
             holder=node.name,
             wake_others=Peers(world.net.call, others, 5.0).wake,
         )

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from redis.exceptions import ResponseError
 
 from actors.config import Limits
+from actors.persistence.carriers.registry import carriers
 from actors.persistence.relay import Relay
 from domain.orders.records import OutboxEvent
 from domain.ports import Channel, EventsRefused
@@ -119,11 +120,10 @@ async def test_one_bad_key_stops_no_other_stream_and_heals(town: Town) -> None:
     limits = Limits(outbox_retry_s=0.01, outbox_rest_s=0.01, outbox_pace_s=0.0)
     relay = Relay(
         store,
-        bus=town.bus,
-        payment=Payments(),
-        tell_region=tell,
-        clock=HandClock(hand=[0]),
-        limits=limits,
+        carriers(
+            store, limits, bus=town.bus, payment=Payments(), tell_region=tell, clock=HandClock(hand=[0])
+        ),
+        lease_s=5.0,
     )
     relay.start()
     try:

@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from actors.config import Limits
+from actors.persistence.carriers.registry import carriers
 from actors.persistence.payment_holds import Holds
 from actors.persistence.relay import Relay
 from domain.errors import RegionUnavailable
@@ -64,7 +65,9 @@ class Till:
         store, limits = world.backend.store, Limits(outbox_retry_s=0.01, outbox_pace_s=0.01)
         self.clock = HandClock(hand=[world.services.config.clock.now_ms()])
         self.relay = Relay(
-            store, bus=Bus(), payment=self.bank, tell_region=_told, clock=self.clock, limits=limits
+            store,
+            carriers(store, limits, bus=Bus(), payment=self.bank, tell_region=_told, clock=self.clock),
+            lease_s=5.0,
         )
         self.holds = Holds(store, store.append, self.clock, limits, "persistence:0")
 

@@ -198,6 +198,25 @@ def test_a_rate_limit_that_cannot_be_meant(clean_environment: pytest.MonkeyPatch
         load_settings()
 
 
+@pytest.mark.parametrize(
+    ("rule", "sentence"),
+    [
+        ("post.batch=5", "'post' is no carrier; there are bus, tasks, payments"),
+        ("bus.batch=0", "bus.batch: Input should be greater than or equal to 1"),
+        ("bus.deadline_s=121", "bus.deadline_s: Input should be less than or equal to 120"),
+        ("payments.retry_s=nan", "payments.retry_s: Input should be less than or equal to 300"),
+    ],
+)
+def test_a_carriers_option_that_cannot_be_meant(
+    clean_environment: pytest.MonkeyPatch, rule: str, sentence: str
+) -> None:
+    clean_environment.setenv("OUTBOX_RULES", rule)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    [line] = str(caught.value).splitlines()
+    assert line.startswith(f"OUTBOX_RULES: {sentence}")
+
+
 def test_example_file_lists_every_setting_with_its_default_and_meaning() -> None:
     lines = (ROOT / ".env.example").read_text().splitlines()
     pairs = [

@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from actors.config import Limits
+from actors.persistence.carriers.registry import carriers
 from actors.persistence.relay import Relay
 from domain.orders.lifecycle import OrderStatus
 from domain.orders.records import NotTaken
@@ -131,11 +132,15 @@ async def test_refused_settlements_do_not_stop_the_next_and_heal_by_hand(
     vendor = Choosy()
     relay = Relay(
         world.store,
-        bus=Bus(),
-        payment=vendor,
-        tell_region=tell,
-        clock=HandClock(hand=[world.now_ms + 3_600_000]),
-        limits=Limits(outbox_retry_s=0.02, outbox_pace_s=0.0, outbox_tries=3),
+        carriers(
+            world.store,
+            Limits(outbox_retry_s=0.02, outbox_pace_s=0.0, outbox_tries=3),
+            bus=Bus(),
+            payment=vendor,
+            tell_region=tell,
+            clock=HandClock(hand=[world.now_ms + 3_600_000]),
+        ),
+        lease_s=5.0,
     )
 
     async def delivered() -> str:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from actors.config import Limits
+from actors.persistence.carriers.registry import carriers
 from actors.persistence.relay import Relay
 from domain.ports import Channel
 from domain.region.messages import TaskOpened
@@ -59,11 +60,15 @@ class Desk:
 
         self.relay = Relay(
             store,
-            bus=self.bus,
-            payment=Payments(),
-            tell_region=tell,
-            clock=HandClock(hand=[0]),
-            limits=Limits(outbox_retry_s=0.05, outbox_lease_s=LEASE_S, outbox_batch=3),
+            carriers(
+                store,
+                Limits(outbox_retry_s=0.05, outbox_batch=3),
+                bus=self.bus,
+                payment=Payments(),
+                tell_region=tell,
+                clock=HandClock(hand=[0]),
+            ),
+            lease_s=LEASE_S,
             holder=holder,
             wake_others=wake_others,
         )

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from actors.config import Limits
+from actors.persistence.carriers.registry import carriers
 from actors.persistence.relay import Relay
 from actors.persistence.shell import PersistenceShell
 from actors.telemetry.metrics import Family, Process
@@ -40,7 +41,9 @@ async def families(tmp_path: Path) -> list[Family]:
     """Everything that a server tells, from its parts."""
     clock, store = HandClock(hand=[0]), HeldStore()
     relay = Relay(
-        store.inner, bus=Bus(), payment=Payments(), tell_region=_nobody, clock=clock, limits=Limits()
+        store.inner,
+        carriers(store.inner, Limits(), bus=Bus(), payment=Payments(), tell_region=_nobody, clock=clock),
+        lease_s=5.0,
     )
     region = Shell()
     await region.shell.start()

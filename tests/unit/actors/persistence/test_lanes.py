@@ -12,6 +12,8 @@ from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from actors.config import Limits
+from actors.persistence.carriers.options import usual
+from actors.persistence.carriers.registry import carriers
 from actors.persistence.relay import Relay
 from domain.orders.lifecycle import OrderStatus
 from domain.orders.records import Answer, OutboxEvent
@@ -42,11 +44,15 @@ class Town:
         bounds |= {"outbox_deadline_s": 30.0, "vendor_timeout_s": 30.0, "outbox_backoff_s": 0.05}
         self.relay = Relay(
             self.store,
-            bus=self,
-            payment=self,
-            tell_region=self.tell,
-            clock=HandClock(hand=[self.story.now]),
-            limits=Limits(**bounds | limits),
+            carriers(
+                self.store,
+                Limits(**bounds | limits),
+                bus=self,
+                payment=self,
+                tell_region=self.tell,
+                clock=HandClock(hand=[self.story.now]),
+            ),
+            lease_s=5.0,
         )
 
     async def meets(self, who: str) -> None:
@@ -264,8 +270,8 @@ async def test_what_is_refused_again_and_again_is_a_dead_letter_and_kept(make: A
 
 
 async def test_tries_come_after_waits_that_double_up_to_a_limit() -> None:
-    waits = [Town(outbox_retry_s=1.0, outbox_backoff_s=300.0).relay._wait_s(tries) for tries in range(1, 12)]
-    assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
+    options = usual(Limits(outbox_retry_s=1.0, outbox_backoff_s=300.0))
+    assert [options.wait_s(tries) for tries in range(1, 12)] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
 
 
 async def test_while_nobody_answers_nothing_becomes_a_dead_letter(make: Any) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from actors.config import Limits
+from actors.persistence.carriers.registry import carriers
 from actors.persistence.relay import Relay
 from domain.orders.lifecycle import OrderStatus, Role
 from domain.orders.reasons import RefuseReason
@@ -26,11 +27,15 @@ class World:
         self.region_down = False
         self.relay = Relay(
             self.story.store,
-            bus=self.bus,
-            payment=self.payments,
-            tell_region=self.tell,
-            clock=HandClock(hand=[self.story.now]),
-            limits=Limits(outbox_retry_s=0.01),
+            carriers(
+                self.story.store,
+                Limits(outbox_retry_s=0.01),
+                bus=self.bus,
+                payment=self.payments,
+                tell_region=self.tell,
+                clock=HandClock(hand=[self.story.now]),
+            ),
+            lease_s=5.0,
         )
 
     async def tell(self, region_id: str, opened: list[TaskOpened]) -> None:
@@ -149,11 +154,15 @@ async def test_the_next_life_of_an_actor_has_its_leases_at_once_and_a_twin_has_t
         bus = Bus()
         one = Relay(
             store,
-            bus=bus,
-            payment=Payments(),
-            tell_region=world.tell,
-            clock=HandClock(hand=[world.story.now]),
-            limits=Limits(outbox_retry_s=0.01, outbox_pace_s=0.0, outbox_lease_s=0.02),
+            carriers(
+                store,
+                Limits(outbox_retry_s=0.01, outbox_pace_s=0.0),
+                bus=bus,
+                payment=Payments(),
+                tell_region=world.tell,
+                clock=HandClock(hand=[world.story.now]),
+            ),
+            lease_s=0.02,
             holder=holder,
             heir_of=heir_of,
         )

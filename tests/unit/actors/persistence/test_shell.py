@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from actors.config import Limits
+from actors.persistence.carriers.registry import carriers
 from actors.persistence.relay import Relay
 from actors.persistence.shell import SLOW_LIMIT, SLOW_S, PersistenceShell
 from domain.errors import Overloaded, StoreUnavailable
@@ -23,7 +24,11 @@ def made(**limits: Any) -> tuple[PersistenceShell, HeldStore]:
     async def tell(region_id: str, opened: object) -> None: ...
 
     relay = Relay(
-        store.inner, bus=Bus(), payment=Payments(), tell_region=tell, clock=HandClock(hand=[0]), limits=bounds
+        store.inner,
+        carriers(
+            store.inner, bounds, bus=Bus(), payment=Payments(), tell_region=tell, clock=HandClock(hand=[0])
+        ),
+        lease_s=5.0,
     )
     return PersistenceShell(store, relay, HandClock(hand=[0]), bounds), store
 

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from actors.config import Limits
 from actors.persistence import shell as persistence_shell
+from actors.persistence.carriers.registry import carriers
 from actors.persistence.relay import Relay
 from actors.persistence.shell import PersistenceShell
 from domain.orders.records import OfferRow
@@ -38,7 +39,11 @@ async def test_explanations_go_after_their_time(
 
     async def tell(region_id: str, opened: object) -> None: ...
 
-    relay = Relay(store.inner, bus=Bus(), payment=Payments(), tell_region=tell, clock=clock, limits=limits)
+    relay = Relay(
+        store.inner,
+        carriers(store.inner, limits, bus=Bus(), payment=Payments(), tell_region=tell, clock=clock),
+        lease_s=5.0,
+    )
     shell = PersistenceShell(store, relay, clock, limits)
     if left == 0:
         clock.forward(0.001)
@@ -65,7 +70,11 @@ async def test_a_round_goes_on_until_nothing_is_left(monkeypatch: pytest.MonkeyP
 
     async def tell(region_id: str, opened: object) -> None: ...
 
-    relay = Relay(store.inner, bus=Bus(), payment=Payments(), tell_region=tell, clock=clock, limits=limits)
+    relay = Relay(
+        store.inner,
+        carriers(store.inner, limits, bus=Bus(), payment=Payments(), tell_region=tell, clock=clock),
+        lease_s=5.0,
+    )
     shell = PersistenceShell(store, relay, clock, limits)
     assert len(store.inner.answers) == 20
     assert await shell._in_bites(shell._sweep_some) >= 20
@@ -82,7 +91,11 @@ async def test_a_sweep_leaves_time_for_others_and_stops_without_the_lease(
 
     async def tell(region_id: str, opened: object) -> None: ...
 
-    relay = Relay(store.inner, bus=Bus(), payment=Payments(), tell_region=tell, clock=clock, limits=limits)
+    relay = Relay(
+        store.inner,
+        carriers(store.inner, limits, bus=Bus(), payment=Payments(), tell_region=tell, clock=clock),
+        lease_s=5.0,
+    )
     shell = PersistenceShell(store, relay, clock, limits)
     bites = 0
 

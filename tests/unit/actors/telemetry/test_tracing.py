@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from structlog.testing import capture_logs
 
 from actors.config import Limits
+from actors.persistence.carriers.registry import carriers
 from actors.persistence.relay import Relay
 from actors.persistence.shell import PersistenceShell
 from actors.remote import Handles, RemoteStore
@@ -43,11 +44,15 @@ class Cluster(Handles):
         self.region.shell._store = RemoteStore(self, "persistence:0", Limits().store_call_deadline_s)
         relay = Relay(
             self.store.inner,
-            bus=Bus(),
-            payment=Payments(),
-            tell_region=_nobody,
-            clock=self.region.clock,
-            limits=Limits(),
+            carriers(
+                self.store.inner,
+                Limits(),
+                bus=Bus(),
+                payment=Payments(),
+                tell_region=_nobody,
+                clock=self.region.clock,
+            ),
+            lease_s=5.0,
         )
         self.persistence = PersistenceShell(self.store, relay, self.region.clock, Limits())
         self.backend = ActorBackend(self.call, (REGION,), Limits(), persistence_actors=1)

@@ -1,0 +1,1 @@
+"""Who takes outbox events onward. One that is down holds up no other (`actors.persistence.relay`)."""

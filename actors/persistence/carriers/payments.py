@@ -1,0 +1,122 @@
+"""To the payment vendor: an order that has ended is paid or let go, and what it has no use for is undone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from actors.clock import ServerClock
+from actors.config import Limits
+from actors.persistence.carriers.carrier import Refused, read
+from actors.persistence.carriers.options import CarrierOptions, usual
+from domain.orders.decide import CloseOrder, OrderCommand
+from domain.orders.lifecycle import OrderStatus, Role
+from domain.orders.payment import Undo
+from domain.orders.records import Answer, Done, Held, OutboxEvent, Outcome
+from domain.ports import PaymentResult, PaymentVendor, RegionStore
+
+T = TypeVar("T")
+
+
+class Settlement(Struct, frozen=True):
+    """Payload of `payment.settle`: how the order ended and what was authorized (None: nothing)."""
+
+    status: OrderStatus
+    payment_ref: str | None
+    total_cents: int
+
+
+class ToPayments:
+    """Each settlement for itself: one that the vendor thinks about for long holds up none."""
+
+    apart = True
+
+    def __init__(
+        self, payment: PaymentVendor, store: RegionStore, clock: ServerClock, options: CarrierOptions
+    ) -> None:
+        """`store` takes the command that closes a paid order."""
+        self._payment, self._store, self._clock, self.options = payment, store, clock, options
+
+    async def carry(self, events: list[OutboxEvent]) -> dict[int, Refused]:
+        """See `Carrier`."""
+        [event] = events
+        try:
+            await self._settle(event)
+        except Refused as error:
+            return {event.event_id: error}
+        except Exception as error:
+            return {event.event_id: Refused(type(error).__name__, silent=True)}
+        return {}
+
+    async def _undo(self, event: OutboxEvent) -> None:
+        """Let go what the vendor granted and the order has no use for."""
+        undo = read(event, Undo)
+        if undo.vendor_ref is None:
+            call = self._payment.release(request_id=undo.request_id)
+        else:
+            call = self._payment.void(request_id=f"void:{undo.request_id}", vendor_ref=undo.vendor_ref)
+        _granted(await self._in_time(call), "void")
+
+    async def _settle(self, event: OutboxEvent) -> None:
+        """Take the money when the goods were handed over, let it go when the order ended otherwise."""
+        if event.topic == "payment.undo":
+            await self._undo(event)
+            return
+        order = read(event, Settlement)
+        if order.payment_ref is not None and order.status is not OrderStatus.DELIVERED:
+            result = await self._in_time(
+                self._payment.void(request_id=f"void:{event.aggregate_id}", vendor_ref=order.payment_ref)
+            )
+            _granted(result, "void")
+        if order.status is OrderStatus.DELIVERED:
+            if order.payment_ref is None:
+                raise Refused("nothing was authorized", final=True)
+            result = await self._in_time(
+                self._payment.capture(
+                    request_id=f"capture:{event.aggregate_id}",
+                    vendor_ref=order.payment_ref,
+                    amount_cents=order.total_cents,
+                )
+            )
+            _granted(result, "capture")
+            command = OrderCommand(
+                scope="system|settle",
+                key=f"{event.aggregate_id}/{self._clock.now_ms()}",  # refusals are remembered: another try decides anew
+                fingerprint="",
+                role=Role.SYSTEM,
+                principal_id="settlement",
+                order_id=event.aggregate_id,
+                at_ms=self._clock.now_ms(),
+                action=CloseOrder(order.payment_ref),
+            )
+            outcome = await self._close(command)
+            if not isinstance(outcome, Done) or outcome.answer.code is not None:
+                code = outcome.answer.code if isinstance(outcome, Done) else type(outcome).__name__
+                held = isinstance(outcome, Held)  # somebody has the row, who may let it go
+                raise Refused(f"the order was not closed: {code}", silent=held)
+
+    async def _close(self, command: OrderCommand) -> Outcome:
+        """A repeat finds the order closed, which is as good."""
+        [outcome] = await self._store.append([command])
+        closed = isinstance(outcome, Done) and outcome.answer.body.get("status") == OrderStatus.CLOSED
+        return Done(Answer()) if closed else outcome
+
+    async def _in_time(self, call: Awaitable[T]) -> T:
+        """A vendor's answer."""
+        async with asyncio.timeout(self.options.deadline_s):
+            return await call
+
+
+def _granted(result: PaymentResult, what: str) -> None:
+    """Money that did not move leaves the event where it is, to be tried again, and the order unclosed."""
+    if not result.ok:
+        raise Refused(f"the vendor refused the {what}")
+
+
+def of_payments(limits: Limits) -> CarrierOptions:
+    """A call of the vendor has the time that such a call has anywhere."""
+    return replace(usual(limits), deadline_s=limits.vendor_timeout_s)
