@@ -1,10 +1,13 @@
-"""The rooms of the house and the doors between them (docs: architecture). An import not allowed here fails."""
+"""The rooms of the house and the doors between them (docs: architecture). An import not allowed here fails; so do a
+circle of files and a folder of too many."""
 
 from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +24,17 @@ ARROWS: dict[str, set[str]] = {
     "actors": {"domain", "solver", "persistence", "integrations"},
     "gateway": {"domain", "persistence", "actors"},
     "sim": {"domain", "solver", "persistence", "actors", "gateway"},
+}
+# (room, other room) -> the parts of the other that it may import, where that is not all of it
+PARTS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("gateway", "persistence"): ("persistence.reads", "persistence.marketplace"),
+    ("gateway", "actors"): (
+        "actors.config",
+        "actors.garbage",
+        "actors.remote",
+        "actors.telemetry",
+        "actors.vendors",
+    ),
 }
 ANYTHING = {"bench", "doorstep", "scripts", "tests"}  # may import every room
 ROOMS = ARROWS.keys() | ANYTHING
@@ -42,15 +56,17 @@ NOT_IN_DOMAIN = {
         "time",
     ),
 }
+FILES_LIMIT = 20  # Python files of a folder, besides what says what it is for
 RAY_FILES = {"actors/remote.py", "gateway/deciders/ray.py"}
 
 
 class Import(NamedTuple):
-    """One imported module, absolute, and where."""
+    """One imported module, absolute, and where; `name`: what is taken from it, which may be a module itself."""
 
     file: str
     line: int
     module: str
+    name: str = ""
 
     @property
     def top(self) -> str:
@@ -69,7 +85,8 @@ def imports_of(source: str, file: str) -> Iterator[Import]:
                 yield Import(file, node.lineno, alias.name)
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
-            yield Import(file, node.lineno, ".".join([*base, node.module or ""]).strip("."))
+            module = ".".join([*base, node.module or ""]).strip(".")
+            yield from (Import(file, node.lineno, module, alias.name) for alias in node.names)
 
 
 def broken_rules(found: Import) -> Iterator[str]:
@@ -77,6 +94,11 @@ def broken_rules(found: Import) -> Iterator[str]:
     room = found.file.partition("/")[0]
     if found.top in ROOMS and found.top != room and room not in ANYTHING and found.top not in ARROWS[room]:
         yield f"{found}: {room} may import {', '.join(sorted(ARROWS[room])) or 'no other room'}"
+    parts = PARTS.get((room, found.top))
+    if parts is not None and not any(
+        f"{found.module}.{found.name}.".startswith(f"{part}.") for part in parts
+    ):
+        yield f"{found}: of {found.top}, {room} may import {', '.join(parts)}"
     if found.top == "ray" and room not in ANYTHING and found.file not in RAY_FILES:
         yield f"{found}: Ray belongs in {' and '.join(sorted(RAY_FILES))}"
     if found.top in ("sqlalchemy", "alembic") and room not in ("persistence", "bench", "tests"):
@@ -88,15 +110,65 @@ def broken_rules(found: Import) -> Iterator[str]:
             yield f"{found}: the domain uses the standard library, {', '.join(sorted(DOMAIN_LIBRARIES))}"
 
 
+@cache
+def sources() -> dict[str, list[Import]]:
+    """Every Python file of the house, with what it imports."""
+    names = (
+        path.relative_to(ROOT).as_posix() for room in sorted(ROOMS) for path in (ROOT / room).rglob("*.py")
+    )
+    return {name: list(imports_of((ROOT / name).read_text(), name)) for name in sorted(names)}
+
+
+def file_of(found: Import, files: Collection[str]) -> str | None:
+    """The file that is imported, None for a library. A package that is passed through on the way counts for nothing."""
+    folder = found.module.replace(".", "/")
+    inside = f"{folder}/{found.name}" if found.name else folder
+    wanted = (f"{inside}.py", f"{inside}/__init__.py", f"{folder}.py", f"{folder}/__init__.py")
+    return next((name for name in wanted if name in files), None)
+
+
+def circles(arrows: dict[str, set[str]]) -> list[list[str]]:
+    """Files that import each other, over whatever ways: each group in the order of its names."""
+    reached = {name: _reachable(name, arrows) for name in arrows}
+    groups = {
+        tuple(sorted(other for other in there if name in reached[other]))
+        for name, there in reached.items()
+        if name in there
+    }
+    return [list(group) for group in sorted(groups)]
+
+
+def _reachable(start: str, arrows: dict[str, set[str]]) -> set[str]:
+    found: set[str] = set()
+    ahead = [start]
+    while ahead:
+        new = arrows[ahead.pop()] - found
+        found |= new
+        ahead += new
+    return found
+
+
 def test_no_forbidden_arrow() -> None:
-    broken = [
-        rule
-        for room in sorted(ROOMS)
-        for path in sorted((ROOT / room).rglob("*.py"))
-        for found in imports_of(path.read_text(), path.relative_to(ROOT).as_posix())
-        for rule in broken_rules(found)
-    ]
+    broken = dict.fromkeys(
+        rule for imports in sources().values() for found in imports for rule in broken_rules(found)
+    )
     assert not broken, "\n" + "\n".join(broken)
+
+
+def test_no_circle_of_files() -> None:
+    """Imports for types alone count as well: who needs the other's shape needs a Protocol, or a third file."""
+    files = sources()
+    arrows = {
+        name: {there for found in imports if (there := file_of(found, files)) is not None} - {name}
+        for name, imports in files.items()
+    }
+    assert circles(arrows) == []
+
+
+def test_a_folder_of_many_files_is_two_folders() -> None:
+    folders = Counter(Path(name).parent.as_posix() for name in sources() if not name.endswith("__init__.py"))
+    del folders["persistence/migrations/versions"]  # grows for ever, in one line
+    assert {folder: files for folder, files in folders.items() if files > FILES_LIMIT} == {}
 
 
 def test_every_room_is_known() -> None:
@@ -121,6 +193,11 @@ def test_every_room_is_known() -> None:
         ("gateway/deciders/ray.py", "import ray", True),
         ("gateway/app.py", "import sqlalchemy as sa", False),
         ("gateway/app.py", "import integrations.identity", False),
+        ("gateway/app.py", "from persistence.reads.views import User", True),
+        ("gateway/app.py", "from persistence.orders.write import write", False),
+        ("gateway/app.py", "from actors.region import shell", False),
+        ("gateway/app.py", "from actors import region", False),
+        ("gateway/app.py", "from actors import config", True),
         ("sim/demo/city.py", "def f():\n    from doorstep.settings.settings import Settings", False),
         ("bench/live/run.py", "from gateway import app", True),
         ("domain/region/machine.py", "import time", False),
@@ -134,3 +211,31 @@ def test_every_room_is_known() -> None:
 def test_the_test_sees_arrows(file: str, line: str, allowed: bool) -> None:
     broken = [rule for found in imports_of(line, file) for rule in broken_rules(found)]
     assert (not broken) is allowed
+
+
+@pytest.mark.parametrize(
+    ("arrows", "expected"),
+    [
+        ({"a": {"b"}, "b": {"c"}, "c": set()}, []),
+        ({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}, [["a", "b", "c"]]),
+        ({"a": {"b"}, "b": {"a"}, "c": {"d", "a"}, "d": {"c"}}, [["a", "b"], ["c", "d"]]),
+    ],
+)
+def test_the_test_sees_circles(arrows: dict[str, set[str]], expected: list[list[str]]) -> None:
+    assert circles(arrows) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "file"),
+    [
+        ("import a.b", "a/b.py"),
+        ("from a import b", "a/b.py"),
+        ("from a.b import Name", "a/b.py"),
+        ("from a import Name", "a/__init__.py"),
+        ("if TYPE_CHECKING:\n    from a.b import Name", "a/b.py"),
+        ("import json", None),
+    ],
+)
+def test_the_test_knows_files(line: str, file: str | None) -> None:
+    [found] = imports_of(line, "c.py")
+    assert file_of(found, {"a/__init__.py", "a/b.py", "c.py"}) == file
