@@ -98,12 +98,12 @@ class GatewayServer:
                 config.limits.ws_sockets_limit, config.limits.http_connections_limit
             )
             self.services.admission.leave_room(sockets)
-            self.services.doors.limit = connections
+            self.services.connections.limit = connections
             for work in (
                 self.services.pings,
                 self.services.admission,
                 self.services.recheck,
-                self.services.doors,
+                self.services.connections,
             ):
                 self._works.append(asyncio.create_task(work.run(), name=type(work).__name__))
             app = build_app(self.services)
@@ -187,7 +187,7 @@ def _uvicorn_config(app: FastAPI, services: Services, config: Config) -> uvicorn
     limits = config.limits
     return uvicorn.Config(
         app,
-        http=bounded_requests(services.doors),
+        http=bounded_requests(services.connections),
         ws=bounded_socket(limits.ws_write_buffer_bytes, limits.ws_fragments_limit),
         # Somewhat more than the protocol allows: a frame just over the limit is then closed with 1009 in good order,
         # after it was read, and only a much larger one is cut off unread.

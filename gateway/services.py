@@ -21,10 +21,10 @@ from gateway.http.account_status import Accounts
 from gateway.http.admission import Admission
 from gateway.http.auth import Passwords, Tokens
 from gateway.http.cache import Kept
-from gateway.http.listener.connection_limits import Doors
+from gateway.http.listener.connection_limits import ConnectionLimits
 from gateway.http.metrics import Metrics, Others
 from gateway.http.ratelimit import Limiter, limiter_of
-from gateway.sockets.handshakes import Lobby
+from gateway.sockets.handshakes import Handshakes
 from gateway.sockets.hub import Hub, OpenSocket
 from gateway.sockets.positions import Pings
 from gateway.sockets.recheck import Recheck
@@ -51,10 +51,10 @@ class Services:
     metrics: Metrics
     limiter: Limiter
     admission: Admission
-    doors: Doors
+    connections: ConnectionLimits
     kept: Kept
     recheck: Recheck
-    lobby: Lobby
+    handshakes: Handshakes
     open_sockets: set[OpenSocket]
     others: Others | None = None
     forgetful: set[str] = field(
@@ -158,18 +158,18 @@ def assemble(
         others=others,
         open_sockets=open_sockets,
         admission=Admission(config.limits, lambda: len(open_sockets), chance),
-        doors=Doors(config.limits),
+        connections=ConnectionLimits(config.limits),
         kept=Kept(config.limits.status_keep_s),
-        lobby=Lobby(config.limits.ws_waiting_limit, config.limits.ws_waiting_per_address),
+        handshakes=Handshakes(config.limits.ws_waiting_limit, config.limits.ws_waiting_per_address),
         recheck=Recheck(reads, lambda: open_sockets, config.limits.ws_recheck_s),
         chance=chance,
     )
     metrics.gauge("doorstep_ws_sockets", "Driver sockets open", lambda: len(services.open_sockets))
-    metrics.gauge("doorstep_ws_waiting", "Of them without a hello", lambda: services.lobby.waiting)
+    metrics.gauge("doorstep_ws_waiting", "Of them without a hello", lambda: services.handshakes.waiting)
     metrics.count("doorstep_pings_sent", "Positions handed to regions since the start", lambda: pings.sent)
     metrics.count("doorstep_pushes_sent", "Pushes handed to sockets since the start", lambda: hub.pushed)
     metrics.count("doorstep_pushes_dropped", "Pushes for sockets that are gone", lambda: hub.dropped)
     metrics.add(lambda: [services.admission.figures(gateway_id)])
-    metrics.add(lambda: services.doors.figures(gateway_id))
+    metrics.add(lambda: services.connections.figures(gateway_id))
     metrics.gauge("doorstep_ops_viewers", "Open mission-control streams", lambda: services.feeds.viewers)
     return services

@@ -8,6 +8,6 @@ from domain.orders.records import Answer
 _NOT_YOURS = Answer(code=NotFound.code, detail="There is no such task.")
 
 
-def outward(answer: Answer) -> Answer:
+def redacted(answer: Answer) -> Answer:
     """The answer as its asker may know it: that a task is somebody else's is not their business."""
     return _NOT_YOURS if answer.code == NotTaskHolder.code else answer

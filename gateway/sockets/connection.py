@@ -48,7 +48,7 @@ from domain.protocol import (
 from domain.region.device import device_of
 from domain.region.mailbox import SEQ_ROOM
 from domain.region.messages import Accept, Action, Arrive, Attached, Device, Pickup, Reject
-from gateway.deciders.redaction import outward
+from gateway.deciders.redaction import redacted
 from gateway.http.strict_json import repeats_a_key
 
 CLOSE_BAD = 1008
@@ -291,7 +291,7 @@ class Connection:
 
     def answer(self, question: Question, answer: Answer) -> None:
         """The region's answer to a question, as the frame that the client waits for."""
-        answer = outward(answer)
+        answer = redacted(answer)
         if answer.code is not None:
             self._put(Error(code=answer.code, detail=answer.detail, in_reply_to=question.id))
             return

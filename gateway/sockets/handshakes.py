@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from domain.errors import Overloaded, RateLimited, Refusal
 
 
-class Lobby:
+class Handshakes:
     """`limit` in all, `per_address` of one client's address."""
 
     def __init__(self, limit: int, per_address: int) -> None:

@@ -67,7 +67,7 @@ def track_of(services: Services, last: State | None) -> Track:
     return last.track if last is not None and last.track is not None else Track(services.bounds)
 
 
-class Whereabouts:
+class Presence:
     """`on_market(region_id)` is called with each word from another market than the session's."""
 
     def __init__(self, services: Services, session: Session, on_market: Callable[[str], None]) -> None:

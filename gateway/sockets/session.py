@@ -56,7 +56,7 @@ from gateway.sockets.connection import (
     Shown,
     Sighting,
 )
-from gateway.sockets.presence import Whereabouts
+from gateway.sockets.presence import Presence
 from gateway.sockets.read_rate import Pace
 from gateway.sockets.token import Pass
 from gateway.sockets.wire import AsgiWire, Outlet, Wire
@@ -78,9 +78,9 @@ class DriversEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         wire = AsgiWire(scope, receive, send)
         services: Services = scope["app"].state.services
-        admission, lobby = services.admission, services.lobby
+        admission, handshakes = services.admission, services.handshakes
         address = address_of(scope, services.config.limits.trusted_proxies)
-        if (refused := lobby.refusal(address, admission.retry_after_s())) is not None:
+        if (refused := handshakes.refusal(address, admission.retry_after_s())) is not None:
             # At the handshake: one that is closed in good order stays open for as long as its client likes to wait.
             admission.refused[(Kind.SOCKET, refused[0])] += 1
             await wire.refuse(refused[1], admission.retry_reason())
@@ -91,7 +91,7 @@ class DriversEndpoint:
             with suppress(OSError):
                 await wire.close(*turned_away)
             return
-        with lobby.place(address) as give_back:
+        with handshakes.place(address) as give_back:
             await DriverSocket(wire, services, give_back).run()
 
 
@@ -111,7 +111,7 @@ class DriverSocket:
         self._ws = ws
         self._services = services
         self._traffic = services.metrics.traffic
-        self._where = Whereabouts(services, self, self._enter)
+        self._where = Presence(services, self, self._enter)
         self._pass = Pass(services, self._token_ended, self._grace_over)
         self._connection = Connection(
             max_frame_bytes=limits.ws_max_frame_bytes,

@@ -28,7 +28,7 @@ from sim.bot.motion import Car, Point, heading_deg
 from sim.bot.offers import Choice, OfferBook
 from sim.bot.pending_requests import Asked, Asks, Frame
 from sim.bot.personas import Door, DriverPersona
-from sim.bot.task_runner import Errands, Held
+from sim.bot.task_runner import Held, TaskRunner
 
 ANSWER_TIMEOUT_S = 4.0  # wall time until an unanswered request is sent again
 BACK_OFF_S = 2.0  # wall time until something that was refused is tried anew
@@ -71,7 +71,7 @@ class Brain:
         self.on_s, self.off_s = on_s, off_s
         self.stats: Counter[str] = Counter()
         self._car = Car(start, persona.speed_mps, persona.detour)
-        self._errands = Errands(
+        self._runner = TaskRunner(
             name=name,
             persona=persona,
             car=self._car,
@@ -100,7 +100,7 @@ class Brain:
     @property
     def tasks(self) -> dict[str, Held]:
         """Tasks in hand."""
-        return self._errands.tasks
+        return self._runner.tasks
 
     @property
     def unanswered(self) -> list[str]:
@@ -150,7 +150,7 @@ class Brain:
         elif asked is not None:
             self._asks.pop(key)
             if asked.about in self.tasks and (
-                reason := self._errands.answered(now_s, asked.about, status, body, back_off_s)
+                reason := self._runner.answered(now_s, asked.about, status, body, back_off_s)
             ):
                 self._resync(reason)
         return self._go_on(now_s)
@@ -160,7 +160,7 @@ class Brain:
         self._connected, self._duty = False, None
         for asked in self._asks:
             if asked.then is not None:
-                self._errands.foresee(self._now, asked.about, asked.then)
+                self._runner.foresee(self._now, asked.about, asked.then)
 
     # -- frames -------------------------------------------------------------------------------------------------------
 
@@ -174,7 +174,7 @@ class Brain:
             self._out.append(Send(wire.Ack(seq=snapshot.last_seq)))
         self._trust_snapshot = False
         self._asks.count_from(snapshot.last_n)
-        self._errands.replace(now_s, snapshot.tasks)
+        self._runner.replace(now_s, snapshot.tasks)
         open_offers = {offer.offer_id for offer in snapshot.offers}
         for offer_id in [offer_id for offer_id in self._offers.open if offer_id not in open_offers]:
             self._offers.close(offer_id)
@@ -212,9 +212,9 @@ class Brain:
                 self.stats["revoked"] += frame.offer_id in self._offers.open
                 self._offers.close(frame.offer_id)
             case wire.TaskUpdated():
-                self._errands.hold(now_s, frame.task)
+                self._runner.hold(now_s, frame.task)
             case wire.TaskCancelled():
-                self.stats["cancelled"] += self._errands.drop(frame.task_id, "gone")
+                self.stats["cancelled"] += self._runner.drop(frame.task_id, "gone")
             case wire.Error():
                 self.stats[f"error:{frame.code}"] += 1
 
@@ -232,7 +232,7 @@ class Brain:
             self.stats["rejected"] += 1
             self._offers.close(frame.offer_id)
         elif isinstance(frame, wire.TaskUpdated):
-            self._errands.hold(now_s, frame.task)
+            self._runner.hold(now_s, frame.task)
 
     def _refused(self, now_s: float, asked: Asked, error: wire.Error) -> None:
         self.stats[f"error:{error.code}"] += 1
@@ -244,7 +244,7 @@ class Brain:
         if error.code in _OFFER_GONE or asked.about in self._offers.open:
             self._offers.close(asked.about)
         elif held := self.tasks.get(asked.about):
-            self._errands.foresee(now_s, asked.about, None)
+            self._runner.foresee(now_s, asked.about, None)
             held.not_before_s = now_s + BACK_OFF_S * self.speed
             self._resync(error.code)
 
@@ -259,7 +259,7 @@ class Brain:
     def _accepted(self, now_s: float, frame: wire.OfferAccepted) -> None:
         self.stats["accepted"] += 1
         self.stats["bundles"] += len(frame.tasks) > 1
-        self._errands.won(now_s, frame.tasks, asked=frame.offer_id in self._offers.open)
+        self._runner.won(now_s, frame.tasks, asked=frame.offer_id in self._offers.open)
         self._offers.close(frame.offer_id)
 
     def _decide(self, now_s: float) -> None:
@@ -282,13 +282,13 @@ class Brain:
 
     def _work(self, now_s: float) -> None:
         """Ask for what the next stop takes, or note when."""
-        for task_id, step in self._errands.steps(now_s, self._asks.about(offline=not self._connected)):
+        for task_id, step in self._runner.steps(now_s, self._asks.about(offline=not self._connected)):
             if isinstance(step, Call):
                 self._ask(now_s, task_id, step)
             else:
                 then = advance_task(self.tasks[task_id].status, _EVENTS[step])
                 self._ask(now_s, task_id, step(id=self._id(), task_id=task_id), then)
-        self._at(self._errands.wake_s)
+        self._at(self._runner.wake_s)
 
     # -- position -----------------------------------------------------------------------------------------------------
 
@@ -334,7 +334,7 @@ class Brain:
             self._ping(now_s)
         else:
             self._at(now_s + self.speed)
-        out, self._out = [*self._out, *self._errands.told()], []
+        out, self._out = [*self._out, *self._runner.told()], []
         return out
 
     def _say_duty(self, now_s: float) -> None:
@@ -346,7 +346,7 @@ class Brain:
             lat, lng = round(here.lat, 6), round(here.lng, 6)
             self._out.append(Send(wire.Duty(on=on, lat=lat, lng=lng, until=until)))
             self._duty = on
-            self._errands.rest_from(now_s)
+            self._runner.rest_from(now_s)
             self._ping_s = now_s
         for change_s in (self.on_s, self.off_s):
             if now_s < change_s:
@@ -360,7 +360,7 @@ class Brain:
     def _turn_back(self, now_s: float) -> None:
         """The server's clock was set back (a restart without its old anchor): nothing may wait for the old future."""
         self.stats["clock_set_back"] += 1
-        self._errands.turn_back(now_s, self._now)
+        self._runner.turn_back(now_s, self._now)
         self._ping_s = now_s
         self._asks.turn_back(now_s + ANSWER_TIMEOUT_S * self.speed)
 
@@ -371,7 +371,7 @@ class Brain:
         if not self._connected:
             self.stats["done_offline"] += 1
             if then is not None:
-                self._errands.foresee(now_s, about, then)
+                self._runner.foresee(now_s, about, then)
 
     def _forget_requests(self) -> None:
         """What is asked about an offer that has ended, or a task that is no longer ours, needs no answer."""

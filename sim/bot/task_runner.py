@@ -50,7 +50,7 @@ class Held(Struct):
         return self.view.kind == TaskKind.RETURN
 
 
-class Errands:
+class TaskRunner:
     """`tasks` in hand, in the order in which they were given: that of the doors. `wake_s`: when `steps` has more."""
 
     def __init__(

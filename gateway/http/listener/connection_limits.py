@@ -54,7 +54,7 @@ class Guest(Protocol):
         ...
 
 
-class Doors:
+class ConnectionLimits:
     """One gateway's connections. `bounds`: of one request."""
 
     def __init__(self, limits: Limits, clock_s: Callable[[], float] = time.monotonic) -> None:

@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from domain.errors import MalformedRequest, Overloaded, Refusal, RequestTimeout
 from gateway.http.addresses import customer_of
 from gateway.http.browsers import HEADERS
-from gateway.http.listener.connection_limits import Doors, Phase
+from gateway.http.listener.connection_limits import ConnectionLimits, Phase
 from gateway.http.listener.framing import Frames
 from gateway.http.problem import MEDIA_TYPE, content
 from gateway.sockets.wire import SLOW_DOWN
@@ -31,11 +31,11 @@ _chance = random.Random()
 class BoundedRequests(HttpToolsProtocol):
     """One connection. The base class gets whole requests, the next one when the answer before it was taken."""
 
-    def __init__(self, *args: Any, doors: Doors, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, connections: ConnectionLimits, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.address, self.phase, self.since_s, self.held_bytes = "", Phase.HEAD, 0.0, 0
-        self._doors = doors
-        self._frames = Frames(doors.bounds)
+        self._connections = connections
+        self._frames = Frames(connections.bounds)
         self._is_slowed = False
 
     # -- what comes ---------------------------------------------------------------------------------------------------
@@ -43,7 +43,7 @@ class BoundedRequests(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.address = customer_of(self.client[0] if self.client else "unknown")
-        if not self._doors.enter(self):
+        if not self._connections.enter(self):
             self._say(Overloaded("There are too many connections.", retry_after_s=1))
             self.transport.close()
             self.phase = Phase.CLOSING
@@ -59,9 +59,9 @@ class BoundedRequests(HttpToolsProtocol):
 
     def _not_too_far_ahead(self) -> None:
         held = self._frames.held
-        self._doors.holds(self, held)
-        if held > AHEAD_BYTES + self._doors.bounds.body_bytes:
-            self._doors.cut["ahead"] += 1
+        self._connections.holds(self, held)
+        if held > AHEAD_BYTES + self._connections.bounds.body_bytes:
+            self._connections.cut["ahead"] += 1
             self.transport.abort()
         elif held > AHEAD_BYTES:
             self.flow.pause_reading()
@@ -76,11 +76,11 @@ class BoundedRequests(HttpToolsProtocol):
             if self._frames.asks_to_go_on():
                 self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             if held := self._frames.held:
-                self._doors.move(self, Phase.BODY if self._frames.in_body else Phase.HEAD)
-            self._doors.holds(self, held)
+                self._connections.move(self, Phase.BODY if self._frames.in_body else Phase.HEAD)
+            self._connections.holds(self, held)
             return
-        self._doors.move(self, Phase.WORKING)
-        self._doors.holds(self, self._frames.held)
+        self._connections.move(self, Phase.WORKING)
+        self._connections.holds(self, self._frames.held)
         super().data_received(whole.data)
 
     def on_message_begin(self) -> None:
@@ -91,11 +91,11 @@ class BoundedRequests(HttpToolsProtocol):
         self._is_slowed = True
 
     def handle_websocket_upgrade(self) -> None:
-        self._doors.leave(self)
+        self._connections.leave(self)
         super().handle_websocket_upgrade()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._doors.leave(self)
+        self._connections.leave(self)
         self._frames.clear()
         super().connection_lost(exc)
 
@@ -104,13 +104,13 @@ class BoundedRequests(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self.transport.is_closing():
-            self._doors.move(self, Phase.CLOSING)
+            self._connections.move(self, Phase.CLOSING)
         elif not self.flow.write_paused:
             self._go_on()
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._doors.move(self, Phase.STALLED)
+        self._connections.move(self, Phase.STALLED)
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -118,7 +118,7 @@ class BoundedRequests(HttpToolsProtocol):
             if self.cycle is None or self.cycle.response_complete:
                 self._go_on()
             else:
-                self._doors.move(self, Phase.WORKING)
+                self._connections.move(self, Phase.WORKING)
 
     def _go_on(self) -> None:
         """With the next request, of which something may be here."""
@@ -128,7 +128,7 @@ class BoundedRequests(HttpToolsProtocol):
             return
         if self.transport.is_closing():
             return
-        self._doors.move(self, Phase.IDLE)
+        self._connections.move(self, Phase.IDLE)
         if self._frames.held:
             self._advance()
 
@@ -145,15 +145,15 @@ class BoundedRequests(HttpToolsProtocol):
         elif self.phase in (Phase.STALLED, Phase.CLOSING):
             self.transport.abort()
         else:
-            self._doors.move(self, Phase.CLOSING)
+            self._connections.move(self, Phase.CLOSING)
             self.transport.close()
 
     def _refuse(self, refusal: Refusal) -> None:
-        self._doors.cut[refusal.code.lower()] += 1
+        self._connections.cut[refusal.code.lower()] += 1
         self._frames.clear()
-        self._doors.holds(self, 0)
+        self._connections.holds(self, 0)
         self._say(refusal)
-        self._doors.move(self, Phase.LINGER)
+        self._connections.move(self, Phase.LINGER)
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -174,6 +174,6 @@ class BoundedRequests(HttpToolsProtocol):
         self.transport.write("\r\n".join((*lines, "", "")).encode("latin-1") + body)
 
 
-def bounded_requests(doors: Doors) -> type[asyncio.Protocol]:
+def bounded_requests(connections: ConnectionLimits) -> type[asyncio.Protocol]:
     """The protocol as the HTTP server wants it: something that it calls with its own arguments."""
-    return cast(type[asyncio.Protocol], partial(BoundedRequests, doors=doors))
+    return cast(type[asyncio.Protocol], partial(BoundedRequests, connections=connections))

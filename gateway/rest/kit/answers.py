@@ -13,7 +13,7 @@ from starlette.responses import Response
 from domain.errors import IdempotencyKeyReused, NotFound, refusal
 from domain.marketplace.change import Carried, Done
 from domain.orders.records import Answer, Json
-from gateway.deciders.redaction import outward
+from gateway.deciders.redaction import redacted
 from gateway.http.idempotency import Call
 from gateway.services import Services
 
@@ -53,7 +53,7 @@ def etag(version: int) -> dict[str, str]:
 
 def answered(answer: Answer, status: int = 200, *, replayed: bool = False) -> Response:
     """An answer as a response; raises the refusal that it stands for."""
-    answer = outward(answer)
+    answer = redacted(answer)
     if answer.code is not None:
         raise refusal(answer.code, answer.detail)
     body = dict(answer.body)

@@ -10,7 +10,7 @@ from typing import Any
 from actors.config import Limits
 from domain.orders.lifecycle import Role
 from domain.protocol import retry_after_ms
-from gateway.sockets.handshakes import Lobby
+from gateway.sockets.handshakes import Handshakes
 from tests.support.gateway_world import World, running, until
 
 
@@ -59,7 +59,7 @@ async def test_an_address_has_so_many_that_say_nothing() -> None:
         # Others do not feel it, and one who goes makes room.
         assert (await knock(world, "203.0.113.8"))[0] == 101
         silent[0][2].put_nowait({"type": "websocket.disconnect", "code": 1001})
-        await until(lambda: world.services.lobby.waiting == 3)
+        await until(lambda: world.services.handshakes.waiting == 3)
         assert (await knock(world, "203.0.113.7"))[0] == 101
 
 
@@ -75,7 +75,7 @@ async def test_there_are_so_many_in_all() -> None:
 async def test_who_has_said_hello_takes_no_place() -> None:
     async with running(limits=limits(ws_waiting_per_address=2)) as world:
         clients = [(await world.driver())[1] for _ in range(6)]
-        assert world.services.lobby.waiting == 0
+        assert world.services.handshakes.waiting == 0
         for _ in range(2):
             assert (await knock(world))[0] == 101
         # The door is shut, and those inside go on.
@@ -99,7 +99,7 @@ async def test_the_hellos_time_out_makes_room() -> None:
         await client.receive("closed")
         assert client.closed is not None
         assert client.closed[0] == 1008
-        await until(lambda: not world.services.lobby.waiting)
+        await until(lambda: not world.services.handshakes.waiting)
         _, headers = await world.account(Role.DRIVER)
         await world.connect(headers)
 
@@ -133,14 +133,14 @@ async def test_where_a_handshake_cannot_be_answered_the_socket_is_closed() -> No
 
 
 def test_nothing_is_kept_of_addresses_that_have_gone() -> None:
-    lobby = Lobby(10, 2)
+    handshakes = Handshakes(10, 2)
     with ExitStack() as stack:
         for n in range(10):
-            assert lobby.refusal(f"a{n}", 1) is None
-            give_back = stack.enter_context(lobby.place(f"a{n}"))
+            assert handshakes.refusal(f"a{n}", 1) is None
+            give_back = stack.enter_context(handshakes.place(f"a{n}"))
             if n % 2:
                 give_back()
                 give_back()
-        assert lobby.waiting == 5
-    assert lobby.waiting == 0
-    assert not lobby._waiting
+        assert handshakes.waiting == 5
+    assert handshakes.waiting == 0
+    assert not handshakes._waiting

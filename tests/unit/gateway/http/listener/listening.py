@@ -20,7 +20,7 @@ async def serving(app: Any = None, **changes: Any) -> AsyncIterator[tuple[World,
         server = _Uvicorn(config)
         listener = socket.create_server(("127.0.0.1", 0))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
-        watching = asyncio.create_task(world.services.doors.run())
+        watching = asyncio.create_task(world.services.connections.run())
         await until(lambda: server.started)
         try:
             yield world, listener.getsockname()[1]

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from actors.config import Limits
 from gateway.http.listener import server
-from gateway.http.listener.connection_limits import CROWDED_SHARE, FRESH_S, LINGER_S, Doors, Phase
+from gateway.http.listener.connection_limits import CROWDED_SHARE, FRESH_S, LINGER_S, ConnectionLimits, Phase
 from gateway.sockets.wire import SLOW_DOWN
 from tests.unit.gateway.http.listener.listening import Line, serving
 
@@ -38,13 +38,13 @@ class Someone:
 
     phase, since_s, held_bytes = Phase.HEAD, 0.0, 0
 
-    def __init__(self, doors: Doors, address: str = "a") -> None:
-        self.address, self.ended, self._doors = address, "", doors
-        self.is_in = doors.enter(self)
+    def __init__(self, connections: ConnectionLimits, address: str = "a") -> None:
+        self.address, self.ended, self._connections = address, "", connections
+        self.is_in = connections.enter(self)
 
     def time_is_up(self, why: str) -> None:
         self.ended = why
-        self._doors.move(self, Phase.CLOSING)
+        self._connections.move(self, Phase.CLOSING)
 
 
 @pytest.fixture
@@ -53,8 +53,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def doors(clock: Clock) -> Doors:
-    return Doors(LIMITS, clock)
+def connections(clock: Clock) -> ConnectionLimits:
+    return ConnectionLimits(LIMITS, clock)
 
 
 @pytest.mark.parametrize(
@@ -69,71 +69,73 @@ def doors(clock: Clock) -> Doors:
         (Phase.WORKING, None),
     ],
 )
-def test_each_thing_has_its_time(doors: Doors, clock: Clock, phase: Phase, time_s: float | None) -> None:
-    guest = Someone(doors)
+def test_each_thing_has_its_time(
+    connections: ConnectionLimits, clock: Clock, phase: Phase, time_s: float | None
+) -> None:
+    guest = Someone(connections)
     clock.now_s = 5.0
-    doors.move(guest, phase)
+    connections.move(guest, phase)
     began_s = 5.0 if phase is not Phase.HEAD else 0.0
     clock.now_s = began_s + (time_s or 1e9) - 0.01
-    doors.sweep()
+    connections.sweep()
     assert not guest.ended
     clock.now_s += 0.02
-    doors.sweep()
+    connections.sweep()
     assert guest.ended == ("" if time_s is None else phase)
 
 
-def test_time_for_a_head_is_not_renewed_by_its_bytes(doors: Doors, clock: Clock) -> None:
-    guest = Someone(doors)
+def test_time_for_a_head_is_not_renewed_by_its_bytes(connections: ConnectionLimits, clock: Clock) -> None:
+    guest = Someone(connections)
     for _ in range(20):
         clock.now_s += 1.0
-        doors.move(guest, Phase.HEAD)
-        doors.sweep()
+        connections.move(guest, Phase.HEAD)
+        connections.sweep()
     assert guest.ended == "head"
 
 
-def test_a_crowd_of_one_address_keeps_nobody_out(doors: Doors, clock: Clock) -> None:
-    silent = [Someone(doors) for _ in range(8)]
-    assert not Someone(doors).is_in  # all of them may have sent what was not read yet
-    assert Someone(doors, "b").is_in
+def test_a_crowd_of_one_address_keeps_nobody_out(connections: ConnectionLimits, clock: Clock) -> None:
+    silent = [Someone(connections) for _ in range(8)]
+    assert not Someone(connections).is_in  # all of them may have sent what was not read yet
+    assert Someone(connections, "b").is_in
     clock.now_s += FRESH_S
     working, idle = silent[0], silent[1]
-    doors.move(working, Phase.WORKING)
-    doors.move(idle, Phase.IDLE)
+    connections.move(working, Phase.WORKING)
+    connections.move(idle, Phase.IDLE)
     clock.now_s += FRESH_S
     for _ in range(6):
-        assert Someone(doors).is_in
+        assert Someone(connections).is_in
     assert not working.ended
     assert not idle.ended  # who has asked something before goes after who never did
     assert [guest.ended for guest in silent[2:]] == ["crowded"] * 6
     assert max(1, int(8 * CROWDED_SHARE)) == 1
 
 
-def test_all_together_have_a_limit(doors: Doors, clock: Clock) -> None:
-    crowd = [Someone(doors, str(number)) for number in range(20)]
+def test_all_together_have_a_limit(connections: ConnectionLimits, clock: Clock) -> None:
+    crowd = [Someone(connections, str(number)) for number in range(20)]
     clock.now_s += FRESH_S
-    doors.move(crowd[0], Phase.WORKING)
+    connections.move(crowd[0], Phase.WORKING)
     clock.now_s += FRESH_S
-    assert Someone(doors, "new").is_in
+    assert Someone(connections, "new").is_in
     assert [guest.ended for guest in crowd[:3]] == ["", "crowded", ""]
-    doors.leave(crowd[2])
-    assert len(doors) == 19
+    connections.leave(crowd[2])
+    assert len(connections) == 19
 
 
-def test_what_waits_has_a_limit(doors: Doors) -> None:
-    first, second, third = (Someone(doors, str(number)) for number in range(3))
+def test_what_waits_has_a_limit(connections: ConnectionLimits) -> None:
+    first, second, third = (Someone(connections, str(number)) for number in range(3))
     for guest in (first, second, third):
-        doors.move(guest, Phase.BODY)
-    doors.holds(first, 400_000)
-    doors.holds(second, 500_000)
-    doors.holds(third, 500_000)
+        connections.move(guest, Phase.BODY)
+    connections.holds(first, 400_000)
+    connections.holds(second, 500_000)
+    connections.holds(third, 500_000)
     assert [guest.ended for guest in (first, second, third)] == ["crowded", "", ""]
-    doors.leave(second)
-    assert doors.held_bytes == 500_000
+    connections.leave(second)
+    assert connections.held_bytes == 500_000
 
 
 def test_behind_a_proxy_all_come_from_one_address() -> None:
-    doors = Doors(replace(LIMITS, trusted_proxies=1))
-    assert all(Someone(doors).is_in for _ in range(20))
+    connections = ConnectionLimits(replace(LIMITS, trusted_proxies=1))
+    assert all(Someone(connections).is_in for _ in range(20))
 
 
 # -- a real server ----------------------------------------------------------------------------------------------------
@@ -240,7 +242,7 @@ async def test_who_takes_nothing_of_an_answer_is_let_go() -> None:
         line = await Line.to(port, LIVE + b"\r\n")
         line.writer.transport.pause_reading()  # type: ignore[attr-defined]
         async with asyncio.timeout(20):
-            while not world.services.doors.cut["stalled"]:  # noqa: ASYNC110 - the server's own clock
+            while not world.services.connections.cut["stalled"]:  # noqa: ASYNC110 - the server's own clock
                 await asyncio.sleep(0.05)
         line.writer.transport.abort()
         async with asyncio.timeout(20):
