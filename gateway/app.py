@@ -10,7 +10,7 @@ from gateway import web
 from gateway.http import apidocs, problem
 from gateway.http.middleware import Requests
 from gateway.http.ratelimit import RateLimits
-from gateway.http.request_checks import Forms, Paths
+from gateway.http.request_checks import Paths, RequestChecks
 from gateway.rest import (
     accounts,
     drivers,
@@ -66,7 +66,7 @@ def build_app(services: Services) -> FastAPI:
     problem.install(app)
     routes = [route for router in (*_ROUTERS, web.router, apidocs.router) for route in router.routes]
     paths = app.state.paths = Paths(routes)
-    app.add_middleware(Forms, paths=paths, origins=services.config.allowed_origins)
+    app.add_middleware(RequestChecks, paths=paths, origins=services.config.allowed_origins)
     if services.limiter.is_on:
         trusted_proxies = services.config.limits.trusted_proxies
         app.add_middleware(

@@ -16,11 +16,11 @@ from domain.ports import IdentityVendor, PaymentVendor
 from gateway.deciders.observed import Observed
 from gateway.deciders.ops_feed import Feeds
 from gateway.deciders.ports import Backend, Marketplace, ReadSide
-from gateway.deciders.roads import RoadDesk
+from gateway.deciders.roads import RoadQueries
 from gateway.http.account_status import Accounts
 from gateway.http.admission import Admission
 from gateway.http.auth import Passwords, Tokens
-from gateway.http.cache import Kept
+from gateway.http.cache import AnswerCache
 from gateway.http.listener.connection_limits import ConnectionLimits
 from gateway.http.metrics import Metrics, Others
 from gateway.http.ratelimit import Limiter, limiter_of
@@ -47,12 +47,12 @@ class Services:
     tokens: Tokens
     accounts: Accounts
     passwords: Passwords
-    roads: RoadDesk
+    roads: RoadQueries
     metrics: Metrics
     limiter: Limiter
     admission: Admission
     connections: ConnectionLimits
-    kept: Kept
+    cache: AnswerCache
     recheck: Recheck
     handshakes: Handshakes
     open_sockets: set[OpenSocket]
@@ -152,14 +152,14 @@ def assemble(
         tokens=Tokens(config.jwt_secret, config.jwt_ttl_s),
         accounts=Accounts(reads, config.limits.account_keep_s),
         passwords=Passwords(),
-        roads=RoadDesk(road_router(config)),
+        roads=RoadQueries(road_router(config)),
         metrics=metrics,
         limiter=limiter_of(config, metrics),
         others=others,
         open_sockets=open_sockets,
         admission=Admission(config.limits, lambda: len(open_sockets), chance),
         connections=ConnectionLimits(config.limits),
-        kept=Kept(config.limits.status_keep_s),
+        cache=AnswerCache(config.limits.status_keep_s),
         handshakes=Handshakes(config.limits.ws_waiting_limit, config.limits.ws_waiting_per_address),
         recheck=Recheck(reads, lambda: open_sockets, config.limits.ws_recheck_s),
         chance=chance,

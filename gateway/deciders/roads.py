@@ -12,7 +12,7 @@ ROUTES_AT_ONCE = 4
 ROUTES_WAITING_LIMIT = 64
 
 
-class RoadDesk:
+class RoadQueries:
     """Routes for clients. The engine blocks, so each request has a thread for its time."""
 
     def __init__(self, router: RoadRouter) -> None:

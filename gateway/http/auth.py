@@ -21,7 +21,7 @@ from msgspec import Struct
 from domain.errors import Forbidden, Unauthenticated, WeakPassword
 from domain.orders.lifecycle import Role
 from gateway.http.credentials import is_guessable
-from gateway.http.fair_queue import NOBODY, Asker, Turns
+from gateway.http.fair_queue import NOBODY, Asker, FairQueue
 
 T = TypeVar("T")
 
@@ -99,7 +99,7 @@ class Passwords:
 
     def __init__(self) -> None:
         self._hasher = PasswordHasher(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=LANES)
-        self.turns = Turns(
+        self.queue = FairQueue(
             HASHES_AT_ONCE, HASHES_WAITING_LIMIT, HASHES_OF_ADDRESS_LIMIT, HASHES_OF_ACCOUNT_LIMIT
         )
 
@@ -130,7 +130,7 @@ class Passwords:
         return await self._in_thread(check, asker)
 
     async def _in_thread(self, work: Callable[[], T], asker: Asker) -> T:
-        async with self.turns.turn(asker):
+        async with self.queue.turn(asker):
             return await asyncio.to_thread(work)
 
 
@@ -169,7 +169,7 @@ class Only(SecurityBase):
 
 
 OPERATORS = (Role.DISPATCHER, Role.ADMIN)
-Anyone = Annotated[Principal, Depends(Only())]
+SignedIn = Annotated[Principal, Depends(Only())]
 Customer = Annotated[Principal, Depends(Only(Role.CUSTOMER))]
 Merchant = Annotated[Principal, Depends(Only(Role.MERCHANT))]
 Driver = Annotated[Principal, Depends(Only(Role.DRIVER))]

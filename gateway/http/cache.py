@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class Kept:
+class AnswerCache:
     """One gateway's answers by name, each kept for `keep_s` after it was begun. One that fails is not kept."""
 
     def __init__(self, keep_s: float, clock_s: Callable[[], float] = time.monotonic) -> None:

@@ -24,7 +24,7 @@ class Asker(NamedTuple):
 NOBODY = Asker("", "")
 
 
-class Turns:
+class FairQueue:
     """`slots` at once; of those who wait, so many in all, of one address and for one account of it."""
 
     def __init__(self, slots: int, waiting_limit: int, address_limit: int, account_limit: int) -> None:

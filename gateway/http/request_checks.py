@@ -46,7 +46,7 @@ class Paths:
         return sorted(found | {"OPTIONS"}) if found else []
 
 
-class Forms:
+class RequestChecks:
     """Pure ASGI. A HEAD is a GET without its body, an OPTIONS names the methods."""
 
     def __init__(self, app: ASGIApp, paths: Paths, origins: Sequence[str]) -> None:

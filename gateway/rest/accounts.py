@@ -13,7 +13,7 @@ from starlette.responses import Response
 from domain.errors import AccountDisabled, EmailTaken, Unauthenticated
 from domain.marketplace.accounts import OpenAccount, User
 from domain.orders.lifecycle import Role
-from gateway.http.auth import Anyone, Principal
+from gateway.http.auth import Principal, SignedIn
 from gateway.http.credentials import PASSWORD_MAX, email_key, is_storable, password_of
 from gateway.http.fair_queue import Asker
 from gateway.http.idempotency import KEY_LIMIT, call_of
@@ -130,7 +130,7 @@ async def token(
 
 
 @router.get("/v1/me", response_model=Me, responses=refusals())
-async def me(principal: Anyone, services: Parts) -> Response:
+async def me(principal: SignedIn, services: Parts) -> Response:
     """The account of the access token."""
     user = await services.reads.user(principal.id)
     if user is None:

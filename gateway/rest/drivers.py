@@ -13,7 +13,7 @@ from domain.orders.records import Json
 from domain.region.jobs import offer_view, task_view
 from domain.region.messages import Accept, Action, Arrive, ConfirmReturn, Pickup, Reject
 from gateway.deciders.nearest_market import nearest_region
-from gateway.http.auth import OPERATORS, Anyone, Driver
+from gateway.http.auth import OPERATORS, Driver, SignedIn
 from gateway.http.idempotency import Call, DriverStep, Mutation
 from gateway.http.problem import refusals
 from gateway.http.strict_json import StrictRoute
@@ -32,7 +32,7 @@ _STEP = ("FORBIDDEN", "NOT_FOUND", "WRONG_STATE", "OUT_OF_ORDER")
 
 
 @router.get("/v1/drivers/{driver_id}/task", responses=refusals("NOT_FOUND"))
-async def current(driver_id: Uid, principal: Anyone, services: Parts) -> Response:
+async def current(driver_id: Uid, principal: SignedIn, services: Parts) -> Response:
     """The driver's open offers and tasks under way, for clients that poll. The next step's `Device-N` is above
     `last_n`."""
     if str(driver_id) != principal.id and principal.role not in OPERATORS:

@@ -103,7 +103,7 @@ async def live() -> Response:
 async def ready(services: Parts) -> Response:
     """Every part that work needs answers; 503 names what does not, and which market misses it. Redis is a helper: the
     server is ready without it, and says that it is degraded."""
-    found = await services.kept.get("ready", lambda: readiness(services))
+    found = await services.cache.get("ready", lambda: readiness(services))
     body: dict[str, Json] = {
         "status": "unavailable" if not found.ready else "degraded" if found.degraded else "ok",
         "parts": found.parts,
@@ -129,7 +129,7 @@ async def _scraper(
 async def metrics(services: Parts, scope: Annotated[Literal["all", "own"], Query()] = "all") -> Response:
     """Numbers for Prometheus of every gateway, region and persistence actor that answers in time, whichever gateway is
     asked; with `scope=own` of this gateway alone. Worked out at most once in `STATUS_KEEP_S`."""
-    text = await services.kept.get(f"metrics {scope}", lambda: _page(services, scope))
+    text = await services.cache.get(f"metrics {scope}", lambda: _page(services, scope))
     return Response(text, media_type=CONTENT_TYPE)
 
 

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from domain.errors import NotFound
 from domain.ground.times import instant
-from gateway.http.auth import OPERATORS, Anyone, Principal
+from gateway.http.auth import OPERATORS, Principal, SignedIn
 from gateway.http.idempotency import Call
 from gateway.http.problem import refusals
 from gateway.http.strict_json import StrictRoute
@@ -37,7 +37,7 @@ async def keep_note(services: Services, call: Call, order_id: str, about: str, t
 
 
 @router.get("/v1/orders/{order_id}/notes", response_model=list[NoteView], responses=refusals("NOT_FOUND"))
-async def notes(order_id: Uid, principal: Anyone, services: Parts) -> Response:
+async def notes(order_id: Uid, principal: SignedIn, services: Parts) -> Response:
     """What was typed beside the order's steps, oldest first: what you typed yourself; operators see all."""
     await order_for(services, principal, str(order_id))
     found = await services.reads.notes(str(order_id))
@@ -49,7 +49,7 @@ async def notes(order_id: Uid, principal: Anyone, services: Parts) -> Response:
     status_code=204,
     responses=refusals("NOT_FOUND"),
 )
-async def erase(order_id: Uid, note_id: Uid, principal: Anyone, services: Parts) -> Response:
+async def erase(order_id: Uid, note_id: Uid, principal: SignedIn, services: Parts) -> Response:
     """Erase what you typed, or, as an operator, what anybody did. Its step stays as it is."""
     await order_for(services, principal, str(order_id))
     found = await services.reads.notes(str(order_id))

@@ -26,7 +26,7 @@ from domain.ports import Verdict
 from domain.region.messages import Cancel as CancelTask
 from domain.region.messages import Deliver, NoteIdCheck, SubmitIdCheck
 from domain.region.messages import Refuse as RefuseAtDoor
-from gateway.http.auth import Anyone, Customer, Driver
+from gateway.http.auth import Customer, Driver, SignedIn
 from gateway.http.idempotency import DriverStep, Mutation
 from gateway.http.problem import refusals
 from gateway.rest.kit.answers import Parts, Uid, answered, etag, first_answer, json_response, once
@@ -92,13 +92,13 @@ async def create(body: NewOrder, customer: Customer, call: Mutation, services: P
 
 
 @router.get("/v1/orders", response_model=OrderPage, responses=refusals())
-async def own_orders(principal: Anyone, page: Page, services: Parts) -> Response:
+async def own_orders(principal: SignedIn, page: Page, services: Parts) -> Response:
     """Your orders, newest first: what you ordered, what your stores got, what you bring; operators see all."""
     return json_response(await order_page(services, principal, page))
 
 
 @router.get("/v1/orders/{order_id}", response_model=OrderView, responses=refusals("NOT_FOUND"))
-async def read(order_id: Uid, principal: Anyone, services: Parts) -> Response:
+async def read(order_id: Uid, principal: SignedIn, services: Parts) -> Response:
     """One order. The ETag is its version, for If-Match."""
     order = await order_for(services, principal, str(order_id))
     return json_response(order_view(order), headers=etag(order.version))
@@ -214,7 +214,7 @@ async def authorize(
     "/v1/orders/{order_id}/cancel", response_model=OrderRef, responses=refusals(*_STEP, mutation=True)
 )
 async def cancel(
-    order_id: Uid, principal: Anyone, call: Mutation, services: Parts, body: Cancel | None = None
+    order_id: Uid, principal: SignedIn, call: Mutation, services: Parts, body: Cancel | None = None
 ) -> Response:
     """Call the order off before the goods are picked up."""
     body = body or Cancel()
@@ -320,7 +320,7 @@ async def refuse(order_id: Uid, body: Refuse, driver: Driver, call: DriverStep, 
 
 
 @router.get("/v1/orders/{order_id}/dossier", responses=refusals("NOT_FOUND"))
-async def dossier(order_id: Uid, principal: Anyone, services: Parts) -> Response:
+async def dossier(order_id: Uid, principal: SignedIn, services: Parts) -> Response:
     """The order's hash-chained events. See docs/architecture.md for how anyone can verify them offline."""
     await order_for(services, principal, str(order_id))
     entries = await services.reads.dossier(str(order_id))
@@ -347,7 +347,7 @@ async def dossier(order_id: Uid, principal: Anyone, services: Parts) -> Response
 
 
 @router.get("/v1/orders/{order_id}/dossier/verify", responses=refusals("NOT_FOUND"))
-async def verify_dossier(order_id: Uid, principal: Anyone, services: Parts) -> Response:
+async def verify_dossier(order_id: Uid, principal: SignedIn, services: Parts) -> Response:
     """Check the order's chain now: every link and every hash."""
     await order_for(services, principal, str(order_id))
     return json_response(verify(await services.reads.dossier(str(order_id))))

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from domain.errors import InvalidRequest, NotFound
 from domain.marketplace.products import AddProducts, Product
 from domain.orders.records import Json
-from gateway.http.auth import Anyone, Merchant
+from gateway.http.auth import Merchant, SignedIn
 from gateway.http.idempotency import Mutation
 from gateway.http.problem import refusals
 from gateway.http.strict_json import StrictRoute
@@ -60,7 +60,7 @@ async def add_products(
 @router.get(
     "/v1/stores/{store_id}/products", response_model=list[ProductView], responses=refusals("NOT_FOUND")
 )
-async def products(store_id: Uid, _: Anyone, services: Parts) -> Response:
+async def products(store_id: Uid, _: SignedIn, services: Parts) -> Response:
     """What a store sells."""
     if await services.reads.store(str(store_id)) is None:
         raise NotFound("There is no such store.")

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from domain.errors import InvalidRequest, NotFound
 from domain.ground.geo import distance_m
 from domain.text import decimal
-from gateway.http.auth import Anyone
+from gateway.http.auth import SignedIn
 from gateway.http.problem import refusals
 from gateway.http.strict_json import StrictRoute
 from gateway.rest.kit.answers import Parts, json_response
@@ -40,7 +40,7 @@ class RouteView(BaseModel):
 
 @router.get("/v1/route", response_model=RouteView, responses=refusals("NOT_FOUND", "OVERLOADED"))
 async def route(
-    _: Anyone,
+    _: SignedIn,
     services: Parts,
     start: Annotated[Place, Query(alias="from")],
     end: Annotated[Place, Query(alias="to")],

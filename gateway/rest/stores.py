@@ -14,7 +14,7 @@ from domain.ground.times import instant
 from domain.marketplace.stores import OpenStore, SetHours, Store
 from domain.orders.hours import Hours, Opening, closes_ms
 from domain.orders.records import Json
-from gateway.http.auth import Anyone, Merchant
+from gateway.http.auth import Merchant, SignedIn
 from gateway.http.idempotency import Mutation
 from gateway.http.problem import refusals
 from gateway.http.strict_json import StrictRoute
@@ -61,7 +61,9 @@ async def own_stores(merchant_id: Uid, merchant: Merchant, services: Parts) -> R
 
 @router.get("/v1/stores", response_model=list[StoreView], responses=refusals("NOT_FOUND"))
 async def stores(
-    _: Anyone, services: Parts, region_id: Annotated[str, Query(max_length=64, description="A region's id.")]
+    _: SignedIn,
+    services: Parts,
+    region_id: Annotated[str, Query(max_length=64, description="A region's id.")],
 ) -> Response:
     """The stores of a region."""
     found = await services.reads.stores(region_id=services.region(region_id))
@@ -69,7 +71,7 @@ async def stores(
 
 
 @router.get("/v1/stores/{store_id}/hours", response_model=HoursView, responses=refusals("NOT_FOUND"))
-async def hours(store_id: Uid, _: Anyone, services: Parts) -> Response:
+async def hours(store_id: Uid, _: SignedIn, services: Parts) -> Response:
     """When a store is open. The ETag is the store's version, for If-Match."""
     store = await services.reads.store(str(store_id))
     if store is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 
-class Pace:
+class ReadRate:
     """`clock_s()` tells seconds from any beginning; it is asked only when what is there is spent."""
 
     __slots__ = ("_at_s", "_burst", "_clock_s", "_left", "_per_s")

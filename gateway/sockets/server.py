@@ -13,7 +13,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import CloseCode, Frame
 from websockets.http11 import Request
 
-from gateway.sockets.read_rate import Pace
+from gateway.sockets.read_rate import ReadRate
 from gateway.sockets.wire import DIRECT, Outlet, Spend, Take
 
 try:
@@ -55,7 +55,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         self._write_buffer_bytes, self._fragments_limit = write_buffer_bytes, fragments_limit
         self._heard = False
         self._take: Take | None = None
-        self._spend: Spend = Pace(EARLY_FRAMES_PER_S, EARLY_FRAMES_BURST, self.loop.time).spend
+        self._spend: Spend = ReadRate(EARLY_FRAMES_PER_S, EARLY_FRAMES_BURST, self.loop.time).spend
         self._rest = b""  # what was read and is not parsed yet
         self._left = 0  # bytes to come of a long frame whose beginning the parser has
         self._pause_s = 0.0  # which the last frame asks for

@@ -57,8 +57,8 @@ from gateway.sockets.connection import (
     Sighting,
 )
 from gateway.sockets.presence import Presence
-from gateway.sockets.read_rate import Pace
-from gateway.sockets.token import Pass
+from gateway.sockets.read_rate import ReadRate
+from gateway.sockets.token import SocketToken
 from gateway.sockets.wire import AsgiWire, Outlet, Wire
 from persistence.reads.views import Holder
 
@@ -111,8 +111,8 @@ class DriverSocket:
         self._ws = ws
         self._services = services
         self._traffic = services.metrics.traffic
-        self._where = Presence(services, self, self._enter)
-        self._pass = Pass(services, self._token_ended, self._grace_over)
+        self._presence = Presence(services, self, self._enter)
+        self._token = SocketToken(services, self._token_ended, self._grace_over)
         self._connection = Connection(
             max_frame_bytes=limits.ws_max_frame_bytes,
             bad_frames_limit=limits.ws_bad_frames_limit,
@@ -124,7 +124,7 @@ class DriverSocket:
         self._questions = 0
         self._retiring: str | None = None  # why the socket closes once its questions are answered
         clock_s = asyncio.get_running_loop().time
-        self._pace = Pace(limits.ws_frames_per_s, limits.ws_frames_burst, clock_s)
+        self._rate = ReadRate(limits.ws_frames_per_s, limits.ws_frames_burst, clock_s)
         self._is_stranger = False  # to the region, which has begun a new life
         self._catching_up = False
         self._moving = False  # to another market
@@ -154,7 +154,7 @@ class DriverSocket:
             self._reading = False
             self._connection.close(CLOSE_RESTARTING, "closed")
             services.open_sockets.discard(self)
-            self._pass.stop()
+            self._token.stop()
             for task in list(self._tasks):
                 task.cancel()
             if not self._closed.is_set():
@@ -197,7 +197,7 @@ class DriverSocket:
                 greeting = None
                 while greeting is None:
                     greeting = self._event(await self._data())
-                    self._pace.spend()
+                    self._rate.spend()
                     self._flush()
         except TimeoutError:
             self._connection.refuse(None, Unauthenticated("No hello came in time."))
@@ -224,19 +224,19 @@ class DriverSocket:
         """Carry a message out; seconds until this socket may be read on. What is not read waits at its sender."""
         event = self._event(data)
         if type(event) is Location:
-            self._where.pinged(event)
+            self._presence.pinged(event)
         elif event is None:  # there may be an error to write, or the socket to close
             self._flush()
-            return self._pace.spend(BAD_FRAME_COST)
+            return self._rate.spend(BAD_FRAME_COST)
         else:
             self._carry_out(event)
             self._flush()
-        return self._pace.spend()
+        return self._rate.spend()
 
     def spend(self, frames: float) -> float:
         """Frames came that are no messages; seconds until this socket may be read on."""
         self._traffic.frames_in += int(frames)
-        return self._pace.spend(frames)
+        return self._rate.spend(frames)
 
     def _event(self, data: str | bytes) -> Event | None:
         self._traffic.frames_in += 1
@@ -280,7 +280,7 @@ class DriverSocket:
     async def _admit(self, greeting: Greeting) -> None:
         services = self._services
         try:
-            principal, _ = self._pass.show(greeting.token)
+            principal, _ = self._token.show(greeting.token)
             await services.accounts.require(principal)
             self.driver_id, self.holder = principal.id, holder(principal)
             last = services.pings.last(self.driver_id)
@@ -301,7 +301,7 @@ class DriverSocket:
 
     def _renew(self, renewal: Renewal) -> None:
         try:
-            principal, valid_s = self._pass.show(renewal.token, self.driver_id)
+            principal, valid_s = self._token.show(renewal.token, self.driver_id)
         except Refusal as error:
             self._connection.refuse(renewal.id, error)
         else:
@@ -434,7 +434,7 @@ class DriverSocket:
 
     def _sighted(self, event: Sighting) -> None:
         try:
-            self._where.sighted(event)
+            self._presence.sighted(event)
         except InvalidRequest as error:
             self._connection.refuse(None, error)
 
@@ -451,7 +451,7 @@ class DriverSocket:
                 return
             before, self.region_id = self.region_id, region_id
             self._moved = True
-            await self._where.moved()
+            await self._presence.moved()
             self._services.backend.notify(before, Detach(driver_id=self.driver_id, session=self.session))
             await self._attach(None)
         except Refusal as error:
@@ -478,12 +478,12 @@ class DriverSocket:
         begins: datetime | None,
     ) -> None:
         """See `gateway.sockets.hub.Socket`."""
-        self._where.sighted(Sighting(lat, lng, on_duty, until, begins))
+        self._presence.sighted(Sighting(lat, lng, on_duty, until, begins))
         self._flush()
 
     def reported(self, report: Reported) -> None:
         """See `gateway.sockets.hub.Socket`."""
-        self._where.reported(report)
+        self._presence.reported(report)
 
     def reattach(self) -> None:
         """See `gateway.sockets.hub.Socket`."""

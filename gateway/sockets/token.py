@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gateway.services import Services
 
 
-class Pass:
+class SocketToken:
     """`on_end` is called when the newest token has ended, `on_grace_over` when no other came in `ws_auth_grace_s`."""
 
     def __init__(

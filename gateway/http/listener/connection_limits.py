@@ -41,7 +41,7 @@ class Phase(StrEnum):
 _LEAVING = (Phase.LINGER, Phase.BODY, Phase.HEAD, Phase.IDLE)
 
 
-class Guest(Protocol):
+class LimitedConnection(Protocol):
     """A connection."""
 
     address: str
@@ -80,13 +80,13 @@ class ConnectionLimits:
         self.held_bytes = 0
         self._clock_s = clock_s
         # Each in the order in which they came into it: the first is the next whose time is up.
-        self._in: dict[Phase, dict[Guest, None]] = {phase: {} for phase in Phase}
-        self._of: dict[str, dict[Guest, None]] = {}
+        self._in: dict[Phase, dict[LimitedConnection, None]] = {phase: {} for phase in Phase}
+        self._of: dict[str, dict[LimitedConnection, None]] = {}
 
     def __len__(self) -> int:
         return sum(len(guests) for guests in self._in.values())
 
-    def enter(self, guest: Guest) -> bool:
+    def enter(self, guest: LimitedConnection) -> bool:
         """Take a new connection in; False: there is no place for it."""
         there = self._of.get(guest.address, {})
         if len(there) >= self.limit_of_address:
@@ -101,14 +101,14 @@ class ConnectionLimits:
         self._in[Phase.HEAD][guest] = None
         return True
 
-    def move(self, guest: Guest, phase: Phase) -> None:
+    def move(self, guest: LimitedConnection, phase: Phase) -> None:
         """It does something else now; its time for that begins."""
         if guest.phase is phase or self._in[guest.phase].pop(guest, guest) is not None:
             return  # nothing new, or it is not among us
         guest.phase, guest.since_s = phase, self._clock_s()
         self._in[phase][guest] = None
 
-    def leave(self, guest: Guest) -> None:
+    def leave(self, guest: LimitedConnection) -> None:
         """It is gone, or has become a socket."""
         self.holds(guest, 0)
         self._in[guest.phase].pop(guest, None)
@@ -117,7 +117,7 @@ class ConnectionLimits:
             if not there:
                 del self._of[guest.address]
 
-    def holds(self, guest: Guest, size_bytes: int) -> None:
+    def holds(self, guest: LimitedConnection, size_bytes: int) -> None:
         """So much of it waits here for the rest. Where all of them hold too much, who began first goes."""
         self.held_bytes += size_bytes - guest.held_bytes
         guest.held_bytes = size_bytes
@@ -160,22 +160,22 @@ class ConnectionLimits:
             ),
         ]
 
-    def _thin_out(self, there: dict[Guest, None]) -> None:
+    def _thin_out(self, there: dict[LimitedConnection, None]) -> None:
         """Some of an address's own go for its next one."""
-        waiting: dict[Phase, dict[Guest, None]] = {phase: {} for phase in _LEAVING}
+        waiting: dict[Phase, dict[LimitedConnection, None]] = {phase: {} for phase in _LEAVING}
         for guest in sorted(there, key=lambda guest: guest.since_s):
             if guest.phase in waiting:
                 waiting[guest.phase][guest] = None
         self._let_go(max(1, int(self.limit_of_address * CROWDED_SHARE)), waiting)
 
-    def _let_go(self, wanted: int, waiting: dict[Phase, dict[Guest, None]]) -> None:
+    def _let_go(self, wanted: int, waiting: dict[Phase, dict[LimitedConnection, None]]) -> None:
         fresh_s = self._clock_s() - FRESH_S
         leaving = [guest for phase in _LEAVING for guest in waiting[phase] if guest.since_s <= fresh_s]
         for guest in leaving[:wanted]:
             self._end(guest, "crowded")
             self.leave(guest)
 
-    def _end(self, guest: Guest, why: str) -> None:
+    def _end(self, guest: LimitedConnection, why: str) -> None:
         self.cut[str(why)] += 1
         self.holds(guest, 0)
         guest.time_is_up(str(why))

@@ -8,13 +8,13 @@ import pytest
 
 from actors.config import Limits
 from actors.telemetry.metrics import Family
-from gateway.http.cache import Kept
+from gateway.http.cache import AnswerCache
 from tests.support.gateway_world import SCRAPER, running
 
 
 async def test_an_answer_serves_everybody_for_a_while_and_no_failure_does() -> None:
     now_s = [0.0]
-    kept, calls = Kept(1.0, lambda: now_s[0]), 0
+    kept, calls = AnswerCache(1.0, lambda: now_s[0]), 0
     gate = asyncio.Event()
 
     async def work() -> int:

@@ -10,7 +10,7 @@ import pytest
 from actors.config import Limits
 from domain.errors import Overloaded
 from gateway.http.auth import HASHES_AT_ONCE, HASHES_OF_ADDRESS_LIMIT
-from gateway.http.fair_queue import Asker, Turns
+from gateway.http.fair_queue import Asker, FairQueue
 from tests.support.gateway_world import PASSWORD, running, until
 
 
@@ -18,7 +18,7 @@ class Desk:
     """One slot, and who got it in which order."""
 
     def __init__(self, waiting: int = 100, address: int = 50, account: int = 10) -> None:
-        self.turns = Turns(1, waiting, address, account)
+        self.queue = FairQueue(1, waiting, address, account)
         self.order: list[str] = []
         self.gate = asyncio.Event()
         self.tasks: list[asyncio.Task[None]] = []
@@ -29,7 +29,7 @@ class Desk:
             await asyncio.sleep(0)
 
     async def _one(self, asker: Asker) -> None:
-        async with self.turns.turn(asker):
+        async with self.queue.turn(asker):
             await self.gate.wait()
             self.order.append(f"{asker.address}{asker.account}")
 
@@ -46,7 +46,7 @@ async def test_one_who_asks_once_does_not_wait_for_one_who_asks_often() -> None:
     await desk.ask("2")
     assert await desk.results() == [""] * 10
     assert desk.order[:4] == ["1a", "1a", "2a", "1b"]
-    assert desk.turns.waiting == 0
+    assert desk.queue.waiting == 0
 
 
 async def test_waiting_is_bounded_for_an_account_and_an_address() -> None:
@@ -86,7 +86,7 @@ async def test_who_goes_away_leaves_the_slot_and_the_line() -> None:
     await desk.ask("1", times=3)
     desk.tasks[1].cancel()
     await asyncio.sleep(0)
-    assert desk.turns.waiting == 1
+    assert desk.queue.waiting == 1
     desk.tasks[0].cancel()  # the third is given the slot, and goes before it knows
     await asyncio.sleep(0)
     desk.tasks[2].cancel()
@@ -94,7 +94,7 @@ async def test_who_goes_away_leaves_the_slot_and_the_line() -> None:
     await desk.ask("2")
     assert (await desk.results())[3] == ""
     with pytest.raises(Overloaded):
-        async with Turns(0, 0, 0, 0).turn(Asker("1", "a")):
+        async with FairQueue(0, 0, 0, 0).turn(Asker("1", "a")):
             pass
 
 
@@ -110,7 +110,7 @@ async def test_one_address_that_floods_the_signing_in_keeps_nobody_else_waiting(
             return int(answer.status_code)
 
         flood = [asyncio.create_task(sign_in("6.6.6.6", f"{n}@example.org")) for n in range(100)]
-        turns = world.services.passwords.turns
+        turns = world.services.passwords.queue
         await until(lambda: turns.waiting == HASHES_OF_ADDRESS_LIMIT)
         assert await sign_in("1.1.1.1", "anna@example.org") == 401
         assert len(done) < HASHES_OF_ADDRESS_LIMIT

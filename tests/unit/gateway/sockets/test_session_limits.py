@@ -141,7 +141,7 @@ async def test_a_slow_reader_costs_no_more_than_its_outbox() -> None:
 async def hello(world: World, driver_id: str, valid_s: float) -> SocketClient:
     """A welcomed client whose token ends after so many seconds."""
     client = await world.connect(world.auth(driver_id, Role.DRIVER), on_duty=False)
-    socket_of(world, driver_id)._pass._watch(valid_s)
+    socket_of(world, driver_id)._token._watch(valid_s)
     return client
 
 
@@ -205,8 +205,8 @@ async def test_a_socket_that_closes_leaves_no_timer_behind(world: World) -> None
     driver_id, client = await world.driver()
     socket = socket_of(world, driver_id)
     await client.close()
-    assert socket._pass._expiry is not None
-    assert socket._pass._expiry.cancelled()
+    assert socket._token._expiry is not None
+    assert socket._token._expiry.cancelled()
 
 
 # -- accounts ---------------------------------------------------------------------------------------------------------
