@@ -12,7 +12,7 @@ import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct, field
@@ -153,6 +153,8 @@ class Config(Struct, frozen=True, kw_only=True):
     trace_sample: float = 0.05  # share of requests
     identity_vendor: str = "fake"
     payment_vendor: str = "fake"
+    event_bus_vendor: str = "redis_streams"
+    vendor_options: dict[str, dict[str, Any]] = {}  # by port; secrets among them
     ops_open: bool = False  # mission control without signing in: local trials only
     record_dir: str | None = None  # absolute; each region writes its log into a folder of its name
     policy: RegionPolicy = field(default_factory=RegionPolicy)

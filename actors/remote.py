@@ -31,7 +31,7 @@ from actors.telemetry import tracing
 from actors.telemetry.logs import configure
 from actors.telemetry.metrics import Family, Process
 from actors.telemetry.tracing import carried
-from actors.vendors import travel_times
+from actors.vendors import event_bus, payment_vendor, travel_times
 from actors.warmup import tiny
 from actors.wire import APPEND, POST, WIRES
 from domain.orders.records import Outcome, RegionImage
@@ -39,8 +39,6 @@ from domain.ports import Command
 from domain.region.messages import DriversSeen, Kick, Push, TaskOpened
 from domain.region.ops.frames import OpsFrame
 from domain.solve import Plan, SolveRequest
-from integrations.event_bus.redis_streams import RedisStreams
-from integrations.registry import PAYMENT
 
 R = TypeVar("R")
 
@@ -464,8 +462,8 @@ class PersistenceActor(Heart):
             carriers(
                 store,
                 config.limits,
-                bus=RedisStreams(config.redis_url),
-                payment=PAYMENT[config.payment_vendor](),
+                bus=event_bus(config),
+                payment=payment_vendor(config),
                 tell_region=tell_region,
                 clock=config.clock,
             ),

@@ -6,8 +6,8 @@ from functools import lru_cache
 
 from actors.config import Config
 from domain.ground.travel import Haversine, TravelModel, TravelTimes
-from domain.ports import IdentityVendor, PaymentVendor, RoadRouter
-from integrations.registry import IDENTITY, PAYMENT, ROUTING
+from domain.ports import EventBus, IdentityVendor, PaymentVendor, RoadRouter
+from integrations.registry import EVENT_BUS, IDENTITY, PAYMENT, ROUTING
 from integrations.routing.breaker import Breaker, FallbackRouter
 from integrations.routing.haversine import HaversineRouter
 from integrations.routing.options import RoadOptions
@@ -16,12 +16,21 @@ from integrations.routing.road_travel import Roads, RoadTravel
 
 def identity_vendor(config: Config) -> IdentityVendor:
     """`KeyError` for a name that is not in the registry."""
-    return IDENTITY[config.identity_vendor]()
+    return IDENTITY[config.identity_vendor](config.vendor_options.get("identity", {}))
 
 
 def payment_vendor(config: Config) -> PaymentVendor:
     """`KeyError` for a name that is not in the registry."""
-    return PAYMENT[config.payment_vendor]()
+    return PAYMENT[config.payment_vendor](config.vendor_options.get("payment", {}))
+
+
+def event_bus(config: Config) -> EventBus:
+    """On the server's own Redis if it wants one and its options name no other. `KeyError` as above."""
+    vendor = EVENT_BUS[config.event_bus_vendor]
+    options = config.vendor_options.get("event_bus", {})
+    if "redis_url" in vendor.options.__struct_fields__ and not options.get("redis_url"):
+        options = options | {"redis_url": config.redis_url}
+    return vendor(options)
 
 
 def road_router(config: Config) -> RoadRouter:

@@ -24,6 +24,7 @@ from doorstep.embedded.services import Embedded, EmbeddedError
 from doorstep.policies import PolicyError, load_policies
 from doorstep.roads import RoadsError, require_roads, road_options, travel_model
 from doorstep.settings.settings import Settings
+from integrations.registry import PORTS
 from persistence.migrate import migrate, require_schema, require_usable
 from persistence.reads.reads import last_event_ms
 from persistence.roles import ensure_role, fitness
@@ -227,6 +228,8 @@ async def _configure(settings: Settings, database_url: str, redis_url: str, ops_
         trace_sample=settings.trace_sample,
         identity_vendor=settings.identity_vendor,
         payment_vendor=settings.payment_vendor,
+        event_bus_vendor=settings.event_bus_vendor,
+        vendor_options={port: settings.options_of(port) for port in PORTS},
         ops_open=ops_open or settings.ops_open,
         record_dir=str(settings.record_dir.absolute()) if settings.record_dir is not None else None,
         policy=policy_of(settings),

@@ -2,7 +2,8 @@
 
 docs/protocol.md and docs/asyncapi.json from the driver socket's types, docs/errors.md from the error catalogue,
 docs/lifecycles.md with diagrams drawn from the lifecycle tables, docs/gates.md with who may do what and what proves
-it, .env.example from the settings. `--check` writes nothing and fails when one is stale.
+it, .env.example from the settings, docs/vendors.md from the registry of vendors. `--check` writes nothing and fails
+when one is stale.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from domain.orders.lifecycle import (
     OrderStatus,
 )
 from doorstep.settings.settings import explain_settings
+from integrations.registry import PORTS
 from scripts.gates_page import gates_page
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -402,7 +404,44 @@ def env_example() -> str:
     return "\n".join(lines) + "\n"
 
 
+VENDORS = """
+Each port has one vendor, named by `<PORT>_VENDOR`; a name that is not in the table is refused at start. What the vendor
+is told is `<PORT>_OPTIONS`, a JSON object such as `{"silence_s": 30}`; it is looked at before anything starts. An
+option that the vendor does not have, or one that is missing,
+of another type or out of its bounds is refused in one line, which names
+it and repeats no value, as options may be secrets: `IDENTITY_OPTIONS: there is no option silence; did you mean
+silence_s?` Options are kept where the other secrets are, and written to no log. Road engines have
+[settings of their own](roads.md). Another vendor is [a file and a line](guides/add-a-vendor.md).
+"""
+
+
+def vendors_page() -> str:
+    """docs/vendors.md."""
+    lines = [
+        "# Vendors",
+        "",
+        SOURCE,
+        "",
+        VENDORS.strip(),
+    ]
+    for port, vendors in PORTS.items():
+        lines += ["", f"## {port.replace('_', ' ').capitalize()}", ""]
+        lines += [f"`{port.upper()}_VENDOR`, `{port.upper()}_OPTIONS`.", ""]
+        lines += ["| vendor | option | type | default | what it is |", "| --- | --- | --- | --- | --- |"]
+        for name, vendor in vendors.items():
+            schema = msgspec.json.schema(vendor.options)["$defs"][vendor.options.__name__]
+            for option, told in schema["properties"].items():
+                default = json.dumps(told["default"]) if "default" in told else "required"
+                lines.append(
+                    f"| `{name}` | `{option}` | {told['type']} | `{default}` | {_cell(told['description'])} |"
+                )
+            if not schema["properties"]:
+                lines.append(f"| `{name}` | none | | | |")
+    return "\n".join(lines) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
+    "docs/vendors.md": vendors_page,
     ".env.example": env_example,
     "docs/protocol.md": protocol_page,
     "docs/asyncapi.json": asyncapi,

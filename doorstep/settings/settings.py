@@ -148,8 +148,8 @@ def _sentences(error: ValidationError) -> Iterator[str]:
         name = "DOORSTEP_ENV" if location == "DOORSTEP_ENV" else env_name(location)
         field = Settings.model_fields.get(name.lower())
         given = problem["input"]
-        # A secret, or a URL with a password in it, must not end up in a terminal's history.
-        shown = "" if name.endswith(("SECRET", "TOKEN", "_URL")) else f" (given: {str(given)!r})"
+        # A secret, or what may hold one as a URL its password, must not end up in a terminal's history.
+        shown = "" if name.endswith(("SECRET", "TOKEN", "_URL", "_OPTIONS")) else f" (given: {str(given)!r})"
         sentence = message[:1].lower() + message[1:] if problem["type"] != "value_error" else message
         hint = f". It is: {field.description}" if field is not None else ""
         yield f"{name}: {sentence}{shown}{hint}"

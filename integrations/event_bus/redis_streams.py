@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from redis.asyncio import Redis
+from msgspec import Meta, Struct
 
 from domain.orders.records import OutboxEvent
 from domain.ports import EventsRefused
 
 STREAM_PREFIX = "doorstep:events:"
 GLOBAL = "global"  # the stream of what no market is concerned with; a market's id has a hyphen
-STREAM_LENGTH = (
-    100_000  # entries kept for each region, approximately: Redis is a window on Postgres, not a store
-)
+
+
+class RedisStreamsOptions(Struct, frozen=True, kw_only=True):
+    """Redis is a window on Postgres, not a store."""
+
+    redis_url: Annotated[str, Meta(description="Redis; empty is the server's own")] = ""
+    stream_length: Annotated[
+        int, Meta(ge=1, le=10**9, description="entries kept of each market, approximately; 1 to 10^9")
+    ] = 100_000
 
 
 class RedisStreams:
     """`domain.ports.EventBus`. An entry has `event_id`, `topic`, `aggregate`, `aggregate_id`, `region_id` (it may
     be empty), `at_ms` and `payload` (JSON)."""
 
-    def __init__(self, redis_url: str, *, stream_length: int = STREAM_LENGTH) -> None:
-        self._redis: Redis = Redis.from_url(redis_url, socket_timeout=5.0, socket_connect_timeout=5.0)
-        self._stream_length = stream_length
+    def __init__(self, options: RedisStreamsOptions) -> None:
+        from redis.asyncio import Redis  # takes long to load, and settings want the options alone
+
+        self._redis: Redis = Redis.from_url(options.redis_url, socket_timeout=5.0, socket_connect_timeout=5.0)
+        self._stream_length = options.stream_length
 
     async def publish(self, events: Sequence[OutboxEvent]) -> None:
         """See `domain.ports.EventBus`. One transaction for each stream, all or nothing: were an entry left out because

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from domain.ports import AgeResult, IdResult, VendorError, Verdict
-from integrations.fake import reference, script
+from integrations.fake import FakeOptions, reference, script
 
 # (over_age, not_expired, name_matches) of each script at the door.
 _FAIL = Verdict.FAIL
@@ -20,14 +20,17 @@ DOOR: dict[str, tuple[Verdict, bool, bool, bool]] = {
 class FakeIdentity:
     """`domain.ports.IdentityVendor` for trials and tests; settings refuse it where they say production."""
 
+    def __init__(self, options: FakeOptions) -> None:
+        self._options = options
+
     async def verify_age(self, *, request_id: str, vendor_token: str, min_age: int) -> AgeResult:
         """The scripted verdict; `VendorError` for `fake:error` and for a token without a script."""
-        verdict, _, _, _ = _door(await script(vendor_token))
+        verdict, _, _, _ = _door(await script(vendor_token, self._options))
         return AgeResult(verdict, reference("age", request_id))
 
     async def check_id(self, *, request_id: str, vendor_token: str, min_age: int) -> IdResult:
         """The scripted flags; `VendorError` for `fake:error` and for a token without a script."""
-        verdict, over_age, not_expired, name_matches = _door(await script(vendor_token))
+        verdict, over_age, not_expired, name_matches = _door(await script(vendor_token, self._options))
         return IdResult(verdict, over_age, not_expired, name_matches, reference("id", request_id))
 
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 from msgspec import Struct
 
 from domain.ports import PaymentResult, VendorError
-from integrations.fake import reference, script
+from integrations.fake import FakeOptions, reference, script
 
 T = TypeVar("T")
 
@@ -31,7 +31,8 @@ class FakePayment:
     remembers within its process only: what another process was granted it takes for as good as held.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, options: FakeOptions) -> None:
+        self._options = options
         self.holds: OrderedDict[str, Hold] = OrderedDict()  # by reference
         self._requests: OrderedDict[str, tuple[object, PaymentResult]] = OrderedDict()
         self._released: OrderedDict[str, None] = OrderedDict()
@@ -43,7 +44,7 @@ class FakePayment:
 
     async def authorize(self, *, request_id: str, amount_cents: int, vendor_token: str) -> PaymentResult:
         """`VendorError` for `fake:error` and for a token without a script."""
-        name = await script(vendor_token)
+        name = await script(vendor_token, self._options)
         if name not in AUTHORIZED:
             raise VendorError("the fake payment vendor has no such script")
         if request_id in self._released:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from domain.ports import IdentityVendor, PaymentVendor, VendorError, Verdict
-from integrations.registry import IDENTITY, PAYMENT
+from integrations.registry import IDENTITY, PAYMENT, PORTS
 
 # vendor -> the tokens that make it say so. A new vendor adds its line.
 IDENTITY_TOKENS: dict[str, dict[str, str]] = {
@@ -34,14 +35,32 @@ PAYMENT_TOKENS: dict[str, dict[str, str]] = {
 }
 
 
+VENDORS = [(port, name) for port, vendors in PORTS.items() for name in vendors]
+
+
+@pytest.mark.parametrize(("port", "name"), VENDORS)
+def test_options_are_looked_at_and_told_of(port: str, name: str) -> None:
+    vendor = PORTS[port][name]
+    schema = msgspec.json.schema(vendor.options)["$defs"][vendor.options.__name__]
+    for option, told in schema["properties"].items():
+        assert told.get("description"), f"{option} does not say what it is"
+    with pytest.raises(ValueError, match="there is no option no_such_option"):
+        vendor.read({"no_such_option": "hunter2"})
+    for option, told in schema["properties"].items():
+        wrong = 1 if told["type"] == "string" else "hunter2"
+        with pytest.raises(ValueError, match=option) as caught:
+            vendor.read({option: wrong})
+        assert "hunter2" not in str(caught.value)
+
+
 @pytest.fixture(params=sorted(IDENTITY))
 def identity(request: pytest.FixtureRequest) -> tuple[IdentityVendor, dict[str, str]]:
-    return IDENTITY[request.param](), IDENTITY_TOKENS[request.param]
+    return IDENTITY[request.param]({}), IDENTITY_TOKENS[request.param]
 
 
 @pytest.fixture(params=sorted(PAYMENT))
 def payment(request: pytest.FixtureRequest) -> tuple[PaymentVendor, dict[str, str]]:
-    return PAYMENT[request.param](), PAYMENT_TOKENS[request.param]
+    return PAYMENT[request.param]({}), PAYMENT_TOKENS[request.param]
 
 
 Identity = tuple[IdentityVendor, dict[str, str]]

@@ -17,7 +17,7 @@ from actors.persistence.carriers.registry import carriers
 from actors.persistence.relay import Relay
 from domain.orders.records import OutboxEvent
 from domain.ports import Channel, EventsRefused
-from integrations.event_bus.redis_streams import GLOBAL, STREAM_PREFIX, RedisStreams
+from integrations.event_bus.redis_streams import GLOBAL, STREAM_PREFIX, RedisStreams, RedisStreamsOptions
 from persistence.orders.memory import MemoryStore
 from tests.support.shells import HandClock, Payments, until
 
@@ -29,7 +29,7 @@ class Town:
 
     def __init__(self, redis_url: str) -> None:
         self.here, self.there = f"tx-{uuid4().hex}", f"tx-{uuid4().hex}"
-        self.bus = RedisStreams(redis_url)
+        self.bus = RedisStreams(RedisStreamsOptions(redis_url=redis_url))
         self.client: Any = redis.from_url(redis_url, decode_responses=True)
         self.ids = 0
 

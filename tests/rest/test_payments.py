@@ -18,6 +18,7 @@ from domain.orders.decide import BeginPayment, OrderCommand, RecordPayment
 from domain.orders.lifecycle import OrderStatus
 from domain.ports import Channel, PaymentResult
 from domain.region.messages import TaskOpened
+from integrations.fake import FakeOptions
 from integrations.payment import fake
 from integrations.payment.fake import FakePayment
 from tests.support.build import command
@@ -31,7 +32,7 @@ class Bank(FakePayment):
     """A vendor that several processes share, slow when `gate` is shut, and counts what it is asked."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(FakeOptions())
         self.gate, self.entered = asyncio.Event(), asyncio.Event()
         self.gate.set()
         self.asked: list[tuple[str, str]] = []

@@ -28,6 +28,7 @@ from domain.solve import Plan, SolveRequest
 from gateway.app import build_app
 from gateway.deciders.ports import Notice
 from gateway.services import Services, assemble
+from integrations.fake import FakeOptions
 from integrations.identity.fake import FakeIdentity
 from integrations.payment.fake import FakePayment
 from persistence.orders.memory import MemoryStore
@@ -375,8 +376,8 @@ async def several(*gateway_ids: str, **changes: Any) -> AsyncIterator[list[World
             backend=backend,
             reads=reads,
             marketplace=MemoryMarketplace(reads),
-            identity=FakeIdentity(),
-            payment=FakePayment(),
+            identity=FakeIdentity(FakeOptions()),
+            payment=FakePayment(FakeOptions()),
         )
         worlds.append(World(services, backend, reads, build_app(services), accounts_from=1000 * number))
     await backend.start()

@@ -139,6 +139,37 @@ def test_production_refuses(
     assert sentence in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ("hunter2", "must be a JSON object"),
+        ("[1]", "must be a JSON object"),
+        ("[" * 100_000, "must be a JSON object"),
+        ('{"silence": "hunter2"}', "there is no option silence; did you mean silence_s?"),
+        ('{"silence_s": "hunter2"}', "Expected `float`, got `str` - at `$.silence_s`"),
+        ('{"silence_s": 0}', "Expected `float` > 0.0 - at `$.silence_s`"),
+    ],
+)
+@pytest.mark.parametrize("port", ["IDENTITY", "PAYMENT"])
+def test_a_vendors_options_are_refused_in_one_line_that_repeats_none(
+    clean_environment: pytest.MonkeyPatch, port: str, given: str, sentence: str
+) -> None:
+    clean_environment.setenv(f"{port}_OPTIONS", given)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert str(caught.value) == f"{port}_OPTIONS: {sentence}"
+
+
+def test_a_vendors_options_are_handed_on_and_do_not_show(clean_environment: pytest.MonkeyPatch) -> None:
+    clean_environment.setenv(
+        "EVENT_BUS_OPTIONS", '{"redis_url": "redis://:hunter2@elsewhere", "stream_length": 7}'
+    )
+    settings = load_settings()
+    assert "hunter2" not in repr(settings)
+    assert settings.options_of("event_bus") == {"redis_url": "redis://:hunter2@elsewhere", "stream_length": 7}
+    assert settings.options_of("identity") == {}
+
+
 @pytest.mark.parametrize("name", ["IDENTITY_VENDOR", "PAYMENT_VENDOR"])
 @pytest.mark.parametrize("vendor", ["onfido", "stripe", "FAKE", "fake "])
 def test_a_vendor_that_is_not_known_is_refused_in_one_line(
