@@ -2,7 +2,7 @@
 
     locust -f bench/locustfile.py --headless -u 60 -r 5 -t 120s --host http://localhost:8000
 
-A driver is the demo's brain (`sim/bot/driver_bot.py`) on a socket of its own, with a car that is everywhere in no
+A driver is the demo's bot (`sim/bot/driver_bot.py`) on a socket of its own, with a car that is everywhere in no
 time; its steps on the socket are timed as requests of type `WS`. Locust has made threads greenlets. See docs/bench.md.
 """
 
@@ -26,7 +26,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from domain import protocol as wire
 from sim.bot.actions import Action, Call, Resync, Send
-from sim.bot.driver_bot import Brain
+from sim.bot.driver_bot import DriverBot
 from sim.bot.motion import Point, offset
 from sim.bot.personas import CustomerShares, DriverPersona, door_outcome
 from sim.demo.city import REGION_ID
@@ -247,7 +247,7 @@ class OperatorUser(Person):
 
 
 class DriverUser(Person):
-    """A driver on duty until the run ends: one brain, one socket after another."""
+    """A driver on duty until the run ends: one bot, one socket after another."""
 
     role = "driver"
     weight = 3
@@ -261,7 +261,7 @@ class DriverUser(Person):
         self._asked: dict[str, tuple[str, float]] = {}  # id -> name, when it was sent
         self._free_s: float | None = time.perf_counter()  # since when free and not asked
         seed = MARKET.chance.getrandbits(32)
-        self._brain = Brain(
+        self._bot = DriverBot(
             name=f"l{uuid.uuid4().hex[:8]}",
             persona=HURRIED,
             rng=Random(seed),
@@ -283,7 +283,7 @@ class DriverUser(Person):
                 proxy=None,
             ) as ws:
                 self._ws = ws
-                ws.send(_text(wire.Hello(self.token, self._brain.resume_from)))
+                ws.send(_text(wire.Hello(self.token, self._bot.resume_from)))
                 actions = self._take(ws.recv(timeout=SOCKET_TIMEOUT_S))
                 self._fire("hello", began_s)
                 self._carry_out(actions)
@@ -293,12 +293,12 @@ class DriverUser(Person):
         finally:
             self._ws = None
             self._asked.clear()
-            self._brain.on_disconnect()
+            self._bot.on_disconnect()
 
     def _serve(self, ws: ClientConnection) -> None:
         while True:
-            self._carry_out(self._brain.tick(self._clock.now_s()))
-            wait_s = min(LOOK_S, max(0.001, self._clock.wall_until(self._brain.next_wake_s())))
+            self._carry_out(self._bot.tick(self._clock.now_s()))
+            wait_s = min(LOOK_S, max(0.001, self._clock.wall_until(self._bot.next_wake_s())))
             with suppress(TimeoutError):
                 self._carry_out(self._take(ws.recv(timeout=wait_s)))
 
@@ -313,13 +313,13 @@ class DriverUser(Person):
             name, sent_s = self._asked.pop(frame.in_reply_to)
             refused = RuntimeError(frame.code) if isinstance(frame, wire.Error) else None
             self._fire(name, sent_s, refused)
-        return self._heard(lambda now_s: self._brain.on_frame(now_s, frame))
+        return self._heard(lambda now_s: self._bot.on_frame(now_s, frame))
 
     def _heard(self, think: Callable[[float], list[Action]]) -> list[Action]:
-        """What the brain makes of something; notes when the last task was handed over."""
-        was_busy = self._brain.busy
+        """What the bot makes of something; notes when the last task was handed over."""
+        was_busy = self._bot.busy
         actions = think(self._clock.now_s())
-        if was_busy and not self._brain.busy:
+        if was_busy and not self._bot.busy:
             self._free_s = time.perf_counter()
         return actions
 
@@ -345,7 +345,7 @@ class DriverUser(Person):
         status, answer = self.ask(
             "POST", call.path, name=f"door: {step}", body=call.body, key=call.key, headers=device
         )
-        actions = self._heard(lambda now_s: self._brain.on_answer(now_s, call.key, status, answer))
+        actions = self._heard(lambda now_s: self._bot.on_answer(now_s, call.key, status, answer))
         with suppress(ConnectionClosed):
             self._carry_out(actions)
 

@@ -21,7 +21,7 @@ BATCH = 100
 LEASE_S = 2.5 * EVERY_S
 
 
-class Holds:
+class PaymentHolds:
     """Ends authorizations that are open for longer than a vendor and a commit may take. What was granted to them is let
     go by the event that this leaves, and whoever comes later with the vendor's yes is refused. One actor does it."""
 

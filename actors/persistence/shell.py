@@ -11,7 +11,7 @@ import structlog
 
 from actors.clock import ServerClock
 from actors.config import Limits
-from actors.persistence.payment_holds import Holds
+from actors.persistence.payment_holds import PaymentHolds
 from actors.persistence.relay import Relay
 from actors.telemetry.actor_metrics import PersistenceTally, outcome_name, persistence_figures
 from actors.telemetry.decision_log import committed
@@ -60,7 +60,7 @@ class PersistenceShell:
         self._store, self._relay, self._clock, self._limits = store, relay, clock, limits
         self._holder = holder or name
         self._name, self._backlog, self._tally = name, backlog, PersistenceTally()
-        self._holds = Holds(store, self.append, clock, limits, name)
+        self._holds = PaymentHolds(store, self.append, clock, limits, name)
         self._sweeping: asyncio.Task[None] | None = None
         self._holding: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None

@@ -13,7 +13,7 @@ from domain.region.messages import Kick, Push
 CALL_LIMIT = 2_000  # pushes in one call, to keep its argument below about 100 kB of typical frames
 
 
-class Outboxes:
+class PushQueues:
     """`send(gateway_id, pushes)` carries one batch out. When it fails, what waits is dropped and `lost(gateway_id)` is
     called: the region keeps every push until acknowledged and sends it again.
 

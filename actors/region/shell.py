@@ -14,7 +14,7 @@ import structlog
 from actors.clock import ServerClock
 from actors.config import Limits
 from actors.region.pump import Batch, Journal, Pump, Taken
-from actors.region.pushes import Outboxes
+from actors.region.pushes import PushQueues
 from actors.region.restarts import Restarts
 from actors.telemetry.actor_metrics import RegionTally, region_figures
 from actors.telemetry.decision_log import decided, kind_of
@@ -101,7 +101,7 @@ class RegionShell:
         self._restarts = restarts or Restarts()
         self._locked: list[str] = []  # orders with rows that somebody has locked, as last said
         self._broken: Broken | None = None  # the life that a failed step has ended, until the next one begins
-        self._outboxes = Outboxes(send, self._gateway_lost, limits.gateway_outbox_limit)
+        self._outboxes = PushQueues(send, self._gateway_lost, limits.gateway_outbox_limit)
         self._work = asyncio.Event()  # something may be appended
         self._alarm = asyncio.Event()  # the next deadline has moved
         self._awaited_ms: int | None = None  # the deadline that is waited for, in server ms
@@ -174,7 +174,7 @@ class RegionShell:
         """Flat figures for the statistics endpoint and the metrics page."""
         pump = self._serving()
         region, health, solve = pump.region, self._health(pump), self._timings.solve
-        waits_ms = [waited_ms for _, waited_ms in region.state.loop.waits]
+        waits_ms = [waited_ms for _, waited_ms in region.state.cadence.waits]
         figures: dict[str, float | int | str] = {
             "region_id": self.region_id,
             "epoch": region.epoch,
@@ -182,7 +182,7 @@ class RegionShell:
             "pings": region.state.fleet.pings,
             "tasks": len(region.state.jobs),
             "tasks_open": len(region.state.open),
-            "tasks_unplanned": len(region.state.loop.unplanned),
+            "tasks_unplanned": len(region.state.cadence.unplanned),
             "offers_live": len(region.state.offers.live),
             # from the opening of a task to the first plan that had it, server ms
             "task_to_plan_ms_p50": quantile(waits_ms, 0.5),
@@ -207,7 +207,7 @@ class RegionShell:
         """What was measured in the last so many seconds, in ms, one by one and bounded: `task_to_plan` (server ms) of
         the tasks opened since, `solve` and `lag`."""
         since_ms = self._clock.now_ms() - wall_s * 1000 * self._clock.speed
-        waits = self._serving().region.state.loop.waits
+        waits = self._serving().region.state.cadence.waits
         return {
             "task_to_plan": [waited_ms for opened_ms, waited_ms in waits if opened_ms >= since_ms],
             "solve": self._timings.solve.lately_ms(wall_s),

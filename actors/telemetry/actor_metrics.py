@@ -88,13 +88,14 @@ def region_figures(
     if region is None:
         return families
     state, counters = region.state, region.state.counters
+    unplanned = len(state.cadence.unplanned)
     return [
         *families,
         gauge("doorstep_region_epoch", "Number of the region's life", (own, region.epoch)),
         gauge("doorstep_region_drivers", "Drivers known", (own, len(state.fleet.index))),
         gauge("doorstep_region_tasks", "Tasks that have not ended", (own, len(state.jobs))),
         gauge("doorstep_region_tasks_open", "Tasks that nobody holds or is asked about", (own, len(state.open))),
-        gauge("doorstep_region_tasks_unplanned", "Open tasks that no plan has had", (own, len(state.loop.unplanned))),
+        gauge("doorstep_region_tasks_unplanned", "Open tasks that no plan has had", (own, unplanned)),
         gauge("doorstep_region_offers_live", "Offers that stand", (own, len(state.offers.live))),
         counter("doorstep_region_pings", "Positions taken in by this life", (own, state.fleet.pings)),
         counter(

@@ -16,7 +16,7 @@ from random import Random
 from msgspec import Struct
 
 from bench.report import Figures, Report, report
-from sim.bot.driver_bot import Brain
+from sim.bot.driver_bot import DriverBot
 from sim.bot.personas import Door, DriverPersona
 from sim.concurrency import Crowd, Progress
 from sim.demo.api import Account, Api
@@ -24,10 +24,10 @@ from sim.demo.audit import Auditor
 from sim.demo.city import BuiltCity, build_city
 from sim.demo.clock import ServerTime
 from sim.demo.customers import Clerk, OrderPlan, Shop
-from sim.demo.driver import DriverBot
+from sim.demo.driver import DriverClient
 from sim.demo.setup import Cast, Site, find_region
 from sim.demo.summary import percentile
-from sim.demo.tally import Books
+from sim.demo.tally import Tally
 
 CONNECT_LIMIT_S = 60  # wall time for all drivers to be connected
 LINES_S = 2.0  # wall time between progress lines
@@ -76,7 +76,7 @@ async def run_accept(
 async def _run(
     api: Api, options: AcceptOptions, out: Path | None, progress: Progress, driving: Crowd, ordering: Crowd
 ) -> Report:
-    clock, books, city = ServerTime(), Books(), build_city(options.seed, stores=12)
+    clock, books, city = ServerTime(), Tally(), build_city(options.seed, stores=12)
     await find_region(api, clock)
     run = f"accept-{time.time_ns() // 1_000_000:x}"
     cast = Cast(api, secrets.token_urlsafe(), progress)
@@ -93,13 +93,14 @@ async def _run(
     await cast.sign_in(accounts, "drivers")
 
     took_s: list[float] = []
-    bots = [
-        _bot(api, clock, account, run, number, city, books, took_s) for number, account in enumerate(accounts)
+    clients = [
+        _client(api, clock, account, run, number, city, books, took_s)
+        for number, account in enumerate(accounts)
     ]
-    for bot in bots:
-        driving.start(bot.run())
+    for client in clients:
+        driving.start(client.run())
     for _ in range(CONNECT_LIMIT_S * 10):
-        if all(bot.connected for bot in bots):
+        if all(client.connected for client in clients):
             break
         await asyncio.sleep(0.1)
     clerk = Clerk(api, clock, books, run)
@@ -117,9 +118,9 @@ async def _run(
                 f"{books.count['orders']} orders, {len(took_s)} accepted, {books.count['delivered']} delivered"
             )
     stats: Counter[str] = Counter()
-    for bot in bots:
-        stats.update(bot.brain.stats)
-        bot.end_shift()
+    for client in clients:
+        stats.update(client.bot.stats)
+        client.end_shift()
     await driving.wait(5)
     ordered = sorted(took_s)
     figures: Figures = {
@@ -141,18 +142,18 @@ async def _run(
     return made
 
 
-def _bot(
+def _client(
     api: Api,
     clock: ServerTime,
     account: Account,
     run: str,
     number: int,
     city: BuiltCity,
-    books: Books,
+    books: Tally,
     took_s: list[float],
-) -> DriverBot:
+) -> DriverClient:
     rng = Random(f"{run}:{number}")
-    brain = Brain(
+    bot = DriverBot(
         name=f"{run}-{number}",
         persona=_EAGER,
         rng=rng,
@@ -160,8 +161,8 @@ def _bot(
         door=lambda order_id: Door.PASS,
         speed=clock.speed,
     )
-    return DriverBot(
-        api=api, clock=clock, account=account, brain=brain, told=books.told, accept_s=took_s.append
+    return DriverClient(
+        api=api, clock=clock, account=account, bot=bot, told=books.told, accept_s=took_s.append
     )
 
 

@@ -35,7 +35,7 @@ from sim.demo.clock import ServerTime
 from sim.demo.customers import Clerk, OrderPlan, Shop
 from sim.demo.setup import Cast, Site, find_region
 from sim.demo.summary import percentile
-from sim.demo.tally import Books
+from sim.demo.tally import Tally
 
 PING_EVERY_S = 5.0
 FLUSH_S = Limits().ping_flush_s  # as a gateway collects
@@ -238,7 +238,7 @@ class Desk:
         options: PlanOptions,
         crowd: Crowd,
         clerk: Clerk,
-        books: Books,
+        books: Tally,
         clock: ServerTime,
         shops: dict[Point, Shop],
         customers: list[Account],
@@ -253,7 +253,7 @@ class Desk:
         cls, api: Api, tasks: TaskColumns, options: PlanOptions, crowd: Crowd, progress: Progress
     ) -> Desk:
         """Accounts, and a store wherever a task is picked up."""
-        clock, books, cast = ServerTime(), Books(), Cast(api, secrets.token_urlsafe(), progress)
+        clock, books, cast = ServerTime(), Tally(), Cast(api, secrets.token_urlsafe(), progress)
         await find_region(api, clock)
         accounts = [cast.account("customer", n, "Bench") for n in range(CUSTOMERS)]
         merchant, *customers = await cast.sign_in(

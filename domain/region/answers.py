@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from domain.orders.records import Answer
-from domain.region.jobs import Lately
+from domain.region.jobs import BoundedDict
 
 _encode = msgspec.msgpack.encode
 _decode = msgspec.msgpack.Decoder(tuple[str, Answer]).decode
@@ -23,7 +23,7 @@ class Answers:
     def __init__(self, limit: int, *, complete: bool = True) -> None:
         """`complete`: whether these begin with all that there is to remember."""
         self.complete = complete  # nothing was forgotten: what is not known was never answered
-        self._items: Lately[tuple[str, str], bytes] = Lately(limit)
+        self._items: BoundedDict[tuple[str, str], bytes] = BoundedDict(limit)
 
     def remember(self, scope: str, key: str, fingerprint: str, answer: Answer) -> None:
         """`fingerprint`: of the request that this answers."""

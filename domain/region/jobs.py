@@ -28,7 +28,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Lately(Generic[K, V]):
+class BoundedDict(Generic[K, V]):
     """A dictionary that forgets its oldest entries beyond `limit`."""
 
     def __init__(self, limit: int) -> None:

@@ -157,8 +157,8 @@ class Region:
             due.append(self.state.began_ms)
         if (lost_ms := self.state.watch.next_ms()) is not None:
             due.append(lost_ms)
-        if self.state.open or self.state.loop.solving:
-            due.append(self.state.loop.due_ms())
+        if self.state.open or self.state.cadence.solving:
+            due.append(self.state.cadence.due_ms())
         return min(due, default=None)
 
     # -- answers ------------------------------------------------------------------------------------------------------
@@ -219,7 +219,7 @@ class Region:
             for frame in self.state.mail.kept(self.state.fleet.ids[row]):
                 self.state.send(row, frame)
         if seen.came_on and self.state.open:
-            self.state.loop.wake(now_ms)
+            self.state.cadence.wake(now_ms)
         for row in seen.went_off:
             if (offer := self.state.offers.of_driver(self.state.fleet.ids[row])) is not None:
                 offers.close(self.state, now_ms, offer, OfferStatus.REVOKED, "DRIVER_OFF_DUTY")
@@ -299,7 +299,7 @@ class Region:
             return
         self.state.add_job(Job(opened.task, opened.order), now_ms)
         self.state.counters["orders"] += 1
-        self.state.loop.opened(task_id, opened.task.opened_ms)
+        self.state.cadence.opened(task_id, opened.task.opened_ms)
         self.lately.append(opened.task)
         task, resolution = opened.task, self.policy.hex_resolution
         self.demand.append((now_ms, h3.latlng_to_cell(task.dropoff_lat, task.dropoff_lng, resolution)))
@@ -307,7 +307,7 @@ class Region:
     # -- looking for drivers ------------------------------------------------------------------------------------------
 
     def _maybe_look(self, now_ms: int) -> None:
-        if not self.state.loop.is_due(now_ms) or not self.state.open:
+        if not self.state.cadence.is_due(now_ms) or not self.state.open:
             return
         policy, fleet = self.policy, self.state.fleet
         stale_ms, ahead_ms = in_ms(policy.driver_stale_s), in_ms(policy.planning.ahead_s)
@@ -321,7 +321,7 @@ class Region:
             # With so many drivers to choose from, none need be kept for what may come.
             rows, view = rows[near], view._replace(lately=())
         drivers = fleet.columns(now_ms, rows, self.state.rows_to_ask(now_ms), policy.guaranteed_orders_per_h)
-        self.state.ready.solve = self.state.loop.ask(now_ms, jobs, drivers, view)
+        self.state.ready.solve = self.state.cadence.ask(now_ms, jobs, drivers, view)
 
     def _view(self, lat: F64, lng: F64) -> View:
         """What is known beside tasks and drivers; the places are those of all drivers to plan with."""
@@ -331,10 +331,10 @@ class Region:
         zones = None
         if self.policy.weights.zone:
             zones = zones_of(self.lately, lat, lng, self.policy.zone_resolution)
-        return View(self.state.loop.foreseen, self.state.loop.pressure, self.lately, refusal, zones)
+        return View(self.state.cadence.foreseen, self.state.cadence.pressure, self.lately, refusal, zones)
 
     def _plan_ready(self, now_ms: int, message: PlanReady) -> None:
-        if not self.state.loop.solved(now_ms, message.plan):
+        if not self.state.cadence.solved(now_ms, message.plan):
             return
         free = set(self.state.rows_to_ask(now_ms).tolist())
         planned = {assignment.driver_id for assignment in message.plan.assignments}
@@ -344,13 +344,13 @@ class Region:
                 free.discard(row)
                 offers.make(self.state, now_ms, assignment, planned)
             else:
-                self.state.loop.wake(now_ms)  # the plan was overtaken: look again
+                self.state.cadence.wake(now_ms)  # the plan was overtaken: look again
 
     def _offer_seen(self, now_ms: int, message: OfferSeenBy) -> None:
         offers.seen(self.state, now_ms, message)
 
     def _solve_failed(self, now_ms: int, message: SolveFailed) -> None:
-        self.state.loop.failed(message.request_id)
+        self.state.cadence.failed(message.request_id)
 
     def _tick(self, now_ms: int, message: Tick) -> None:
         if self.state.strays or self.state.stranded:

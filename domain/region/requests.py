@@ -453,7 +453,7 @@ def _goods_ready(state: State, now_ms: int, ask: Ask) -> Draft:
     job.goods_ready(ready_ms)
     if job.held_by is not None:
         state.push(job.held_by, TaskUpdated(task=task_view(job.task)))
-    state.loop.wake(now_ms)
+    state.cadence.wake(now_ms)
     return Draft(_task_answer(job), (job.task,), (), (fact,))
 
 
@@ -466,7 +466,7 @@ def _expire_offers(state: State, now_ms: int, ask: Ask) -> Draft:
 def _dispatch_tick(state: State, now_ms: int, ask: Ask) -> Draft:
     _only(ask, Role.SYSTEM)
     expired = offers.expire(state, now_ms)
-    state.loop.hurry(now_ms)
+    state.cadence.hurry(now_ms)
     return Draft(Answer(body={"region_id": state.id, "open_tasks": len(state.open), "expired": expired}))
 
 

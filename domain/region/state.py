@@ -21,12 +21,12 @@ from domain.orders.records import OfferRow, Record, RegionImage, TaskRow
 from domain.protocol import ServerFrame
 from domain.region.fleet import DriverState, Fleet, Rows
 from domain.region.foresight import when_done
-from domain.region.jobs import Job, Lately
+from domain.region.jobs import BoundedDict, Job
 from domain.region.mailbox import Mailboxes
 from domain.region.messages import Push, Ready
 from domain.region.ops.frames import COUNTERS
 from domain.region.policy import RegionPolicy
-from domain.region.solving.cadence import FastLoop
+from domain.region.solving.cadence import Cadence
 from domain.region.watch import Watch
 
 _STATE_OF_TASK = {
@@ -43,7 +43,7 @@ class OfferTable:
 
     def __init__(self, closed_limit: int) -> None:
         self.live: dict[str, OfferRow] = {}
-        self.closed: Lately[str, OfferStatus] = Lately(closed_limit)
+        self.closed: BoundedDict[str, OfferStatus] = BoundedDict(closed_limit)
         self.by_driver: dict[str, str] = {}
         self.by_tasks: dict[tuple[str, ...], list[str]] = {}
         self._expiries: list[tuple[int, str]] = []  # (ms, offer), a heap; offers may have ended before
@@ -170,10 +170,10 @@ class State:
         self.jobs: dict[str, Job] = {}
         self.by_order: dict[str, str] = {}  # order id -> its active task
         self.open: dict[str, None] = {}  # open tasks, oldest first
-        self.ended: Lately[str, TaskStatus] = Lately(policy.ended_tasks_limit)
+        self.ended: BoundedDict[str, TaskStatus] = BoundedDict(policy.ended_tasks_limit)
         self.offers = OfferTable(policy.closed_offers_limit)
         self.holdings = Holdings()
-        self.loop = FastLoop(policy, now_ms)
+        self.cadence = Cadence(policy, now_ms)
         self.mail = Mailboxes(self.epoch, policy.push_ring)
         self.counters = {name: image.counters.get(name, 0) for name in COUNTERS}
         self.decisions: deque[tuple[int, str]] = deque(maxlen=policy.decisions_limit)
@@ -243,9 +243,9 @@ class State:
     def put_open(self, task_id: str, now_ms: int) -> None:
         """Put a task among the open ones."""
         if not self.open:
-            self.loop.first_waits(now_ms)
+            self.cadence.first_waits(now_ms)
         self.open[task_id] = None
-        self.loop.wake(now_ms)
+        self.cadence.wake(now_ms)
 
     def take_from_open(self, task_id: str) -> None:
         """Somebody is asked about an open task."""
@@ -257,12 +257,12 @@ class State:
         del self.jobs[task.task_id]
         self.ended[task.task_id] = task.status
         self.open.pop(task.task_id, None)
-        self.loop.ended(task.task_id)
+        self.cadence.ended(task.task_id)
         if self.by_order.get(task.order_id) == task.task_id:
             del self.by_order[task.order_id]
         if task.driver_id is not None:
             self.let_go(job)
-        self.loop.wake(now_ms)
+        self.cadence.wake(now_ms)
 
     # -- offers -------------------------------------------------------------------------------------------------------
 

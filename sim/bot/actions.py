@@ -1,4 +1,4 @@
-"""What a driver's brain asks of its shell."""
+"""What a driver's bot asks of its shell."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Send(Struct, frozen=True):
 
 
 class Call(Struct, frozen=True):
-    """POST `body` to `path` with `key` as Idempotency-Key and bring the answer back to `Brain.on_answer`. `at`, `n`:
-    when the driver took the step, and its number (see `domain.protocol.Taken`)."""
+    """POST `body` to `path` with `key` as Idempotency-Key and bring the answer back to `DriverBot.on_answer`. `at`,
+    `n`: when the driver took the step, and its number (see `domain.protocol.Taken`)."""
 
     key: str
     path: str

@@ -1,7 +1,7 @@
 """A driver's mind without I/O: frames, answers and time in, actions out.
 
-    actions = brain.on_frame(now_s, frame)
-    brain.next_wake_s()          # when to call `tick` at the latest
+    actions = bot.on_frame(now_s, frame)
+    bot.next_wake_s()          # when to call `tick` at the latest
 
 Here is what is said and heard: the socket, offers, duty, positions, requests until they are answered. What is in hand
 and what to do about it is in `sim/bot/task_runner.py`.
@@ -26,7 +26,7 @@ from domain.orders.reasons import DeclineReason
 from sim.bot.actions import Action, Call, Resync, Send
 from sim.bot.motion import Car, Point, heading_deg
 from sim.bot.offers import Choice, OfferBook
-from sim.bot.pending_requests import Asked, Asks, Frame
+from sim.bot.pending_requests import Asked, Frame, PendingRequests
 from sim.bot.personas import Door, DriverPersona
 from sim.bot.task_runner import Held, TaskRunner
 
@@ -50,7 +50,7 @@ _OFFER_GONE = frozenset({"OFFER_TAKEN", "OFFER_EXPIRED"})
 _EVENTS = {wire.TaskArrive: TaskEvent.ARRIVE, wire.TaskPickup: TaskEvent.PICKUP}
 
 
-class Brain:
+class DriverBot:
     """One driver from the start of a shift to its end."""
 
     def __init__(
@@ -81,7 +81,7 @@ class Brain:
             stats=self.stats,
         )
         self._offers = OfferBook(persona, rng)
-        self._asks = Asks()
+        self._asks = PendingRequests()
         self._connected = False
         self._duty: bool | None = None  # as last said on this socket
         self._last_seq = self._covered_seq = 0

@@ -32,7 +32,7 @@ class Asked(Struct):
     times: int = 0
 
 
-class Asks:
+class PendingRequests:
     """Requests by key, oldest first."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ import asyncio
 from sim.concurrency import each
 from sim.demo.api import Api
 from sim.demo.clock import ServerTime
-from sim.demo.tally import DELIVERED, Books, OrderNote
+from sim.demo.tally import DELIVERED, OrderNote, Tally
 
 AT_ONCE = 4
 
@@ -15,7 +15,7 @@ AT_ONCE = 4
 class Auditor:
     """Reads through the public interface, as the customer who placed the order."""
 
-    def __init__(self, api: Api, clock: ServerTime, books: Books) -> None:
+    def __init__(self, api: Api, clock: ServerTime, books: Tally) -> None:
         self._api, self._clock, self._books = api, clock, books
 
     async def run(self, every_s: float = 1.0) -> None:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from sim.bot.motion import Point
 from sim.demo.api import Account, Api
 from sim.demo.clock import ServerTime
-from sim.demo.tally import Books, OrderNote
+from sim.demo.tally import OrderNote, Tally
 
 AGE_TRIES = 2  # how often a customer who is under age tries before giving up
 
@@ -41,7 +41,7 @@ class OrderPlan(Struct, frozen=True, kw_only=True):
 class Clerk:
     """Carries orders through checkout and the merchant's hands. `run` is unique: idempotency keys are made from it."""
 
-    def __init__(self, api: Api, clock: ServerTime, books: Books, run: str) -> None:
+    def __init__(self, api: Api, clock: ServerTime, books: Tally, run: str) -> None:
         self._api, self._clock, self._books, self._run = api, clock, books, run
 
     async def serve(self, plan: OrderPlan) -> str | None:

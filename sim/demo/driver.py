@@ -1,4 +1,4 @@
-"""A driver's shell: one real socket, dumb. It decodes, asks the brain, and carries out what the brain says."""
+"""A driver's shell: one real socket, dumb. It decodes, asks the bot, and carries out what the bot says."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, WebSocketE
 
 from domain import protocol as wire
 from sim.bot.actions import Action, Call, Resync, Send, Told
-from sim.bot.driver_bot import Brain
+from sim.bot.driver_bot import DriverBot
 from sim.demo.api import Account, Api, ServerRefused
 from sim.demo.clock import ServerTime
 
@@ -24,8 +24,8 @@ BACK_OFF_MIN_S, BACK_OFF_MAX_S = 0.2, 5.0
 TAKEN_OVER_WAIT_S, TAKEN_OVER_LIMIT = 5.0, 3  # wall time, and times in a row until somebody else is signed in
 
 
-class DriverBot:
-    """Runs one brain on sockets until its shift is over, reconnecting as often as it takes.
+class DriverClient:
+    """Runs one bot on sockets until its shift is over, reconnecting as often as it takes.
 
     `told(kind, order_id, now_s)` hears of every order that ended in this driver's hands; `accept_s` gets the wall time
     from each accept sent to its durable answer.
@@ -37,11 +37,11 @@ class DriverBot:
         api: Api,
         clock: ServerTime,
         account: Account,
-        brain: Brain,
+        bot: DriverBot,
         told: Callable[[str, str, float], None],
         accept_s: Callable[[float], None] | None = None,
     ) -> None:
-        self.brain, self.account = brain, account
+        self.bot, self.account = bot, account
         self.connected = False
         self._api, self._clock, self._told, self._accept_s = api, clock, told, accept_s
         self._ws: ClientConnection | None = None
@@ -54,16 +54,16 @@ class DriverBot:
 
     async def run(self) -> None:
         """The whole shift."""
-        await self._clock.sleep_until(self.brain.on_s)
+        await self._clock.sleep_until(self.bot.on_s)
         self._tunnel_s = self._next_tunnel_s()
         wait_s, again, overtaken = BACK_OFF_MIN_S, False, 0
         try:
-            while not self.brain.done:
+            while not self.bot.done:
                 self._welcomed = False
                 code = await self._connect_once(again)
                 again = True
                 self._forget_socket()
-                if self.brain.done:
+                if self.bot.done:
                     return
                 if self._clock.now_s() >= self._tunnel_s:
                     await self._drive_through()
@@ -71,7 +71,7 @@ class DriverBot:
                     continue
                 if code == wire.CLOSE_TAKEN_OVER:
                     # Perhaps by a hello of our own that was given up and served late; see docs/protocol.md.
-                    self.brain.stats["taken_over"] += 1
+                    self.bot.stats["taken_over"] += 1
                     overtaken += 1
                     if overtaken == TAKEN_OVER_LIMIT:
                         return
@@ -83,7 +83,7 @@ class DriverBot:
                 wait_s = BACK_OFF_MIN_S if self._welcomed else min(BACK_OFF_MAX_S, wait_s * 2)
                 told_s, self._told_s = self._told_s, None
                 await asyncio.sleep(wait_s * random.uniform(0.5, 1.5) if told_s is None else told_s)
-                await self._carry_out(self.brain.tick(self._clock.now_s()))
+                await self._carry_out(self.bot.tick(self._clock.now_s()))
         finally:
             self._forget_socket()
             for call in self._calls:
@@ -101,7 +101,7 @@ class DriverBot:
                 proxy=None,
             ) as ws:
                 self._ws, self.connected = ws, True
-                self.brain.stats["reconnects"] += again
+                self.bot.stats["reconnects"] += again
                 await self._serve(ws)
         except ConnectionClosed as closed:
             if closed.rcvd is None:
@@ -110,47 +110,47 @@ class DriverBot:
             self._told_s = None if after_ms is None else after_ms / 1000
             return closed.rcvd.code
         except (OSError, TimeoutError, InvalidHandshake, WebSocketException):
-            self.brain.stats["failed_connects"] += 1
+            self.bot.stats["failed_connects"] += 1
             return 0
         return 1000
 
     async def _serve(self, ws: ClientConnection) -> None:
-        await ws.send(wire.encode(wire.Hello(self.account.token, self.brain.resume_from)), text=True)
-        brain, clock = self.brain, self._clock
-        while not brain.done and clock.now_s() < self._tunnel_s:
+        await ws.send(wire.encode(wire.Hello(self.account.token, self.bot.resume_from)), text=True)
+        bot, clock = self.bot, self._clock
+        while not bot.done and clock.now_s() < self._tunnel_s:
             try:
-                wake_s = min(brain.next_wake_s(), self._tunnel_s)
+                wake_s = min(bot.next_wake_s(), self._tunnel_s)
                 async with asyncio.timeout(clock.wall_until(wake_s)) as self._timeout:
                     raw = await ws.recv()
             except TimeoutError:
-                actions = brain.tick(clock.now_s())
+                actions = bot.tick(clock.now_s())
             else:
                 actions = self._take(raw)
             finally:
                 self._timeout = None
             await self._carry_out(actions)
             await asyncio.sleep(0)  # a full inbox must not keep the other drivers of this process waiting
-        if not brain.done:
+        if not bot.done:
             ws.transport.abort()  # the tunnel begins: nobody says goodbye
 
     async def _drive_through(self) -> None:
         """No network for a while, in which the driver goes on; what is done there is sent afterwards."""
-        brain, clock = self.brain, self._clock
-        brain.stats["tunnels"] += 1
-        end_s = clock.now_s() + random.uniform(0.5, 1.5) * brain.persona.tunnel_s
-        while clock.now_s() < end_s and not brain.done:
-            await self._carry_out(brain.tick(clock.now_s()))
-            await asyncio.sleep(max(SHORTEST_S, clock.wall_until(min(end_s, brain.next_wake_s()))))
+        bot, clock = self.bot, self._clock
+        bot.stats["tunnels"] += 1
+        end_s = clock.now_s() + random.uniform(0.5, 1.5) * bot.persona.tunnel_s
+        while clock.now_s() < end_s and not bot.done:
+            await self._carry_out(bot.tick(clock.now_s()))
+            await asyncio.sleep(max(SHORTEST_S, clock.wall_until(min(end_s, bot.next_wake_s()))))
         self._tunnel_s = self._next_tunnel_s()
 
     def _next_tunnel_s(self) -> float:
-        return self._clock.now_s() + random.uniform(0.5, 1.5) * self.brain.persona.tunnel_every_s
+        return self._clock.now_s() + random.uniform(0.5, 1.5) * self.bot.persona.tunnel_every_s
 
     def _take(self, raw: str | bytes) -> list[Action]:
         try:
             frame = wire.decode_server(raw)
         except msgspec.MsgspecError:
-            self.brain.stats["unknown_frames"] += 1
+            self.bot.stats["unknown_frames"] += 1
             return []
         if isinstance(frame, wire.Welcome):
             self._welcomed = True
@@ -162,7 +162,7 @@ class DriverBot:
             took_s = time.perf_counter() - self._accepts.pop(frame.in_reply_to)
             if self._accept_s is not None:
                 self._accept_s(took_s)
-        return self.brain.on_frame(self._clock.now_s(), frame)
+        return self.bot.on_frame(self._clock.now_s(), frame)
 
     async def _carry_out(self, actions: list[Action]) -> None:
         for action in actions:
@@ -191,16 +191,16 @@ class DriverBot:
             status, body = reply.status, reply.body if isinstance(reply.body, dict) else {}
         except ServerRefused:  # not even a new token could be had
             status, body = 0, {}
-        actions = self.brain.on_answer(self._clock.now_s(), call.key, status, body)
+        actions = self.bot.on_answer(self._clock.now_s(), call.key, status, body)
         with suppress(
             ConnectionClosed
         ):  # the reading loop sees it too; what was unsent goes after the next welcome
             await self._carry_out(actions)
-        self._wake_in(self._clock.wall_until(self.brain.next_wake_s()))
+        self._wake_in(self._clock.wall_until(self.bot.next_wake_s()))
 
     def end_shift(self) -> None:
         """Take no more offers, finish what is held, hang up."""
-        self.brain.end_shift(self._clock.now_s())
+        self.bot.end_shift(self._clock.now_s())
         self._wake_in(0.0)
 
     def _wake_in(self, wall_s: float) -> None:
@@ -211,7 +211,7 @@ class DriverBot:
         try:
             await self._api.renew(self.account)
         except ServerRefused:
-            self.brain.stats["sign_in_refused"] += 1
+            self.bot.stats["sign_in_refused"] += 1
 
     async def _prove(self) -> None:
         """A fresh token for the open socket."""
@@ -222,4 +222,4 @@ class DriverBot:
 
     def _forget_socket(self) -> None:
         self._ws, self.connected = None, False
-        self.brain.on_disconnect()
+        self.bot.on_disconnect()

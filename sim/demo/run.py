@@ -18,18 +18,18 @@ from random import Random
 
 from msgspec import Struct, field
 
-from sim.bot.driver_bot import Brain
+from sim.bot.driver_bot import DriverBot
 from sim.bot.personas import CustomerShares, DriverShares, door_outcome
 from sim.concurrency import Crowd, Progress, each
 from sim.demo.api import Account, Api, ServerRefused
 from sim.demo.audit import Auditor
 from sim.demo.clock import ServerTime
 from sim.demo.customers import Clerk, Shop
-from sim.demo.driver import DriverBot
+from sim.demo.driver import DriverClient
 from sim.demo.scripts import BuiltScript, Part, ReplayScript, Script
 from sim.demo.setup import Cast, find_region, set_clock
 from sim.demo.summary import Summary, summarize
-from sim.demo.tally import Books
+from sim.demo.tally import Tally
 
 SIGN_IN_AT_ONCE = 6  # password hashing is made to be slow, and other clients want in too
 PROGRESS_S = 5.0  # wall time between progress lines
@@ -97,11 +97,11 @@ class _Demo:
         )
         self._run = uuid.uuid4().hex[:8]  # makes request ids that no earlier run has used
         self._clock = ServerTime()
-        self._books = Books()
+        self._books = Tally()
         self._auditor = Auditor(api, self._clock, self._books)
         self._clerk = Clerk(api, self._clock, self._books, self._run)
         self._cast = Cast(api, options.password, progress)
-        self._bots: list[DriverBot] = []
+        self._clients: list[DriverClient] = []
         self._driving, self._ordering, self._helping = Crowd(), Crowd(), Crowd()
         self._began_s = time.monotonic()
         self._quickest_s = 0.0
@@ -147,14 +147,14 @@ class _Demo:
 
         casting = self._helping.start(each(SIGN_IN_AT_ONCE, parts, one))
         while True:
-            if casting.done() or len(self._bots) >= FIRST_DRIVERS or self._stop.is_set():
+            if casting.done() or len(self._clients) >= FIRST_DRIVERS or self._stop.is_set():
                 return
             await asyncio.sleep(0.1)
 
     def _drive(self, part: Part, account: Account) -> None:
         seed, shares = self._options.seed, self._options.customer_shares
-        brain = Brain(
-            name=f"{self._run}-{len(self._bots)}",
+        bot = DriverBot(
+            name=f"{self._run}-{len(self._clients)}",
             persona=part.persona,
             rng=Random(f"{seed}:driver:{part.key}"),
             start=part.start,
@@ -164,9 +164,11 @@ class _Demo:
             off_s=part.off_s,
             haunts=part.haunts,
         )
-        bot = DriverBot(api=self._api, clock=self._clock, account=account, brain=brain, told=self._books.told)
-        self._bots.append(bot)
-        self._driving.start(bot.run())
+        client = DriverClient(
+            api=self._api, clock=self._clock, account=account, bot=bot, told=self._books.told
+        )
+        self._clients.append(client)
+        self._driving.start(client.run())
 
     # -- orders -------------------------------------------------------------------------------------------------------
 
@@ -217,8 +219,8 @@ class _Demo:
 
     def _line(self) -> str:
         count, drivers = self._books.count, self._driver_stats()
-        on_line = sum(bot.connected for bot in self._bots)
-        busy = sum(bot.brain.busy for bot in self._bots)
+        on_line = sum(client.connected for client in self._clients)
+        busy = sum(client.bot.busy for client in self._clients)
         minutes, seconds = divmod(int(time.monotonic() - self._began_s), 60)
         return (
             f"{minutes:02d}:{seconds:02d} drivers {on_line} ({busy} busy) · orders {count['orders']}: "
@@ -242,8 +244,8 @@ class _Demo:
             called_off = await self._auditor.call_off()
             if called_off:
                 self._notes.append(f"{called_off} orders that nobody brought were called off at the end")
-        for bot in self._bots:
-            bot.end_shift()
+        for client in self._clients:
+            client.end_shift()
         await self._driving.wait(1.0 if self._stop.is_set() else CURTAIN_S)
         self._progress("comparing the books with the server")
         await self._auditor.catch_up()
@@ -258,7 +260,7 @@ class _Demo:
         return summarize(
             self._books,
             self._driver_stats(),
-            driver_count=len(self._bots),
+            driver_count=len(self._clients),
             retries=self._api.stats["retries"],
             wall_s=time.monotonic() - self._began_s,
             failures=failures,
@@ -267,6 +269,6 @@ class _Demo:
 
     def _driver_stats(self) -> Counter[str]:
         total: Counter[str] = Counter()
-        for bot in self._bots:
-            total.update(bot.brain.stats)
+        for client in self._clients:
+            total.update(client.bot.stats)
         return total

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from sim.demo.tally import Books
+from sim.demo.tally import Tally
 
 
 class Summary(Struct, frozen=True, kw_only=True):
@@ -63,7 +63,7 @@ class Summary(Struct, frozen=True, kw_only=True):
 
 
 def summarize(
-    books: Books,
+    books: Tally,
     drivers: Counter[str],
     *,
     driver_count: int,

@@ -27,7 +27,7 @@ class OrderNote(Struct, kw_only=True):
     status: str | None = None  # as the server says, read after the end
 
 
-class Books:
+class Tally:
     """Orders by id. `to_audit` holds those that have ended and were not compared with the server yet."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Drivers of a simulated world: the demo's brain on a phone that loses its socket, with people who do as they like.
+"""Drivers of a simulated world: the demo's bot on a phone that loses its socket, with people who do as they like.
 
 What a driver is like is a set of traits; most have none.
 """
@@ -16,8 +16,8 @@ from domain.region.device import device_of
 from gateway.http.auth import Principal
 from gateway.sockets.session import DriverSocket
 from sim.bot.actions import Action, Call, Resync, Send
-from sim.bot.driver_bot import Brain
-from sim.world.socket_double import Pipe
+from sim.bot.driver_bot import DriverBot
+from sim.world.socket_double import SocketDouble
 from sim.world.surroundings import Surroundings
 
 TUNNEL = "tunnel"
@@ -53,16 +53,16 @@ class Phone:
         world: Surroundings,
         driver_id: str,
         token: str,
-        brain: Brain,
+        bot: DriverBot,
         traits: frozenset[str],
         chance: Random,
         store_shut: Callable[[str], bool],
     ) -> None:
-        self.driver_id, self.brain, self.traits = driver_id, brain, traits
+        self.driver_id, self.bot, self.traits = driver_id, bot, traits
         self.away = False
         self._underground = False
         self._world, self._token, self._chance, self._store_shut = world, token, chance, store_shut
-        self._pipe: Pipe | None = None
+        self._pipe: SocketDouble | None = None
         self._timer: Any = None
         self._sent: list[str] = []
         self._is_dark = "sleeper" in traits and chance.random() < DARK_SHARE
@@ -73,7 +73,7 @@ class Phone:
         if traits & {"replayer", "meddler"}:
             world.loop.outside_later(chance.uniform(*MISCHIEF_S), self._mischief)
         if TUNNEL in traits:
-            self._tunnels = Random(f"{world.seed}:tunnels:{brain.name}")
+            self._tunnels = Random(f"{world.seed}:tunnels:{bot.name}")
             world.loop.outside_later(self._tunnels.uniform(*TUNNEL_EVERY_S) / world.speed, self._go_under)
 
     # -- the socket ---------------------------------------------------------------------------------------------------
@@ -88,7 +88,7 @@ class Phone:
             world.loop.outside_later(self._chance.uniform(*BACK_OFF_S), self.connect)
             return
         self._welcomed = False
-        pipe = self._pipe = Pipe(world.loop, world.net, self._frame, self._closed)
+        pipe = self._pipe = SocketDouble(world.loop, world.net, self._frame, self._closed)
         node.on_kill.append(lambda: pipe.snap(0.0, self._chance.uniform(0.001, 0.5)))
 
         def accept() -> None:
@@ -96,21 +96,21 @@ class Phone:
                 node.spawn(DriverSocket(pipe, node.target.services).run())
 
         world.loop.outside_later(world.net.latency_s(), accept)
-        hello = wire.Hello(self._token, self.brain.resume_from)
+        hello = wire.Hello(self._token, self.bot.resume_from)
         pipe.send(wire.encode(hello).decode())
         if world.faults.strikes("socket", 0.3):
             world.loop.outside_later(world.faults.amount("socket", 0.0, 30.0), self._snap, pipe)
 
-    def _snap(self, pipe: Pipe) -> None:
+    def _snap(self, pipe: SocketDouble) -> None:
         half_open = self._chance.random() < 0.3
         server_s = self._chance.uniform(0, HALF_OPEN_S) if half_open else 0.0
         pipe.snap(server_s, self._chance.uniform(0, 2))
 
-    def _closed(self, pipe: Pipe, code: int) -> None:
+    def _closed(self, pipe: SocketDouble, code: int) -> None:
         if pipe is not self._pipe:
             return
         self._pipe = None
-        self.brain.on_disconnect()
+        self.bot.on_disconnect()
         self._world.checker.saw[f"close {code}"] += 1
         if "twin" not in self.traits:
             # A hello that was given up may be served later all the same and take over; see docs/protocol.md.
@@ -120,7 +120,7 @@ class Phone:
         low, high = BACK_OFF_S
         wait_s = self._chance.uniform(low, high * (10 if code == wire.CLOSE_TAKEN_OVER else 1))
         self._world.loop.outside_later(wait_s, self.connect)
-        self._act(self.brain.tick(self._world.now_s()))
+        self._act(self.bot.tick(self._world.now_s()))
 
     def switch_off(self) -> None:
         """Nothing is heard of this phone any more."""
@@ -133,7 +133,7 @@ class Phone:
             pipe, self._pipe = self._pipe, None
             pipe.snap(chance.uniform(0, HALF_OPEN_S), 0.0)
             self._given_up += not self._welcomed
-        self.brain.on_disconnect()
+        self.bot.on_disconnect()
 
     def _go_under(self) -> None:
         """Into a tunnel."""
@@ -145,7 +145,7 @@ class Phone:
             world.checker.saw["tunnel"] += 1
             self._underground = True
             self._cut(self._tunnels)
-            self._act(self.brain.tick(world.now_s()))
+            self._act(self.bot.tick(world.now_s()))
         world.loop.outside_later(self._tunnels.uniform(*TUNNEL_S) / world.speed, self._come_out)
 
     def _come_out(self) -> None:
@@ -170,16 +170,16 @@ class Phone:
     @property
     def shown(self) -> set[str]:
         """Tasks that the phone shows as held."""
-        return set(self.brain.tasks)
+        return set(self.bot.tasks)
 
     @property
     def has_goods(self) -> bool:
         """Whether the driver has picked something up and not handed it over."""
-        return any(held.status in GOODS_ABOARD for held in self.brain.tasks.values())
+        return any(held.status in GOODS_ABOARD for held in self.bot.tasks.values())
 
     # -- frames -------------------------------------------------------------------------------------------------------
 
-    def _frame(self, pipe: Pipe, data: str) -> None:
+    def _frame(self, pipe: SocketDouble, data: str) -> None:
         if pipe is not self._pipe:
             return
         world = self._world
@@ -191,7 +191,7 @@ class Phone:
             self._answered(frame.in_reply_to, frame)
         elif isinstance(frame, wire.Error) and frame.code in BUG_CODES:
             world.checker.failed(self.driver_id, "socket", frame.code, frame.detail)
-        self._act(self.brain.on_frame(world.now_s(), frame))
+        self._act(self.bot.on_frame(world.now_s(), frame))
         if isinstance(frame, wire.OfferAccepted) and "vanisher" in self.traits and world.faults.active:
             world.say(lambda: f"{self.driver_id} vanishes")
             self.switch_off()
@@ -218,7 +218,7 @@ class Phone:
                 pipe, self._pipe = self._pipe, None
                 pipe.hang_up()
                 self._given_up += not self._welcomed
-                self.brain.on_disconnect()
+                self.bot.on_disconnect()
                 self._world.loop.outside_later(self._chance.uniform(*BACK_OFF_S), self.connect)
         self._set_timer()
 
@@ -236,14 +236,14 @@ class Phone:
 
     def _is_shut(self, frame: wire.TaskPickup) -> bool:
         """Whether what the driver says to have picked up cannot be had."""
-        held = self.brain.tasks.get(frame.task_id)
+        held = self.bot.tasks.get(frame.task_id)
         return held is not None and self._store_shut(held.view.order_id)
 
     def _set_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         world = self._world
-        wait_s = max(0.01, (self.brain.next_wake_s() - world.now_s()) / world.speed)
+        wait_s = max(0.01, (self.bot.next_wake_s() - world.now_s()) / world.speed)
         self._timer = None
         if wait_s < float("inf") and not self.away:
             at_s = world.loop.time() + wait_s
@@ -251,7 +251,7 @@ class Phone:
 
     def _tick(self) -> None:
         self._timer = None
-        self._act(self.brain.tick(self._world.now_s()))
+        self._act(self.bot.tick(self._world.now_s()))
 
     async def _call(self, call: Call) -> None:
         principal = Principal(self.driver_id, Role.DRIVER)
@@ -259,7 +259,7 @@ class Phone:
         # Whoever saves on keys leaves out which task it is.
         key = _UUID.sub("", call.key) if "thrifty" in self.traits else call.key
         status, body = await self._world.post(principal, call.path, call.body, key, self._chance, device)
-        self._act(self.brain.on_answer(self._world.now_s(), call.key, status, body))
+        self._act(self.bot.on_answer(self._world.now_s(), call.key, status, body))
 
     # -- mischief -----------------------------------------------------------------------------------------------------
 
@@ -276,7 +276,7 @@ class Phone:
 
     def _meddle(self) -> None:
         """Take a step that is somebody else's, or whose time has not come."""
-        memory, chance, key = self._world.checker.memory, self._chance, f"{self.brain.name}-m{self._ideas}"
+        memory, chance, key = self._world.checker.memory, self._chance, f"{self.bot.name}-m{self._ideas}"
         offers = [offer.offer_id for offer in memory.offers.values()][-3:]
         tasks = [task for task in memory.tasks.values() if task.status in TASK_HELD]
         self._world.checker.saw["meddled"] += 1

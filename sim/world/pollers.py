@@ -1,6 +1,6 @@
-"""Drivers without a socket: the same brain, which asks over REST how things stand and does every step there.
+"""Drivers without a socket: the same bot, which asks over REST how things stand and does every step there.
 
-What is polled comes to the brain as a welcome, and each answer as the frame that a socket would have brought.
+What is polled comes to the bot as a welcome, and each answer as the frame that a socket would have brought.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Poller(Phone):
 
     def _cut(self, chance: Any) -> None:
         self._looking = self._welcomed = False
-        self.brain.on_disconnect()
+        self.bot.on_disconnect()
 
     async def _look_on(self) -> None:
         world, principal, sent = self._world, Principal(self.driver_id, Role.DRIVER), 0
@@ -65,14 +65,14 @@ class Poller(Phone):
                     found = await world.net.call(gateway, "current", principal)
             except (Unavailable, TimeoutError):
                 self._welcomed = False
-                self.brain.on_disconnect()
+                self.bot.on_disconnect()
                 continue
             if not self._looking:
                 return
             self._see(found)
             if self._duty is not None:
                 sent += 1
-                await self._say_where(principal, f"{self.brain.name}-duty{sent}")
+                await self._say_where(principal, f"{self.bot.name}-duty{sent}")
 
     async def _say_where(self, principal: Principal, key: str) -> None:
         assert self._duty is not None
@@ -99,7 +99,7 @@ class Poller(Phone):
         )
         world.checker.saw["polled"] += 1
         world.checker.heard(self.driver_id, welcome)
-        self._act(self.brain.on_frame(world.now_s(), welcome))
+        self._act(self.bot.on_frame(world.now_s(), welcome))
         self._duty = self._duty or duty
 
     def _act(self, actions: list[Any]) -> None:
@@ -127,7 +127,7 @@ class Poller(Phone):
         path = f"/v1/tasks/{task_id}/{step}"
         status, answer = await world.post(principal, path, body, key, self._chance, device)
         self._under_way.discard(key)
-        self._act(self.brain.on_frame(world.now_s(), _as_frame(key, step, status, answer)))
+        self._act(self.bot.on_frame(world.now_s(), _as_frame(key, step, status, answer)))
 
 
 def _as_frame(key: str, step: str, status: int, answer: dict[str, Any]) -> wire.ServerFrame:

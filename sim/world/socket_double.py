@@ -15,15 +15,15 @@ GONE = 1006  # the close code of a connection that ended without one
 _DISCONNECT = {"type": "websocket.disconnect", "code": GONE}
 
 
-class Pipe:
+class SocketDouble:
     """Both ends of one connection. The server's end is a `Wire` of `gateway`; the client's are two callbacks."""
 
     def __init__(
         self,
         loop: VirtualLoop,
         net: Net,
-        on_frame: Callable[[Pipe, str], None],
-        on_close: Callable[[Pipe, int], None],
+        on_frame: Callable[[SocketDouble, str], None],
+        on_close: Callable[[SocketDouble, int], None],
     ) -> None:
         self._loop, self._net, self._on_frame, self._on_close = loop, net, on_frame, on_close
         self._inbox: deque[MutableMapping[str, Any]] = deque()

@@ -33,7 +33,7 @@ from domain.region.messages import Device, DriversSeen, Message, Ready
 from domain.region.policy import RegionPolicy
 from gateway.deciders.collector import Unavailable
 from gateway.http.auth import Principal, Tokens
-from sim.bot.driver_bot import Brain
+from sim.bot.driver_bot import DriverBot
 from sim.bot.motion import Point, offset
 from sim.bot.personas import CustomerShares, Door, DriverPersona, door_outcome
 from sim.world import rest
@@ -202,7 +202,7 @@ class World:
             reject=0.0 if honest else chance.choice((0.0, 0.1, 0.3)),
         )
         for phone in range(2 if "twin" in traits else 1):
-            brain = Brain(
+            bot = DriverBot(
                 name=f"d{number}.{phone}",
                 persona=persona,
                 rng=Random(f"{self.seed}:brain:{number}:{phone}"),
@@ -212,7 +212,7 @@ class World:
             )
             whims = Random(f"{self.seed}:phone:{number}:{phone}")
             kind = Poller if "poller" in traits else Phone
-            self.phones.append(kind(self, driver_id, token, brain, traits, whims, self.store_shut))
+            self.phones.append(kind(self, driver_id, token, bot, traits, whims, self.store_shut))
 
     def may_refuse(self) -> bool:
         """Whether the database has refused something by our own will, or an operator's."""
@@ -371,7 +371,7 @@ class World:
         self.faults.end()
         self.injection.clear_up()
         for phone in self.phones:
-            if phone.brain.name.endswith(".1"):
+            if phone.bot.name.endswith(".1"):
                 phone.switch_off()  # the second phone of a twin goes into a drawer
             elif phone.away and (phone.has_goods or "twin" in phone.traits or self.chance.random() < 0.5):
                 # Whoever has goods in the car (perhaps by the other phone's doing) is found; others may stay away.
@@ -405,9 +405,9 @@ class World:
         regions = {of: node.target.region if node is not None else None for of, node in nodes.items()}
         shown: dict[str, set[str]] = {}
         for phone in self.phones:
-            lost = phone.brain.stats["lost_frames"]
+            lost = phone.bot.stats["lost_frames"]
             self.checker.must(not lost, "pushes", f"{phone.driver_id}'s phone missed {lost} pushes")
-            kept = 0 if phone.away else len(phone.brain.unanswered)
+            kept = 0 if phone.away else len(phone.bot.unanswered)
             self.checker.must(not kept, "phone", f"{phone.driver_id}'s phone keeps {kept} steps to itself")
             if not phone.away:
                 shown.setdefault(phone.driver_id, set()).update(phone.shown)
@@ -428,8 +428,8 @@ class World:
         saw["two persistence actors"] = self.persistences > 1
         saw.update({f"fault {kind}": count for kind, count in self.faults.struck.items()})
         for phone in self.phones:
-            saw["phone resumed"] += phone.brain.stats["resumed"]
-            saw["done offline"] += phone.brain.stats["done_offline"]
+            saw["phone resumed"] += phone.bot.stats["resumed"]
+            saw["done offline"] += phone.bot.stats["done_offline"]
             saw.update(f"trait {trait}" for trait in phone.traits)
         return Result(
             seed=self.seed,

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from actors.config import Limits
 from actors.persistence.carriers.registry import carriers
-from actors.persistence.payment_holds import Holds
+from actors.persistence.payment_holds import PaymentHolds
 from actors.persistence.relay import Relay
 from domain.errors import RegionUnavailable
 from domain.orders.decide import BeginPayment, OrderCommand, RecordPayment
@@ -70,7 +70,7 @@ class Till:
             carriers(store, limits, bus=Bus(), payment=self.bank, tell_region=_told, clock=self.clock),
             lease_s=5.0,
         )
-        self.holds = Holds(store, store.append, self.clock, limits, "persistence:0")
+        self.holds = PaymentHolds(store, store.append, self.clock, limits, "persistence:0")
 
     async def pay(self, order: Order, card: dict[str, str] = CARD, key: str | None = None) -> str | None:
         headers = {} if key is None else {"Idempotency-Key": key}

@@ -14,7 +14,7 @@ import domain.region.machine
 import persistence.orders.memory
 import persistence.orders.plan
 import sim.world.world
-from actors.persistence.payment_holds import Holds
+from actors.persistence.payment_holds import PaymentHolds
 from actors.region.pump import Batch, Pump
 from actors.region.shell import RegionShell
 from domain.orders.decide import Decision, refused
@@ -147,10 +147,10 @@ def store_deadline(patch: Patch) -> None:
 def undo(patch: Patch) -> None:
     """What the vendor granted and a decision refuses stays as it is, and nobody looks after it."""
 
-    async def look(self: Holds) -> None:
+    async def look(self: PaymentHolds) -> None:
         pass
 
-    patch.setattr(Holds, "look", look)
+    patch.setattr(PaymentHolds, "look", look)
     patch.setattr(
         domain.orders.decide,
         "_not_wanted",

@@ -282,8 +282,8 @@ class Story:
 
 # -- comparing --------------------------------------------------------------------------------------------------------
 
-# Not part of what a request may change: the memory of answers, the output in hand, and the loop's own timing.
-_ASIDE = {"answers", "ready", "loop", "state"}
+# Not part of what a request may change: the memory of answers, the output in hand, and when looks are due.
+_ASIDE = {"answers", "ready", "cadence", "state"}
 
 
 def digest(region: Region) -> dict[str, Any]:

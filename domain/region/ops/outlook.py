@@ -16,12 +16,12 @@ class Outlook:
     """What the open tasks of a region have in common at one moment, so that thousands can be asked about at once."""
 
     def __init__(self, state: State, now_ms: int) -> None:
-        policy, loop = state.policy, state.loop
+        policy, cadence = state.policy, state.cadence
         rows = state.fleet.free_rows(now_ms, in_ms(policy.driver_stale_s))
         self._policy, self._now_ms = policy, now_ms
         self._free = {state.fleet.ids[row] for row in rows.tolist()}
-        self._overdue = now_ms > loop.due_ms() + in_ms(policy.fast_max_wait_s)
-        self._left = loop.left
+        self._overdue = now_ms > cadence.due_ms() + in_ms(policy.fast_max_wait_s)
+        self._left = cadence.left
         # Too many for one look: the oldest come first.
         self._beyond = frozenset(islice(state.open, policy.solve_tasks_limit, None))
 

@@ -17,8 +17,8 @@ from domain.region.solving.reasons import Asked, Waiting, left_open
 from domain.solve import DriverColumns, Plan, SolveRequest
 
 
-class FastLoop:
-    """The loop's own timing, in server ms. `left`: why the last look left tasks open, as far as it tells by itself.
+class Cadence:
+    """When to look for drivers, in server ms. `left`: why the last look left tasks open, as far as it tells by itself.
     `unplanned`: open tasks that no plan has had yet, with the time of their opening; `waits`: (opened, ms from there to
     the first plan that had it) of the tasks planned lately, newest last."""
 

@@ -6,7 +6,7 @@ import asyncio
 from collections import defaultdict
 
 from actors.region import pushes as region_pushes
-from actors.region.pushes import Outboxes
+from actors.region.pushes import PushQueues
 from domain.region.messages import Kick, Push
 from tests.support.shells import Broken, until
 
@@ -40,7 +40,7 @@ def push(n: int, gateway_id: str = "g0") -> Kick:
 
 async def test_order_is_kept_and_pushes_collect_while_a_call_is_under_way() -> None:
     gateways = Gateways()
-    boxes = Outboxes(gateways.send, gateways.lost.append, 100)
+    boxes = PushQueues(gateways.send, gateways.lost.append, 100)
     gateways.gate.clear()
     boxes.put("g0", push(0))
     await until(lambda: gateways.calls == [("g0", 1)])
@@ -54,7 +54,7 @@ async def test_order_is_kept_and_pushes_collect_while_a_call_is_under_way() -> N
 
 async def test_a_call_is_bounded() -> None:
     gateways = Gateways()
-    boxes = Outboxes(gateways.send, gateways.lost.append, 10 * region_pushes.CALL_LIMIT)
+    boxes = PushQueues(gateways.send, gateways.lost.append, 10 * region_pushes.CALL_LIMIT)
     for n in range(region_pushes.CALL_LIMIT + 5):
         boxes.put("g0", push(n))
     await boxes.stop()
@@ -63,7 +63,7 @@ async def test_a_call_is_bounded() -> None:
 
 async def test_one_gateway_does_not_hold_up_another() -> None:
     gateways = Gateways()
-    boxes = Outboxes(gateways.send, gateways.lost.append, 100)
+    boxes = PushQueues(gateways.send, gateways.lost.append, 100)
     gateways.gate.clear()
     boxes.put("g0", push(0))
     boxes.put("g1", push(1, "g1"))
@@ -75,7 +75,7 @@ async def test_one_gateway_does_not_hold_up_another() -> None:
 async def test_a_failed_call_reports_the_gateway_lost_and_drops_what_waited() -> None:
     gateways = Gateways()
     gateways.down.add("g0")
-    boxes = Outboxes(gateways.send, gateways.lost.append, 100)
+    boxes = PushQueues(gateways.send, gateways.lost.append, 100)
     gateways.gate.clear()
     boxes.put("g0", push(0))
     await until(lambda: len(gateways.calls) == 1)
@@ -92,7 +92,7 @@ async def test_a_failed_call_reports_the_gateway_lost_and_drops_what_waited() ->
 
 async def test_too_many_waiting_are_dropped_and_the_gateway_reported_lost() -> None:
     gateways = Gateways()
-    boxes = Outboxes(gateways.send, gateways.lost.append, 3)
+    boxes = PushQueues(gateways.send, gateways.lost.append, 3)
     gateways.gate.clear()
     boxes.put("g0", push(0))
     await until(lambda: len(gateways.calls) == 1)

@@ -9,7 +9,7 @@ import pytest
 
 from domain import protocol as wire
 from sim.bot.actions import Call, Resync
-from sim.bot.driver_bot import Brain
+from sim.bot.driver_bot import DriverBot
 from sim.bot.motion import offset
 from sim.bot.personas import Door
 from tests.unit.sim.bot.test_driver_bot import (
@@ -17,7 +17,7 @@ from tests.unit.sim.bot.test_driver_bot import (
     T0,
     Play,
     at,
-    brain,
+    bot,
     calls,
     offer,
     sent,
@@ -37,8 +37,8 @@ def one(name: str, status: str = "ASSIGNED", kind: str = "DELIVERY", **others: A
 class Tour(Play):
     """A driver and a server that grants every step; `visited` tells the steps in their order."""
 
-    def __init__(self, mind: Brain | None = None, names: str = "abc") -> None:
-        super().__init__(mind or brain())
+    def __init__(self, mind: DriverBot | None = None, names: str = "abc") -> None:
+        super().__init__(mind or bot())
         self.seq = 1
         self.visited: list[str] = []
         self.views = {name: one(name) for name in names}
@@ -69,9 +69,9 @@ class Tour(Play):
             asked = [*sent(actions, wire.TaskArrive), *sent(actions, wire.TaskPickup), *calls(actions)]
             if asked:
                 return asked
-            self.now_s = max(self.brain.next_wake_s(), self.now_s + 0.001)
+            self.now_s = max(self.bot.next_wake_s(), self.now_s + 0.001)
             assert self.now_s < T0 + 7200, "nothing more is asked for"
-            self.out = self.brain.tick(self.now_s)
+            self.out = self.bot.tick(self.now_s)
 
     def grant(self, asked: Any) -> None:
         before = self.out
@@ -115,7 +115,7 @@ def test_a_bundle_is_fetched_at_one_stop_and_brought_door_by_door() -> None:
     assert tour.visited[6:] == ["at a", "bring a", "at b", "bring b", "at c", "bring c"]
     # loading once, then three times 1 km, the door, and after each but the last the way back to the car
     assert tour.now_s == pytest.approx(T0 + 135 + 20 + 3 * (100 + 40) + 2 * 10, abs=1)
-    assert not tour.brain.busy
+    assert not tour.bot.busy
 
 
 def test_the_doors_come_in_the_order_of_the_offer() -> None:
@@ -156,18 +156,18 @@ def test_a_request_about_a_task_that_is_taken_away_is_not_repeated() -> None:
     tour.push(wire.TaskCancelled(task_id="a", reason="ORDER_CANCELLED"))
     again: Any = tour.until(wire.TaskArrive)
     assert again.id == asked[1].id
-    assert tour.brain.stats["resent"] == 1
+    assert tour.bot.stats["resent"] == 1
 
 
 def test_refused_goods_go_back_after_the_last_door() -> None:
-    tour = Tour(brain(doors={"order-a": Door.UNDER_AGE}), "ab")
+    tour = Tour(bot(doors={"order-a": Door.UNDER_AGE}), "ab")
     tour.take()
     tour.go_on(4 + 2)
     assert tour.visited[4:] == ["at a", "refused a"]
-    assert set(tour.brain.tasks) == {"b", "ar"}
+    assert set(tour.bot.tasks) == {"b", "ar"}
     tour.go_on(3 + 2)
     assert tour.visited[6:] == ["at b", "bring b", "at ar", "return ar"]
-    assert not tour.brain.busy
+    assert not tour.bot.busy
 
 
 def test_a_bundle_goes_on_from_the_middle_after_a_fresh_start() -> None:
@@ -192,7 +192,7 @@ def test_a_resumed_socket_asks_again_for_every_task_of_the_stop() -> None:
     tour = Tour(names="ab")
     tour.take()
     asked = tour.turn()
-    tour.brain.on_disconnect()
+    tour.bot.on_disconnect()
     tour.frame(welcome(resumed=True, last_seq=1, tasks=tuple(tour.views.values())))
     assert [frame.id for frame in sent(tour.out, wire.TaskArrive)] == [frame.id for frame in asked]
 
@@ -203,31 +203,31 @@ def test_where_one_task_is_disputed_the_others_are_kept() -> None:
     first, second = tour.turn()
     tour.frame(wire.Error(code="NOT_TASK_HOLDER", detail="", in_reply_to=first.id))
     assert any(isinstance(action, Resync) for action in tour.out)
-    tour.brain.on_disconnect()
+    tour.bot.on_disconnect()
     tour.frame(welcome(last_seq=1, tasks=(tour.views["b"],)))
     assert told(tour.out) == [("gone", "order-a")]
     assert [frame.id for frame in sent(tour.out, wire.TaskArrive)] == [second.id]
 
 
 def test_an_offer_with_more_time_is_the_same_offer() -> None:
-    play = Play(brain())
+    play = Play(bot())
     play.frame(welcome())
     assert sent(play.frame(offer(1, T0)), wire.OfferSeen)
     longer = msgspec.structs.replace(offer(2, T0), expires_at=at(T0 + 33))
     assert not sent(play.frame(longer), wire.OfferSeen)
-    assert play.brain.stats["offers"] == 1
+    assert play.bot.stats["offers"] == 1
     play.until(wire.OfferAccept)
     assert play.now_s == pytest.approx(T0 + 5)
 
 
 def test_that_an_offer_is_shown_is_said_again_on_a_new_socket() -> None:
-    play = Play(brain())
+    play = Play(bot())
     play.frame(welcome())
     play.frame(offer(1, T0))
-    play.brain.on_disconnect()
+    play.bot.on_disconnect()
     shown = wire.OfferView(offer_id="f1", tasks=(task(),), stops=(), expires_at=at(T0 + 30), ttl_s=30)
     assert sent(play.frame(welcome(resumed=True, last_seq=1, offers=(shown,))), wire.OfferSeen)
-    assert play.brain.stats["offers"] == 1
+    assert play.bot.stats["offers"] == 1
 
 
 def test_the_bundle_of_an_old_answer_does_not_come_back() -> None:
@@ -235,7 +235,7 @@ def test_the_bundle_of_an_old_answer_does_not_come_back() -> None:
     tour.take()
     tour.push(wire.TaskCancelled(task_id="a", reason="DRIVER_LOST"))
     tour.frame(wire.OfferAccepted(in_reply_to="b-1", offer_id="f1", tasks=tuple(tour.views.values())))
-    assert list(tour.brain.tasks) == ["b"]
+    assert list(tour.bot.tasks) == ["b"]
 
 
 def test_what_is_in_the_car_is_brought_before_the_next_trip() -> None:

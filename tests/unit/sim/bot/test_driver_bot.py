@@ -11,7 +11,7 @@ import pytest
 from domain import protocol as wire
 from domain.ground.times import instant
 from sim.bot.actions import Action, Call, Resync, Send, Told
-from sim.bot.driver_bot import ANSWER_TIMEOUT_S, NEW_NUMBERING, Brain
+from sim.bot.driver_bot import ANSWER_TIMEOUT_S, NEW_NUMBERING, DriverBot
 from sim.bot.motion import Point, offset
 from sim.bot.personas import Door, DriverPersona
 
@@ -25,14 +25,14 @@ PERSONA = DriverPersona(
 F = TypeVar("F")
 
 
-def brain(
+def bot(
     door: Door = Door.PASS,
     persona: DriverPersona = PERSONA,
     off_s: float = float("inf"),
     doors: dict[str, Door] | None = None,
-) -> Brain:
+) -> DriverBot:
     """`doors` by order, where they differ from `door`."""
-    return Brain(
+    return DriverBot(
         name="b",
         persona=persona,
         rng=Random(1),
@@ -90,18 +90,18 @@ def told(actions: list[Action]) -> list[tuple[str, str]]:
 
 
 class Play:
-    """A brain and a clock; `until` lets time pass as the shell would, by the brain's own wake-up times."""
+    """A bot and a clock; `until` lets time pass as the shell would, by the bot's own wake-up times."""
 
-    def __init__(self, mind: Brain) -> None:
-        self.brain, self.now_s = mind, T0
+    def __init__(self, mind: DriverBot) -> None:
+        self.bot, self.now_s = mind, T0
         self.out: list[Action] = []
 
     def frame(self, frame: wire.ServerFrame) -> list[Action]:
-        self.out = self.brain.on_frame(self.now_s, frame)
+        self.out = self.bot.on_frame(self.now_s, frame)
         return self.out
 
     def answer(self, key: str, http: int, **body: Any) -> list[Action]:
-        self.out = self.brain.on_answer(self.now_s, key, http, body)
+        self.out = self.bot.on_answer(self.now_s, key, http, body)
         return self.out
 
     def until(self, kind: type[F], limit_s: float = 3600) -> F:
@@ -112,10 +112,10 @@ class Play:
             found = sent(actions, kind) or [action for action in actions if isinstance(action, kind)]
             if found:
                 return found[0]
-            assert self.brain.next_wake_s() > self.now_s or not actions, "a wake-up time that has passed"
-            self.now_s = max(self.brain.next_wake_s(), self.now_s + 0.001)
+            assert self.bot.next_wake_s() > self.now_s or not actions, "a wake-up time that has passed"
+            self.now_s = max(self.bot.next_wake_s(), self.now_s + 0.001)
             assert self.now_s < end_s, f"no {kind.__name__} within {limit_s} s"
-            actions = self.brain.tick(self.now_s)
+            actions = self.bot.tick(self.now_s)
 
     def accept(self) -> None:
         """On duty, offered a task, and given it."""
@@ -137,7 +137,7 @@ class Play:
 
 
 def test_goes_on_duty_where_it_is() -> None:
-    actions = Play(brain()).frame(welcome())
+    actions = Play(bot()).frame(welcome())
     (duty,) = sent(actions, wire.Duty)
     assert (duty.on, duty.lat, duty.lng) == (True, HOME.lat, HOME.lng)
     assert sent(actions, wire.Location)
@@ -148,34 +148,34 @@ def test_goes_on_duty_where_it_is() -> None:
     [(8 * 3600.0, True), (60.0, False), (30 * 3600.0, False), (float("inf"), False)],
 )
 def test_says_until_when_it_is_on_duty_where_the_server_takes_it(lasts_s: float, said: bool) -> None:
-    play = Play(brain(off_s=T0 + lasts_s))
+    play = Play(bot(off_s=T0 + lasts_s))
     (duty,) = sent(play.frame(welcome()), wire.Duty)
     assert duty.until == (at(T0 + lasts_s) if said else None)
 
 
 def test_thinks_before_it_accepts_and_says_so_once() -> None:
-    play = Play(brain())
+    play = Play(bot())
     play.frame(welcome())
     assert sent(play.frame(offer(1, T0)), wire.OfferSeen)
     first = play.until(wire.OfferAccept)
     assert first.offer_id == "f1"
     assert play.now_s == pytest.approx(T0 + 5)
-    assert not sent(play.brain.tick(play.now_s + 1), wire.OfferAccept)
+    assert not sent(play.bot.tick(play.now_s + 1), wire.OfferAccept)
 
 
 def test_a_request_without_an_answer_is_sent_again_with_the_same_id() -> None:
-    play = Play(brain())
+    play = Play(bot())
     play.frame(welcome())
     play.frame(offer(1, T0))
     first = play.until(wire.OfferAccept)
     asked_s = play.now_s
     assert play.until(wire.OfferAccept).id == first.id
     assert play.now_s == pytest.approx(asked_s + ANSWER_TIMEOUT_S * SPEED)
-    assert play.brain.stats["resent"] == 1
+    assert play.bot.stats["resent"] == 1
 
 
 def test_a_delivery_from_offer_to_door() -> None:
-    play = Play(brain())
+    play = Play(bot())
     play.to_door()
     # 5 s of thought, 1 km at 10 m/s, the counter, loading, 2 km at 10 m/s
     assert play.now_s == pytest.approx(T0 + 5 + 100 + 30 + 20 + 200, abs=1)
@@ -185,11 +185,11 @@ def test_a_delivery_from_offer_to_door() -> None:
     (deliver,) = calls(play.answer(check.key, 200, status="ID_VERIFIED", passed=True))
     assert deliver.path == "/v1/orders/o1/deliver/confirm"
     assert told(play.answer(deliver.key, 200, status="DELIVERED")) == [("delivered", "o1")]
-    assert not play.brain.busy
+    assert not play.bot.busy
 
 
 def test_waits_until_the_goods_are_ready_even_when_that_moves() -> None:
-    play = Play(brain())
+    play = Play(bot())
     play.accept()
     arrived: Any = play.until(wire.TaskArrive)
     play.frame(wire.TaskUpdated(in_reply_to=arrived.id, task=task("AT_PICKUP", ready_s=T0 + 900)))
@@ -210,7 +210,7 @@ def test_waits_until_the_goods_are_ready_even_when_that_moves() -> None:
     ],
 )
 def test_a_refusal_brings_the_goods_back(door: Door, path: str, part: dict[str, Any]) -> None:
-    play = Play(brain(door))
+    play = Play(bot(door))
     play.to_door()
     check = play.until(Call)
     assert check.path == f"/v1/orders/o1/{path}"
@@ -225,11 +225,11 @@ def test_a_refusal_brings_the_goods_back(door: Door, path: str, part: dict[str, 
     confirm = play.until(Call)
     assert confirm.path == "/v1/tasks/t2/return/confirm"
     assert told(play.answer(confirm.key, 200, status="RETURNED")) == [("returned", "o1")]
-    assert not play.brain.busy
+    assert not play.bot.busy
 
 
 def test_without_an_answer_from_the_door_the_same_request_goes_again() -> None:
-    play = Play(brain())
+    play = Play(bot())
     play.to_door()
     first = play.until(Call)
     play.answer(first.key, 0)
@@ -237,7 +237,7 @@ def test_without_an_answer_from_the_door_the_same_request_goes_again() -> None:
 
 
 def test_what_was_refused_for_good_is_asked_again_under_a_new_key() -> None:
-    play = Play(brain())
+    play = Play(bot())
     play.to_door()
     first = play.until(Call)
     play.answer(first.key, 500, code="INTERNAL_CONFLICT")
@@ -247,7 +247,7 @@ def test_what_was_refused_for_good_is_asked_again_under_a_new_key() -> None:
 
 
 def test_a_check_that_was_made_before_a_restart_is_not_made_again() -> None:
-    play = Play(brain())
+    play = Play(bot())
     play.frame(welcome(tasks=(task("AT_DROPOFF"),)))
     check = play.until(Call)
     play.answer(check.key, 409, code="WRONG_STATE")
@@ -255,31 +255,31 @@ def test_a_check_that_was_made_before_a_restart_is_not_made_again() -> None:
 
 
 def test_the_snapshot_replaces_what_was_believed() -> None:
-    play = Play(brain())
+    play = Play(bot())
     play.accept()
-    play.brain.on_disconnect()
-    assert play.brain.resume_from == 1
+    play.bot.on_disconnect()
+    assert play.bot.resume_from == 1
     actions = play.frame(welcome(last_seq=7, tasks=(task("PICKED_UP", task_id="t9"),)))
     assert told(actions) == [("gone", "o1")]
-    assert list(play.brain.tasks) == ["t9"]
+    assert list(play.bot.tasks) == ["t9"]
     assert play.until(wire.TaskArrive).task_id == "t9"
 
 
 def test_a_resumed_socket_asks_again_and_old_news_changes_nothing() -> None:
-    play = Play(brain())
+    play = Play(bot())
     play.accept()
     arrived: Any = play.until(wire.TaskArrive)
-    play.brain.on_disconnect()
+    play.bot.on_disconnect()
     actions = play.frame(welcome(resumed=True, last_seq=3, tasks=(task("AT_PICKUP"),)))
     assert [frame.id for frame in sent(actions, wire.TaskArrive)] == [arrived.id]
     # The frame that was missed is older than the snapshot: it is acknowledged, not believed.
     acked = sent(play.frame(wire.TaskUpdated(seq=2, task=task("ASSIGNED"))), wire.Ack)
     assert [ack.seq for ack in acked] == [2]
-    assert play.brain.tasks["t1"].view.status == "AT_PICKUP"
+    assert play.bot.tasks["t1"].view.status == "AT_PICKUP"
 
 
 def test_counts_what_is_lost_and_what_comes_twice() -> None:
-    play = Play(brain())
+    play = Play(bot())
     play.frame(welcome())
     play.frame(wire.OfferExpired(seq=1, offer_id="x"))
     play.frame(wire.OfferExpired(seq=4, offer_id="x"))
@@ -287,67 +287,67 @@ def test_counts_what_is_lost_and_what_comes_twice() -> None:
     play.frame(
         wire.OfferExpired(seq=4 + 2 * NEW_NUMBERING, offer_id="x")
     )  # a new life of the region: no loss
-    assert play.brain.stats["lost_frames"] == 2
-    assert play.brain.stats["duplicates"] == 1
+    assert play.bot.stats["lost_frames"] == 2
+    assert play.bot.stats["duplicates"] == 1
 
 
 def test_an_offer_that_is_gone_is_forgotten() -> None:
-    play = Play(brain())
+    play = Play(bot())
     play.frame(welcome())
     play.frame(offer(1, T0))
     play.frame(wire.OfferRevoked(seq=2, offer_id="f1", reason="ORDER_CANCELLED"))
-    assert not sent(play.brain.tick(T0 + 6), wire.OfferAccept)
+    assert not sent(play.bot.tick(T0 + 6), wire.OfferAccept)
 
 
 def test_a_refused_accept_is_not_repeated() -> None:
-    play = Play(brain())
+    play = Play(bot())
     play.frame(welcome())
     play.frame(offer(1, T0))
     asked = play.until(wire.OfferAccept)
     play.frame(wire.Error(code="OFFER_EXPIRED", detail="", in_reply_to=asked.id))
-    assert not sent(play.brain.tick(play.now_s + 100), wire.OfferAccept)
-    assert not play.brain.busy
+    assert not sent(play.bot.tick(play.now_s + 100), wire.OfferAccept)
+    assert not play.bot.busy
 
 
 def test_an_answer_that_comes_late_still_holds() -> None:
-    play = Play(brain())
+    play = Play(bot())
     play.frame(welcome())
     play.frame(wire.OfferAccepted(in_reply_to="from-before", offer_id="f1", tasks=(task("ASSIGNED"),)))
     assert play.until(wire.TaskArrive).task_id == "t1"
 
 
 def test_a_cancelled_task_is_dropped() -> None:
-    play = Play(brain())
+    play = Play(bot())
     play.accept()
     actions = play.frame(wire.TaskCancelled(seq=2, task_id="t1", reason="ORDER_CANCELLED"))
     assert told(actions) == [("gone", "o1")]
-    assert not play.brain.busy
+    assert not play.bot.busy
 
 
 def test_the_answer_to_an_old_request_does_not_bring_a_lost_task_back() -> None:
-    play = Play(brain())
+    play = Play(bot())
     play.accept()
     play.frame(wire.TaskCancelled(seq=2, task_id="t1", reason="DRIVER_LOST"))
     play.frame(wire.OfferAccepted(in_reply_to="b-1", offer_id="f1", tasks=(task("ASSIGNED"),)))
     play.frame(wire.TaskUpdated(in_reply_to="b-2", task=task("AT_PICKUP")))
-    assert not play.brain.busy
+    assert not play.bot.busy
     play.frame(offer(3, play.now_s, "f2"))  # but it can be won again
     asked = play.until(wire.OfferAccept)
     play.frame(wire.OfferAccepted(in_reply_to=asked.id, offer_id="f2", tasks=(task("ASSIGNED"),)))
-    assert play.brain.busy
+    assert play.bot.busy
 
 
 def test_where_the_server_disagrees_it_asks_for_the_truth() -> None:
-    play = Play(brain())
+    play = Play(bot())
     play.accept()
     asked: Any = play.until(wire.TaskArrive)
     actions = play.frame(wire.Error(code="NOT_TASK_HOLDER", detail="", in_reply_to=asked.id))
     assert any(isinstance(action, Resync) for action in actions)
-    assert play.brain.resume_from is None
+    assert play.bot.resume_from is None
 
 
 def test_a_busy_region_is_asked_again_with_the_same_id() -> None:
-    play = Play(brain())
+    play = Play(bot())
     play.accept()
     asked: Any = play.until(wire.TaskArrive)
     play.frame(wire.Error(code="REGION_UNAVAILABLE", detail="", in_reply_to=asked.id, retry_after_s=2))
@@ -356,32 +356,32 @@ def test_a_busy_region_is_asked_again_with_the_same_id() -> None:
 
 
 def test_a_driver_who_lets_offers_lapse_says_nothing() -> None:
-    play = Play(brain(persona=msgspec.structs.replace(PERSONA, lapse=1.0)))
+    play = Play(bot(persona=msgspec.structs.replace(PERSONA, lapse=1.0)))
     play.frame(welcome())
     play.frame(offer(1, T0))
-    assert not sent(play.brain.tick(T0 + 20), wire.OfferAccept)
+    assert not sent(play.bot.tick(T0 + 20), wire.OfferAccept)
     play.frame(wire.OfferExpired(seq=2, offer_id="f1"))
-    assert play.brain.stats["expired"] == 1
+    assert play.bot.stats["expired"] == 1
 
 
 def test_after_the_shift_what_is_held_is_finished() -> None:
-    play = Play(brain(off_s=T0 + 60))
+    play = Play(bot(off_s=T0 + 60))
     play.accept()
     off = play.until(wire.Duty)
     assert (off.on, play.now_s) == (False, T0 + 60)
-    assert not play.brain.done
+    assert not play.bot.done
     assert play.until(wire.TaskArrive).task_id == "t1"
     play.frame(wire.TaskCancelled(seq=2, task_id="t1", reason="ORDER_CANCELLED"))
-    play.brain.on_frame(play.now_s, offer(3, play.now_s, "f2"))
+    play.bot.on_frame(play.now_s, offer(3, play.now_s, "f2"))
     assert play.until(wire.OfferReject).offer_id == "f2"
 
 
 def test_pings_follow_the_wall_on_a_fast_clock() -> None:
-    play = Play(brain())
+    play = Play(bot())
     play.frame(welcome())
-    began = play.brain.stats["pings"]
+    began = play.bot.stats["pings"]
     while play.now_s < T0 + 600:  # a minute of wall time, idle
-        play.now_s = play.brain.next_wake_s()
-        play.brain.tick(play.now_s)
+        play.now_s = play.bot.next_wake_s()
+        play.bot.tick(play.now_s)
     # One ping in 30 server seconds, so that a silence of 90 never happens, and no more.
-    assert 18 <= play.brain.stats["pings"] - began <= 21
+    assert 18 <= play.bot.stats["pings"] - began <= 21

@@ -16,7 +16,7 @@ from tests.unit.sim.bot.test_driver_bot import (
     SPEED,
     Play,
     at,
-    brain,
+    bot,
     calls,
     offer,
     sent,
@@ -30,14 +30,14 @@ class Tunnel(Play):
     """`inside`: let time pass without a network; nothing may be sent."""
 
     def inside(self, seconds: float) -> None:
-        self.brain.on_disconnect()
+        self.bot.on_disconnect()
         end_s, self.out = self.now_s + seconds, []
         while self.now_s < end_s:
-            actions = self.brain.tick(self.now_s)
+            actions = self.bot.tick(self.now_s)
             assert not [action for action in actions if isinstance(action, Send | Call)], (
                 "sent without a network"
             )
-            self.now_s = min(end_s, max(self.brain.next_wake_s(), self.now_s + 0.001))
+            self.now_s = min(end_s, max(self.bot.next_wake_s(), self.now_s + 0.001))
 
     def asked(self) -> list[Any]:
         """What was asked for in the last actions."""
@@ -53,11 +53,11 @@ class Tunnel(Play):
 
 
 def test_the_work_goes_on_and_is_sent_in_order_with_its_times() -> None:
-    play = Tunnel(brain())
+    play = Tunnel(bot())
     play.accept()
     # 1 km to the store, the counter, loading, 2 km to the door: all of it in the tunnel.
     play.inside(400)
-    assert play.brain.tasks["t1"].status == "AT_DROPOFF"
+    assert play.bot.tasks["t1"].status == "AT_DROPOFF"
     entered_s, play.now_s = play.now_s - 400, play.now_s
     play.frame(welcome(resumed=True, last_seq=1, tasks=(task("ASSIGNED"),)))
     first = play.only()
@@ -82,7 +82,7 @@ def test_the_work_goes_on_and_is_sent_in_order_with_its_times() -> None:
     (deliver,) = calls(play.answer(check.key, 200, status="ID_VERIFIED", passed=True))
     assert deliver.n > check.n
     assert told(play.answer(deliver.key, 200, status="DELIVERED")) == [("delivered", "o1")]
-    assert play.brain.stats["done_offline"] == 4
+    assert play.bot.stats["done_offline"] == 4
 
 
 def msgspec_s(seconds: float) -> Any:
@@ -91,7 +91,7 @@ def msgspec_s(seconds: float) -> Any:
 
 
 def test_nothing_is_handed_over_before_the_check_has_passed() -> None:
-    play = Tunnel(brain())
+    play = Tunnel(bot())
     play.to_door()
     play.inside(3600)
     play.frame(welcome(resumed=True, last_seq=1, tasks=(task("AT_DROPOFF"),)))
@@ -99,7 +99,7 @@ def test_nothing_is_handed_over_before_the_check_has_passed() -> None:
 
 
 def test_what_was_sent_before_the_tunnel_and_not_answered_comes_first_with_the_same_id() -> None:
-    play = Tunnel(brain())
+    play = Tunnel(bot())
     play.accept()
     before: Any = play.until(wire.TaskArrive)
     play.inside(60)
@@ -110,7 +110,7 @@ def test_what_was_sent_before_the_tunnel_and_not_answered_comes_first_with_the_s
 
 
 def test_the_answer_may_be_lost_too() -> None:
-    play = Tunnel(brain())
+    play = Tunnel(bot())
     play.accept()
     play.inside(150)
     play.frame(welcome(resumed=True, last_seq=1, tasks=(task("ASSIGNED"),)))
@@ -121,11 +121,11 @@ def test_the_answer_may_be_lost_too() -> None:
     assert play.only() == first
     play.grant(first, task("AT_PICKUP"))
     assert isinstance(play.only(), wire.TaskPickup)
-    assert play.brain.tasks["t1"].status == "PICKED_UP"  # for that is where the driver is
+    assert play.bot.tasks["t1"].status == "PICKED_UP"  # for that is where the driver is
 
 
 def test_where_a_step_is_refused_what_was_done_after_it_is_not_sent() -> None:
-    play = Tunnel(brain())
+    play = Tunnel(bot())
     play.accept()
     play.inside(400)
     play.frame(welcome(resumed=True, last_seq=1, tasks=(task("ASSIGNED"),)))
@@ -133,31 +133,31 @@ def test_where_a_step_is_refused_what_was_done_after_it_is_not_sent() -> None:
     play.frame(wire.Error(code="OUT_OF_ORDER", detail="", in_reply_to=first.id))
     assert any(isinstance(action, Resync) for action in play.out)
     assert not play.asked()
-    assert play.brain.tasks["t1"].status == "ASSIGNED"
+    assert play.bot.tasks["t1"].status == "ASSIGNED"
     play.frame(welcome(tasks=(task("AT_PICKUP"),)))
     assert isinstance(play.until(wire.TaskPickup), wire.TaskPickup)
 
 
 def test_a_task_that_was_given_away_meanwhile_is_forgotten_with_all_that_was_done() -> None:
-    play = Tunnel(brain())
+    play = Tunnel(bot())
     play.accept()
     play.inside(400)
     assert told(play.frame(welcome(last_seq=9))) == [("gone", "o1")]
     assert not play.asked()
-    assert not play.brain.unanswered
-    assert not play.brain.busy
+    assert not play.bot.unanswered
+    assert not play.bot.busy
 
 
 @pytest.mark.parametrize("choice", ["accept", "reject"])
 def test_an_offer_is_answered_in_a_tunnel_and_sent_if_it_is_still_open(choice: str) -> None:
-    play = Tunnel(brain(persona=msgspec.structs.replace(PERSONA, reject=float(choice == "reject"))))
+    play = Tunnel(bot(persona=msgspec.structs.replace(PERSONA, reject=float(choice == "reject"))))
     play.frame(welcome())
     play.frame(offer(1, play.now_s))
     play.inside(10)
     view = wire.OfferView(offer_id="f1", tasks=(task(),), stops=(), expires_at=at(play.now_s + 20), ttl_s=20)
     play.frame(welcome(resumed=True, last_seq=1, offers=(view,)))
     assert isinstance(play.only(), wire.OfferAccept if choice == "accept" else wire.OfferReject)
-    late = Tunnel(brain())
+    late = Tunnel(bot())
     late.frame(welcome())
     late.frame(offer(1, late.now_s))
     late.inside(100)
@@ -166,7 +166,7 @@ def test_an_offer_is_answered_in_a_tunnel_and_sent_if_it_is_still_open(choice: s
 
 
 def test_a_refusal_at_the_door_is_sent_afterwards() -> None:
-    play = Tunnel(brain(Door.NO_ID))
+    play = Tunnel(bot(Door.NO_ID))
     play.to_door()
     play.inside(200)
     play.frame(welcome(resumed=True, last_seq=1, tasks=(task("AT_DROPOFF"),)))
@@ -176,7 +176,7 @@ def test_a_refusal_at_the_door_is_sent_afterwards() -> None:
 
 
 def test_a_request_that_found_no_network_goes_again_as_it_was() -> None:
-    play = Tunnel(brain())
+    play = Tunnel(bot())
     play.to_door()
     check = play.until(Call)
     play.inside(1)
@@ -188,7 +188,7 @@ def test_a_request_that_found_no_network_goes_again_as_it_was() -> None:
 
 
 def test_numbers_rise_though_the_clock_is_set_back() -> None:
-    play = Tunnel(brain())
+    play = Tunnel(bot())
     play.accept()
     first: Any = play.until(wire.TaskArrive)
     play.now_s -= 5000
@@ -199,7 +199,7 @@ def test_numbers_rise_though_the_clock_is_set_back() -> None:
 
 
 def test_a_new_phone_counts_from_where_the_old_one_was() -> None:
-    play = Tunnel(brain())
+    play = Tunnel(bot())
     last_n = round(play.now_s * 1000) + 3_600_000  # whose clock was an hour ahead
     play.frame(welcome(tasks=(task("ASSIGNED"),), last_n=last_n))
     step: Any = play.until(wire.TaskArrive)
@@ -207,7 +207,7 @@ def test_a_new_phone_counts_from_where_the_old_one_was() -> None:
 
 
 def test_only_actions_are_sent_not_where_the_driver_was() -> None:
-    play = Tunnel(brain())
+    play = Tunnel(bot())
     play.accept()
     play.inside(50)
     play.frame(welcome(resumed=True, last_seq=1, tasks=(task("ASSIGNED"),)))

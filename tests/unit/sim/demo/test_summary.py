@@ -10,7 +10,7 @@ import pytest
 
 from sim.demo.api import Account, subject_of
 from sim.demo.summary import Summary, percentile, summarize
-from sim.demo.tally import Books, OrderNote
+from sim.demo.tally import OrderNote, Tally
 
 CUSTOMER = Account(email="c", password="", role="customer", name="C")
 BINDING = {
@@ -19,9 +19,9 @@ BINDING = {
 }  # fmt: skip
 
 
-def books(*outcomes: str) -> Books:
+def books(*outcomes: str) -> Tally:
     """Books of orders placed at 0, each with the news named, a minute apart."""
-    made = Books()
+    made = Tally()
     for number, outcome in enumerate(outcomes, start=1):
         made.placed(OrderNote(order_id=f"o{number}", customer=CUSTOMER, placed_s=0.0))
         for kind in outcome.split():
@@ -29,7 +29,7 @@ def books(*outcomes: str) -> Books:
     return made
 
 
-def audit(made: Books, status: dict[str, str], broken: str = "") -> Books:
+def audit(made: Tally, status: dict[str, str], broken: str = "") -> Tally:
     for note in made.to_audit:
         made.audited(
             note, status[note.outcome], note.order_id != broken if note.outcome == "delivered" else None
@@ -41,7 +41,7 @@ def audit(made: Books, status: dict[str, str], broken: str = "") -> Books:
 STATUS = {"delivered": "DELIVERED", "returned": "RETURNED", "under_age": "CANCELLED"}
 
 
-def close(made: Books, failures: list[str] | None = None) -> Summary:
+def close(made: Tally, failures: list[str] | None = None) -> Summary:
     drivers = Counter({"offers": 9, "accepted": 5})
     return summarize(made, drivers, driver_count=3, retries=0, wall_s=1, failures=failures or [], notes=[])
 

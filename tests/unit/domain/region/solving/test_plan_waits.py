@@ -10,7 +10,7 @@ from tests.support.story import Story, put_order
 
 def planned(story: Story) -> list[int]:
     """The waits so far in ms."""
-    return [waited_ms for _, waited_ms in story.region.state.loop.waits]
+    return [waited_ms for _, waited_ms in story.region.state.cadence.waits]
 
 
 def answer(story: Story, after_ms: int) -> None:
@@ -26,10 +26,10 @@ def test_a_task_waits_until_a_plan_has_it() -> None:
     began_ms = story.now
     story.look()
     assert planned(story) == []
-    assert list(story.region.state.loop.unplanned) == ["task-1"]
+    assert list(story.region.state.cadence.unplanned) == ["task-1"]
     answer(story, 150)
-    assert list(story.region.state.loop.waits) == [(began_ms, 350)]
-    assert not story.region.state.loop.unplanned
+    assert list(story.region.state.cadence.waits) == [(began_ms, 350)]
+    assert not story.region.state.cadence.unplanned
 
 
 def test_the_time_before_the_region_was_told_counts() -> None:
@@ -62,14 +62,14 @@ def test_a_task_that_a_look_does_not_have_waits_for_the_next() -> None:
     story.order()  # the look is under way
     answer(story, 100)
     assert planned(story) == [300]
-    assert list(story.region.state.loop.unplanned) == ["task-2"]
+    assert list(story.region.state.cadence.unplanned) == ["task-2"]
     story.look()
     story.step(SolveFailed(story.solves[-1].request_id))
     assert planned(story) == [300]
     story.wait(3.0)  # the longest wait for another look
     answer(story, 50)
     assert planned(story) == [300, 100 + 200 + 3_000 + 50]
-    assert not story.region.state.loop.unplanned
+    assert not story.region.state.cadence.unplanned
 
 
 def test_a_task_that_comes_back_is_not_counted_again() -> None:
@@ -81,16 +81,16 @@ def test_a_task_that_comes_back_is_not_counted_again() -> None:
     assert story.offer_to("bob").offer_id != offer_id
     assert planned(story) == [200]
     story.step(story.opened["task-1"])  # told again
-    assert not story.region.state.loop.unplanned
+    assert not story.region.state.cadence.unplanned
 
 
 def test_a_task_that_ends_without_a_plan_is_forgotten() -> None:
     story = Story()
     story.order()
     story.wait(10)
-    assert list(story.region.state.loop.unplanned) == ["task-1"]
+    assert list(story.region.state.cadence.unplanned) == ["task-1"]
     story.do("cara", Cancel("order-1"), role=Role.CUSTOMER)
-    assert not story.region.state.loop.unplanned
+    assert not story.region.state.cadence.unplanned
     assert planned(story) == []
 
 
