@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 import pytest
@@ -11,27 +12,43 @@ import pytest
 from domain.ports import IdentityVendor, PaymentVendor, VendorError, Verdict
 from integrations.registry import IDENTITY, PAYMENT, PORTS
 
-# vendor -> the tokens that make it say so. A new vendor adds its line.
-IDENTITY_TOKENS: dict[str, dict[str, str]] = {
-    "fake": {
-        "pass": "fake:pass",
-        "under_age": "fake:under_age",
-        "expired": "fake:expired",
-        "wrong_name": "fake:wrong_name",
-        "review": "fake:review",
-        "error": "fake:error",
-        "silence": "fake:timeout",
-        "unknown": "no such token",
-    },
+T = TypeVar("T")
+
+
+class Scripted(NamedTuple, Generic[T]):
+    """How a vendor is made for a test, a real one on a scripted transport, and the tokens that make it say so."""
+
+    make: Callable[[], T]
+    tokens: dict[str, str]
+
+
+# A new vendor adds its line.
+IDENTITIES: dict[str, Scripted[IdentityVendor]] = {
+    "fake": Scripted(
+        lambda: IDENTITY["fake"]({}),
+        {
+            "pass": "fake:pass",
+            "under_age": "fake:under_age",
+            "expired": "fake:expired",
+            "wrong_name": "fake:wrong_name",
+            "review": "fake:review",
+            "error": "fake:error",
+            "silence": "fake:timeout",
+            "unknown": "no such token",
+        },
+    ),
 }
-PAYMENT_TOKENS: dict[str, dict[str, str]] = {
-    "fake": {
-        "ok": "fake:ok",
-        "declined": "fake:declined",
-        "error": "fake:error",
-        "silence": "fake:timeout",
-        "unknown": "no such token",
-    },
+PAYMENTS: dict[str, Scripted[PaymentVendor]] = {
+    "fake": Scripted(
+        lambda: PAYMENT["fake"]({}),
+        {
+            "ok": "fake:ok",
+            "declined": "fake:declined",
+            "error": "fake:error",
+            "silence": "fake:timeout",
+            "unknown": "no such token",
+        },
+    ),
 }
 
 
@@ -55,12 +72,14 @@ def test_options_are_looked_at_and_told_of(port: str, name: str) -> None:
 
 @pytest.fixture(params=sorted(IDENTITY))
 def identity(request: pytest.FixtureRequest) -> tuple[IdentityVendor, dict[str, str]]:
-    return IDENTITY[request.param]({}), IDENTITY_TOKENS[request.param]
+    scripted = IDENTITIES[request.param]
+    return scripted.make(), scripted.tokens
 
 
 @pytest.fixture(params=sorted(PAYMENT))
 def payment(request: pytest.FixtureRequest) -> tuple[PaymentVendor, dict[str, str]]:
-    return PAYMENT[request.param]({}), PAYMENT_TOKENS[request.param]
+    scripted = PAYMENTS[request.param]
+    return scripted.make(), scripted.tokens
 
 
 Identity = tuple[IdentityVendor, dict[str, str]]

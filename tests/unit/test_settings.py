@@ -12,6 +12,7 @@ from actors.config import Limits
 from doorstep.settings.base import env_name
 from doorstep.settings.secret_files import local_secret
 from doorstep.settings.settings import Settings, SettingsError, explain_settings, load_settings
+from integrations.registry import PORTS
 
 ROOT = Path(__file__).parents[2]
 LONG = "f3a91c07be54d268" + "0b7e82d1465fa93c"
@@ -179,7 +180,8 @@ def test_a_vendor_that_is_not_known_is_refused_in_one_line(
     with pytest.raises(SettingsError) as caught:
         load_settings()
     [line] = str(caught.value).splitlines()
-    assert line.startswith(f"{name}: must be one of: fake (given: {vendor!r})")
+    known = ", ".join(sorted(PORTS[name.removesuffix("_VENDOR").lower()]))
+    assert line.startswith(f"{name}: must be one of: {known} (given: {vendor!r})")
 
 
 def test_fake_vendors_in_production_have_to_be_asked_for(clean_environment: pytest.MonkeyPatch) -> None:
