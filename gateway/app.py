@@ -56,6 +56,8 @@ def build_app(services: Services) -> FastAPI:
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
+        # The server has traces and metrics of its own; the framework's would be looked for with each request.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.services = services
     for router in _ROUTERS:

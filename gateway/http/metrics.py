@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import TypeAlias, cast
+from typing import Generic, TypeAlias, TypeVar, cast
 
 from prometheus_client import (
     CollectorRegistry,
@@ -44,6 +44,26 @@ class Traffic:
         return counter("doorstep_positions_doubted", "Positions that were not believed, by reason", *rows)
 
 
+M = TypeVar("M", Counter, Histogram)
+
+
+class _ByLabels(Generic[M]):
+    """A metric's series by their labels, as `labels` of the metric itself gives them, without its lock and its making
+    text of each."""
+
+    def __init__(self, metric: M) -> None:
+        self._metric: M = metric
+        self._series: dict[tuple[str, ...], M] = {}
+
+    def labels(self, *values: str) -> M:
+        known = self._series.get(values)
+        if known is not None:
+            return known
+        series: M = self._metric.labels(*values)
+        self._series[values] = series
+        return series
+
+
 class Metrics:
     """Labels are route templates, statuses, actions and codes only: their number is bounded."""
 
@@ -53,31 +73,39 @@ class Metrics:
         # Otherwise there is a second series for each, which says when the first began.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "doorstep_http_requests",
-            "HTTP requests answered",
-            ("method", "route", "status"),
-            registry=self.registry,
+        self.requests = _ByLabels(
+            Counter(
+                "doorstep_http_requests",
+                "HTTP requests answered",
+                ("method", "route", "status"),
+                registry=self.registry,
+            )
         )
-        self.request_s = Histogram(
-            "doorstep_http_request_seconds",
-            "Time to answer",
-            ("route",),
-            buckets=SECONDS,
-            registry=self.registry,
+        self.request_s = _ByLabels(
+            Histogram(
+                "doorstep_http_request_seconds",
+                "Time to answer",
+                ("route",),
+                buckets=SECONDS,
+                registry=self.registry,
+            )
         )
-        self.decision_s = Histogram(
-            "doorstep_decision_seconds",
-            "From a request's arrival at a decider's door to its durable answer",
-            ("action",),
-            buckets=SECONDS,
-            registry=self.registry,
+        self.decision_s = _ByLabels(
+            Histogram(
+                "doorstep_decision_seconds",
+                "From a request's arrival at a decider's door to its durable answer",
+                ("action",),
+                buckets=SECONDS,
+                registry=self.registry,
+            )
         )
-        self.decisions = Counter(
-            "doorstep_decisions",
-            "Decisions by what came of them",
-            ("action", "outcome"),
-            registry=self.registry,
+        self.decisions = _ByLabels(
+            Counter(
+                "doorstep_decisions",
+                "Decisions by what came of them",
+                ("action", "outcome"),
+                registry=self.registry,
+            )
         )
         self.closes = Counter(
             "doorstep_ws_closes", "Sockets that the server closed, by code", ("code",), registry=self.registry
