@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
+from uuid import UUID
 
 import httpx
 import pytest
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Header, Request
+from fastapi.routing import APIRoute
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
 from domain.orders.decide import OrderCommand
@@ -415,3 +419,130 @@ async def test_other_spellings_of_a_path(twins: Twins) -> None:
     for query in QUERIES:
         response = await twins.same(f"/v1/orders{query}", json.dumps(NEW_ORDER).encode(), headers | JSON_TYPE)
         assert response.status_code < 500
+
+
+# -- the class by itself ----------------------------------------------------------------------------------------------
+
+
+class Thing(BaseModel):
+    """A body."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    n: int
+
+
+async def _asked(request: Request, x_more: Annotated[str | None, Header(max_length=3)] = None) -> str:
+    return f"{request.method} {x_more}"
+
+
+async def _on_another(asked: Annotated[str, Depends(_asked)]) -> str:
+    return asked
+
+
+def _not_awaited() -> str:
+    return ""
+
+
+Asked = Annotated[str, Depends(_asked)]
+
+
+async def _endpoint(key: UUID, thing: Thing, asked: Asked, x_needed: Annotated[int, Header()]) -> Response:
+    return Response(f"{key} {thing.n} {asked} {x_needed}")
+
+
+async def _optional(key: str, asked: Asked, thing: Thing | None = None) -> Response:
+    return Response(f"{key} {thing} {asked}")
+
+
+async def _query(key: str, more: str) -> Response:
+    return Response(key + more)
+
+
+async def _two_bodies(key: str, one: Thing, other: Thing) -> Response:
+    return Response(f"{key}{one}{other}")
+
+
+async def _nested(key: str, asked: Annotated[str, Depends(_on_another)]) -> Response:
+    return Response(key + asked)
+
+
+async def _same_twice(key: str, one: Asked, other: Asked) -> Response:
+    return Response(key + one + other)
+
+
+async def _blocking(key: str, asked: Annotated[str, Depends(_not_awaited)]) -> Response:
+    return Response(key + asked)
+
+
+def _threaded(key: str) -> Response:
+    return Response(key)
+
+
+async def _other_name(key: str, more: Annotated[str, Header(alias="X-Other")]) -> Response:
+    return Response(key + more)
+
+
+PLANNED: tuple[Callable[..., Any], ...] = (_endpoint, _optional)
+UNPLANNED: tuple[Callable[..., Any], ...] = (
+    _query,
+    _two_bodies,
+    _nested,
+    _same_twice,
+    _blocking,
+    _threaded,
+    _other_name,
+)
+
+
+def _alone(route_class: type[APIRoute]) -> FastAPI:
+    app = FastAPI()
+    router = APIRouter(route_class=route_class)
+    for endpoint in PLANNED:
+        router.add_api_route(f"/{endpoint.__name__}/{{key}}", endpoint, methods=["POST"])
+    app.include_router(router)
+    return app
+
+
+def test_only_what_can_be_read_so_has_a_plan() -> None:
+    for endpoint in PLANNED:
+        assert FastRoute("/{key}", endpoint).plan is not None
+    for endpoint in UNPLANNED:
+        assert FastRoute("/{key}", endpoint).plan is None, endpoint
+    assert FastRoute("/{key}", _optional, dependencies=[Depends(_asked)]).plan is None
+
+
+async def test_without_the_gateways_guards_both_ways_are_the_same() -> None:
+    """Which refuse other content types, and whatever else does not look like a request, before a route sees it."""
+    apps = _alone(FastRoute), _alone(StrictRoute)
+    kinds = (
+        None,
+        "application/json",
+        "application/JSON ; a=b",
+        "text/plain",
+        "application/x+json",
+        "text/json",
+        "",
+    )
+    contents = (b"", b'{"n":1}', b'{"n":1,"n":1}', b'{"n":1.0}', b"null", b"x")
+    more: list[dict[str, str]] = [
+        {},
+        {"X-Needed": "3"},
+        {"X-Needed": "x"},
+        {"X-Needed": "3", "X-More": "long"},
+    ]
+    seen = set()
+    for endpoint in PLANNED:
+        for key in (ID, ID.upper(), "x"):
+            for kind, content, headers in itertools.product(kinds, contents, more):
+                said = headers if kind is None else headers | {"Content-Type": kind}
+                answers = []
+                for app in apps:
+                    transport = httpx.ASGITransport(app)
+                    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+                        response = await http.post(
+                            f"/{endpoint.__name__}/{key}", content=content, headers=said
+                        )
+                    answers.append((response.status_code, response.text, response.headers))
+                assert answers[0] == answers[1], (endpoint, key, said, content)
+                seen.add(answers[0][0])
+    assert seen >= {200, 422}
