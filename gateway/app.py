@@ -6,35 +6,15 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from gateway import web
-from gateway.http import apidocs, problem
+from gateway.http import problem
 from gateway.http.middleware import Requests
 from gateway.http.ratelimit import RateLimits
-from gateway.http.request_checks import Paths, RequestChecks
-from gateway.rest import (
-    accounts,
-    drivers,
-    internal,
-    merchants,
-    notes,
-    offers,
-    ops,
-    orders,
-    products,
-    routing,
-    stores,
-)
+from gateway.http.request_checks import RequestChecks
+from gateway.rest.kit.openapi import complete
+from gateway.rest.table import DECLARED, ROUTERS, TABLE
 from gateway.services import Services
 from gateway.sockets import session
 
-# A request is held against one route after the other: those that come most often are first.
-_ROUTERS = tuple(
-    module.router
-    for module in (
-        *(orders, drivers, offers, merchants, stores, products),
-        *(notes, accounts, routing, ops, internal),
-    )
-)
 VERSION = "0.1.0"
 
 _DESCRIPTION = """
@@ -60,15 +40,12 @@ def build_app(services: Services) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.services = services
-    for router in _ROUTERS:
-        app.include_router(router)
-    app.include_router(web.router)
-    app.include_router(apidocs.router)
+    app.state.routes = TABLE
+    for routes in ROUTERS:
+        app.include_router(routes.router)
     app.include_router(session.router)
     problem.install(app)
-    routes = [route for router in (*_ROUTERS, web.router, apidocs.router) for route in router.routes]
-    paths = app.state.paths = Paths(routes)
-    app.add_middleware(RequestChecks, paths=paths, origins=services.config.allowed_origins)
+    app.add_middleware(RequestChecks, routes=TABLE, origins=services.config.allowed_origins)
     if services.limiter.is_on:
         trusted_proxies = services.config.limits.trusted_proxies
         app.add_middleware(
@@ -76,16 +53,18 @@ def build_app(services: Services) -> FastAPI:
         )
     app.add_middleware(
         Requests,
+        routes=TABLE,
         metrics=services.metrics,
         admission=services.admission,
         body_limit_bytes=services.config.limits.http_body_bytes,
     )
-    plain_openapi = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        schema = plain_openapi()
-        schema.setdefault("components", {}).setdefault("schemas", {})["Problem"] = problem.SCHEMA
-        return schema
-
-    app.openapi = openapi  # type: ignore[method-assign]
+    app.openapi = lambda: interface()  # type: ignore[method-assign]
     return app
+
+
+def interface() -> dict[str, Any]:
+    """The REST interface as OpenAPI."""
+    app = FastAPI(title="Doorstep", version=VERSION, description=_DESCRIPTION)
+    for routes in ROUTERS:
+        app.include_router(routes.router)
+    return complete(app.openapi(), DECLARED)

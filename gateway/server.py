@@ -24,8 +24,8 @@ from domain.region.messages import Kick, Push
 from gateway.app import build_app
 from gateway.deciders.actor_backend import ActorBackend
 from gateway.deciders.ray import connect, others
-from gateway.http.apidocs import described
 from gateway.http.listener.server import bounded_requests
+from gateway.rest.apidocs import described
 from gateway.services import Services, assemble
 from gateway.sockets.server import bounded_socket
 from persistence.marketplace.carry_out import Marketplace

@@ -7,11 +7,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastapi import APIRouter
 from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 
+from gateway.http.admission import Kind
 from gateway.http.browsers import POLICY_HEADER, page_policy
+from gateway.http.policy import Door, Policy
 from gateway.rest.kit.answers import Parts
+from gateway.rest.kit.routes import Routes
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +36,12 @@ ASSET_HEADERS = {
 }  # their names hold a hash of the content
 PAGE_HEADERS = {"Cache-Control": "no-cache"}
 
-router = APIRouter(include_in_schema=False)
+routes = Routes("web", is_shown=False)
+# Files, for as long as it takes who asks to take them in.
+_PAGES = Policy(roles=Door.OPEN, limit="pages", admission=Kind.EXEMPT)
 
 
-@router.get("/")
+@routes.get("/", _PAGES)
 async def home() -> Response:
     """To mission control."""
     return RedirectResponse(HOME)
@@ -60,8 +64,9 @@ def _page(app: App) -> Callable[..., Awaitable[Response]]:
 
 
 for _app in APPS:
-    router.get(_app.path)(_page(_app))
-    router.get(f"{_app.path}/{{path:path}}")(_page(_app))
+    _endpoint = _page(_app)
+    for _path in (_app.path, f"{_app.path}/{{path:path}}"):
+        routes.add("GET", _path, _PAGES, None, _endpoint, name=f"{_app.name}{'_file' * (_path != _app.path)}")
 
 
 def _file(dist: Path, path: str) -> Response:

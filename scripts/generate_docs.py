@@ -2,8 +2,8 @@
 
 docs/protocol.md and docs/asyncapi.json from the driver socket's types, docs/errors.md from the error catalogue,
 docs/lifecycles.md with diagrams drawn from the lifecycle tables, docs/gates.md with who may do what and what proves
-it, .env.example from the settings, docs/vendors.md from the registry of vendors. `--check` writes nothing and fails
-when one is stale.
+it, docs/routes.md and docs/openapi.json from the table of routes, .env.example from the settings, docs/vendors.md from
+the registry of vendors. `--check` writes nothing and fails when one is stale.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from domain.orders.lifecycle import (
 from doorstep.settings.settings import explain_settings
 from integrations.registry import PORTS
 from scripts.gates_page import gates_page
+from scripts.routes_page import openapi, routes_page
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = "<!-- Made by scripts/generate_docs.py: change the code, not this page. -->"
@@ -448,6 +449,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/errors.md": errors_page,
     "docs/lifecycles.md": lifecycles_page,
     "docs/gates.md": lambda: gates_page(SOURCE),
+    "docs/routes.md": lambda: routes_page(SOURCE),
+    "docs/openapi.json": openapi,
 }
 
 

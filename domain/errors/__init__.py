@@ -29,6 +29,7 @@ from domain.errors.lifecycle import (
 from domain.errors.offers import ExplanationExpired, OfferExpired, OfferTaken
 from domain.errors.requests import (
     HeadTooLarge,
+    IdempotencyKeyRequired,
     IdempotencyKeyReused,
     InvalidRequest,
     MalformedRequest,
@@ -43,6 +44,7 @@ from domain.errors.requests import (
     UnsupportedMediaType,
     UriTooLong,
     VersionMismatch,
+    VersionRequired,
 )
 from domain.errors.server import (
     InternalConflict,
@@ -66,6 +68,7 @@ __all__ = [
     "Forbidden",
     "HeadTooLarge",
     "IdCheckInconclusive",
+    "IdempotencyKeyRequired",
     "IdempotencyKeyReused",
     "InternalConflict",
     "InternalError",
@@ -95,6 +98,7 @@ __all__ = [
     "UriTooLong",
     "VendorUnavailable",
     "VersionMismatch",
+    "VersionRequired",
     "WeakPassword",
     "WrongState",
     "refusal",

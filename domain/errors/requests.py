@@ -29,6 +29,22 @@ class IdempotencyKeyReused(Refusal):
     code, status, hint = "IDEMPOTENCY_KEY_REUSED", 422, "Use a new key for a new request."
 
 
+class IdempotencyKeyRequired(Refusal):
+    """This needs an Idempotency-Key."""
+
+    code, status, hint = "IDEMPOTENCY_KEY_REQUIRED", 400, "Send a new key with each new request."
+
+
+class VersionRequired(Refusal):
+    """This needs the version that you have seen, in If-Match."""
+
+    code, status, hint = (
+        "VERSION_REQUIRED",
+        428,
+        "Read it first: its ETag is its version. `*` lets any through.",
+    )
+
+
 class VersionMismatch(Refusal):
     """What you want to change has changed since you read it."""
 

@@ -13,8 +13,9 @@ from domain.orders.lifecycle import Role
 from doorstep.cli.up import Say, database
 from doorstep.embedded.services import EmbeddedError
 from doorstep.settings.settings import Settings
-from gateway.http.auth import OPERATORS, Passwords
+from gateway.http.auth import Passwords
 from gateway.http.credentials import email_key, email_of, password_of
+from gateway.http.policy import OPERATORS
 from persistence.engine import create_plain_engine
 from persistence.marketplace.carry_out import Marketplace
 from persistence.reads.reads import Reads

@@ -68,7 +68,7 @@ async def export(
 ) -> int:
     """Write the offers, newest first, page by page, and return how many; `out` is there when it is complete.
 
-    A row has the fields of `gateway.rest.models.OfferLogRow`. `OSError` when the file cannot be written.
+    A row has the fields of `gateway.rest.views.OfferLogRow`. `OSError` when the file cannot be written.
     """
     count, pages, cursor = 0, 0, None
     features: set[str] = set()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -74,28 +73,7 @@ CHECKS: dict[Kind, tuple[str, ...]] = {
     Kind.EXEMPT: (),
 }
 
-# The first line that fits says what a request is.
-ROUTES: tuple[tuple[str, str, Kind], ...] = (
-    (".*", r"/(health/.*|metrics|internal/.*)", Kind.EXEMPT),
-    # Files, for as long as it takes who asks to take them in.
-    ("GET", r"/(ops(/.*)?|docs|redoc|openapi\.json)?", Kind.EXEMPT),
-    ("GET", r"/v1/ops/stream", Kind.STREAM),
-    (".*", r"/v1/(tasks|drivers)/.*", Kind.UNDER_WAY),
-    ("POST", r"/v1/orders/[^/]+/.+", Kind.UNDER_WAY),
-    ("POST", r"/v1/merchants/[^/]+/stores/[^/]+/orders/.+", Kind.UNDER_WAY),
-    ("GET", r"/v1/(orders|offers|route|merchants/[^/]+/orders)", Kind.NEW),
-    ("GET", r"/v1/(orders/[^/]+/dossier.*|offers/[^/]+/explain)", Kind.NEW),
-    ("GET|OPTIONS", ".*", Kind.UNDER_WAY),
-    (".*", ".*", Kind.NEW),
-)
-_ROUTES = tuple((re.compile(f"({methods}) {path}"), kind) for methods, path, kind in ROUTES)
 _COUNTED = frozenset({Kind.NEW, Kind.UNDER_WAY})
-
-
-def kind_of(method: str, path: str) -> Kind:
-    """What an HTTP request is."""
-    line = f"{'GET' if method == 'HEAD' else method} {path}"
-    return next((kind for pattern, kind in _ROUTES if pattern.fullmatch(line)), Kind.NEW)
 
 
 def refusal(kind: Kind, load: Load, bounds: Bounds) -> str | None:
@@ -147,9 +125,8 @@ class Admission:
         return counter("doorstep_turned_away", "Sockets, hellos and requests refused under load", *rows)
 
     @contextmanager
-    def request(self, method: str, path: str) -> Iterator[None]:
+    def request(self, kind: Kind) -> Iterator[None]:
         """Count an HTTP request while it is under way. `Overloaded`, at once, when it has to come later."""
-        kind = kind_of(method, path)
         if self.refusal(kind) is not None:
             raise Overloaded("This gateway has as much to do as it can.", retry_after_s=self.retry_after_s())
         counted = kind in _COUNTED

@@ -13,14 +13,16 @@ import msgspec
 from fastapi import Depends, Header, Request
 from pydantic import BaseModel
 
-from domain.errors import InvalidRequest
+from domain.errors import IdempotencyKeyRequired, InvalidRequest, VersionRequired
 from domain.marketplace.change import Claim, Command
 from domain.orders.decide import OrderAction, OrderCommand, PaymentAction
+from domain.orders.lifecycle import Role
 from domain.orders.records import Json
 from domain.region.device import device_of
 from domain.region.messages import Action, Ask, Device
-from gateway.http.auth import OPERATORS, Principal, principal_of
+from gateway.http.auth import Principal, policy_of, principal_of
 from gateway.http.etags import versions
+from gateway.http.policy import OPERATORS, Door, Need, plain
 from gateway.rest.models import Digits, Instant
 
 KEY_LIMIT = 255  # characters of an Idempotency-Key
@@ -136,8 +138,21 @@ _Version = Annotated[
 ]
 
 
+# Who calls where nobody has an account.
+_NOT_ACCOUNTS: dict[object, Principal] = {
+    Door.OPEN: Principal("anyone", Role.SYSTEM),
+    Door.INTERNAL: Principal("internal", Role.SYSTEM),
+}
+
+
 async def _call(request: Request, idempotency_key: _Key = None, if_match: _Version = None) -> Call:
-    return call_of(request, principal_of(request), idempotency_key)
+    policy = policy_of(request)
+    principal = _NOT_ACCOUNTS.get(policy.roles) or principal_of(request)
+    if idempotency_key is None and policy.key is Need.MUST:
+        raise IdempotencyKeyRequired()
+    if if_match is None and policy.version is Need.MUST:
+        raise VersionRequired()
+    return call_of(request, principal, idempotency_key)
 
 
 def call_of(request: Request, principal: Principal, key: str | None) -> Call:
@@ -157,16 +172,9 @@ def paths_of(request: Request) -> tuple[str, str]:
     template: str = scope["path"] if route is None else route.path
     path = template
     for name, value in request.path_params.items():
-        path = path.replace(f"{{{name}}}", _plain(value))
+        path = path.replace(f"{{{name}}}", plain(value))
     query = scope["query_string"].decode("latin-1")
     return template, f"{path}?{query}" if query else path
-
-
-def _plain(value: str) -> str:
-    try:
-        return str(uuid.UUID(value))
-    except ValueError:
-        return value
 
 
 Mutation = Annotated[Call, Depends(_call)]
@@ -192,3 +200,4 @@ async def _driver_call(
 
 
 DriverStep = Annotated[Call, Depends(_driver_call)]
+CALLS: frozenset[Any] = frozenset({_call, _driver_call})  # what makes a call of a request

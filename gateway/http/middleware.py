@@ -15,6 +15,7 @@ from domain.errors import InternalError, Overloaded, PayloadTooLarge
 from gateway.http.admission import Admission
 from gateway.http.browsers import API_POLICY, HEADERS, POLICY_HEADER
 from gateway.http.metrics import METHODS, Metrics
+from gateway.http.policy import RouteTable
 from gateway.http.problem import problem
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -25,15 +26,16 @@ _POLICY = POLICY_HEADER.lower().encode()
 _API_HEADERS = (*HEADERS, (_POLICY, API_POLICY.encode()))
 _HAS_BODY = frozenset({b"content-length", b"transfer-encoding"})
 _chance = random.Random()
-UNTRACED = frozenset({"/metrics", "/health/live", "/health/ready"})  # asked for every few seconds by machines
 SLOW_S = 1.0  # a request that takes longer is logged even if it went well
 
 
 class Requests:
     """Pure ASGI, so that streams and sockets pass untouched."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, admission: Admission, body_limit_bytes: int) -> None:
-        self._app = app
+    def __init__(
+        self, app: ASGIApp, routes: RouteTable, metrics: Metrics, admission: Admission, body_limit_bytes: int
+    ) -> None:
+        self._app, self._routes = app, routes
         self._body_limit_bytes = body_limit_bytes
         self._metrics, self._admission = metrics, admission
 
@@ -48,10 +50,9 @@ class Requests:
             elif name == b"traceparent":
                 traceparent = value
         request_id = given.decode() if _REQUEST_ID.fullmatch(given) else f"{_chance.getrandbits(128):032x}"
-        scope.setdefault("state", {})["request_id"] = request_id
-        root = Root(
-            request_id, scope["method"], traceparent.decode("latin-1"), traced=scope["path"] not in UNTRACED
-        )
+        policy = self._routes.find(scope["method"], scope["path"])
+        scope.setdefault("state", {}).update(request_id=request_id, policy=policy)
+        root = Root(request_id, scope["method"], traceparent.decode("latin-1"), traced=policy.traced)
         started_s = time.perf_counter()
         status = 0
 
@@ -70,7 +71,7 @@ class Requests:
         with structlog.contextvars.bound_contextvars(**ids((root.origin,))), on_behalf_of((root.origin,)):
             try:
                 receive = await self._with_body(scope, receive)
-                with self._admission.request(scope["method"], scope["path"]):
+                with self._admission.request(policy.kind):
                     await self._app(scope, receive, send_with_id)
             except (Overloaded, PayloadTooLarge) as error:
                 if status:

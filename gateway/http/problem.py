@@ -84,7 +84,7 @@ async def _http(request: Request, error: Exception) -> Response:
     response = problem(ours(), request_id_of(request))
     if error.status_code == 405:
         # The framework names those of the first route that fits the path.
-        response.headers["Allow"] = ", ".join(request.app.state.paths.methods(request.scope["path"]))
+        response.headers["Allow"] = ", ".join(request.app.state.routes.methods(request.scope["path"]))
     return response
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, MutableMapping
@@ -84,24 +83,6 @@ OF_ADDRESS = frozenset({"sign_in", "machines", "internal", "pages"})  # whoever 
 
 EXACT = frozenset({"account", "sign_in"})
 
-# The first that fits names the rule.
-_ROUTES: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
-    (method, re.compile(path), name)
-    for method, path, name in (
-        ("POST", r"/v1/auth/(token|register)", "sign_in"),
-        ("POST", r"/v1/orders", "order"),
-        ("POST", r"/v1/(tasks|drivers)/.*", "driver"),
-        ("POST", r"/v1/orders/[^/]*/(doorstep_id_check/submit|deliver/confirm|refuse)", "driver"),
-        ("", r"/v1/(ops|regions|offers)(/.*)?", "ops"),
-        ("GET", r"/v1/.*", "read"),
-        ("HEAD", r"/v1/.*", "read"),
-        ("", r"/v1/.*", "write"),
-        ("", r"/(metrics|openapi\.json|docs|redoc|health/.*)", "machines"),
-        ("", r"/internal/.*", "internal"),
-        ("", r"(?s:.*)", "pages"),
-    )
-)
-
 
 def rules(changes: str) -> dict[str, Rule]:
     """The budgets by name. `changes`: `name=budget`, comma separated, such as `order=5 per minute, read=90/second`.
@@ -124,11 +105,6 @@ def rules(changes: str) -> dict[str, Rule]:
             raise ValueError(f"{name}={budget} lets nobody in")
         made[name] = Rule(name, item.amount, item.get_expiry(), name in EXACT)
     return made
-
-
-def rule_of(method: str, path: str) -> str:
-    """The name of the rule that a request comes under."""
-    return next(name for verb, pattern, name in _ROUTES if verb in ("", method) and pattern.fullmatch(path))
 
 
 class Standing(Struct, frozen=True):
@@ -320,8 +296,8 @@ class RateLimits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        name = rule_of(scope["method"], scope["path"])
-        state: MutableMapping[str, Any] = scope.setdefault("state", {})
+        state: MutableMapping[str, Any] = scope["state"]
+        name = state["policy"].limit
         principal = state["principal"] = self._principal(scope)
         if principal is None or name in OF_ADDRESS:
             name = name if name in OF_ADDRESS else "anonymous"

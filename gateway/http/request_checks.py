@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from domain.errors import Forbidden, InvalidRequest, Refusal, UnsupportedMediaType
 from gateway.http import etags
+from gateway.http.admission import Kind
 from gateway.http.browsers import is_welcome
+from gateway.http.policy import RouteTable
 from gateway.http.problem import problem
 
-FORM_PATHS = frozenset({"/v1/auth/token"})  # OAuth2 wants a form there
-EVERYTHING = "*"  # OPTIONS asks it of the server as a whole
-STREAM_PATHS = frozenset({"/v1/ops/stream"})
 _FORM = re.compile(r"application/x-www-form-urlencoded", re.I)
 _JSON = re.compile(r"application/(?:[a-z0-9.-]+\+)?json", re.I)
 _UTF_8 = re.compile(r"""(?:\s*;\s*charset\s*=\s*"?utf-?8"?\s*)?""", re.I)
@@ -25,32 +23,11 @@ _OF_BODY = frozenset({b"content-length", b"content-type"})
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
-class Paths:
-    """Which methods a path has, of all routes that fit it."""
-
-    def __init__(self, routes: Iterable[BaseRoute]) -> None:
-        self._routes = [
-            (route.path_regex, frozenset(route.methods or ())) for route in routes if isinstance(route, Route)
-        ]
-
-    def methods(self, path: str) -> list[str]:
-        """The methods, sorted; none for a path that is not there, all that there are for `*`."""
-        found = {
-            method
-            for pattern, methods in self._routes
-            if path == EVERYTHING or pattern.match(path)
-            for method in methods
-        }
-        if "GET" in found:
-            found.add("HEAD")
-        return sorted(found | {"OPTIONS"}) if found else []
-
-
 class RequestChecks:
     """Pure ASGI. A HEAD is a GET without its body, an OPTIONS names the methods."""
 
-    def __init__(self, app: ASGIApp, paths: Paths, origins: Sequence[str]) -> None:
-        self._app, self._paths, self._origins = app, paths, frozenset(origins)
+    def __init__(self, app: ASGIApp, routes: RouteTable, origins: Sequence[str]) -> None:
+        self._app, self._routes, self._origins = app, routes, frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -67,7 +44,7 @@ class RequestChecks:
             return
         if (refusal := self._refusal(scope)) is not None:
             await problem(refusal, scope.get("state", {}).get("request_id", "-"))(scope, receive, send)
-        elif scope["method"] == "OPTIONS" and (methods := self._paths.methods(scope["path"])):
+        elif scope["method"] == "OPTIONS" and (methods := self._routes.methods(scope["path"])):
             await send(_start(204, [(b"allow", ", ".join(methods).encode())]))
             await send({"type": "http.response.body", "body": b""})
         elif scope["method"] in ("GET", "HEAD"):
@@ -86,7 +63,7 @@ class RequestChecks:
     def _refusal(self, scope: Scope) -> Refusal | None:
         if _CONTROL.search(scope["path"]) or _CONTROL_ESCAPED.search(scope.get("query_string", b"")):
             return InvalidRequest("An address has no control characters.")
-        if scope["path"] in STREAM_PATHS and not self._is_welcome(scope):
+        if scope["state"]["policy"].admission is Kind.STREAM and not self._is_welcome(scope):
             return Forbidden("Pages of this origin may not read here: see ALLOWED_ORIGINS.")
         return _unreadable(scope) if scope["method"] in _WITH_BODY else None
 
@@ -140,7 +117,7 @@ def _unreadable(scope: Scope) -> Refusal | None:
     codings = [value.strip().lower() for name, value in scope["headers"] if name == b"content-encoding"]
     if any(coding not in (b"identity", b"") for coding in codings):
         return UnsupportedMediaType("Bodies are taken as they are, without a Content-Encoding.")
-    form = scope["path"] in FORM_PATHS
+    form = scope["state"]["policy"].form
     wanted, kind = (_FORM, "application/x-www-form-urlencoded") if form else (_JSON, "application/json")
     given = told.get(b"content-type", "").strip()
     match = wanted.match(given)

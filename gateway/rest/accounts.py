@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Depends, Header, Request
+from fastapi import Depends, Request
 from fastapi.security import OAuth2PasswordRequestForm
 from msgspec import Struct
 from starlette.responses import Response
@@ -13,21 +13,21 @@ from starlette.responses import Response
 from domain.errors import AccountDisabled, EmailTaken, Unauthenticated
 from domain.marketplace.accounts import OpenAccount, User
 from domain.orders.lifecycle import Role
-from gateway.http.auth import Principal, SignedIn
+from gateway.http.auth import Me
 from gateway.http.credentials import PASSWORD_MAX, email_key, is_storable, password_of
 from gateway.http.fair_queue import Asker
-from gateway.http.idempotency import KEY_LIMIT, call_of
-from gateway.http.problem import refusals
+from gateway.http.idempotency import Mutation
+from gateway.http.policy import Door, Need, Policy
 from gateway.http.ratelimit import address_of
-from gateway.http.strict_json import StrictRoute
 from gateway.rest.kit.answers import Parts, carry_out, first_answer, json_response, shown
-from gateway.rest.models import Me, Register, Registered, Token
+from gateway.rest.kit.routes import Routes
+from gateway.rest.models import Register
+from gateway.rest.views import AccountView, Registered, Token
 from gateway.services import Services
 
-router = APIRouter(tags=["accounts"], route_class=StrictRoute)
+routes = Routes("accounts")
 
 EMAIL_LIMIT = 320  # characters that are looked at
-_NOBODY = Principal("anyone", Role.SYSTEM)
 
 
 class _Opened(Struct, frozen=True):
@@ -52,23 +52,27 @@ def _asker(request: Request, services: Services, account: str) -> Asker:
     return Asker(address_of(request.scope, services.config.limits.trusted_proxies), account)
 
 
-@router.post(
+@routes.post(
     "/v1/auth/register",
-    status_code=201,
-    response_model=Registered,
-    responses=refusals("EMAIL_TAKEN", "WEAK_PASSWORD", mutation=True),
+    Policy(roles=Door.OPEN, key=Need.MAY, limit="sign_in"),
+    Registered,
+    status=201,
+    refuses=(
+        "EMAIL_TAKEN",
+        "WEAK_PASSWORD",
+    ),
 )
 async def register(
     body: Register,
     request: Request,
+    call: Mutation,
     services: Parts,
-    idempotency_key: Annotated[str | None, Header(max_length=KEY_LIMIT)] = None,
 ) -> Response:
     """Make an account of role customer, merchant or driver, and sign it in."""
     await services.limiter.check("account", body.email)
     asker = _asker(request, services, body.email)
     # Neither password nor token is kept: whoever repeats it shows the password again and gets a token of now.
-    call = call_of(request, _NOBODY, idempotency_key).covers(body, but="password")
+    call.covers(body, but="password")
 
     first = await first_answer(services, call)  # before the password is hashed
     if first is None:
@@ -94,13 +98,18 @@ async def register(
     answer = Registered(
         user_id=account.user_id, role=account.role, access_token=token, expires_in=services.tokens.ttl_s
     )
-    return shown(answer.model_dump(), 201, replayed=replayed)
+    return shown(answer, replayed, 201)
 
 
-@router.post(
+@routes.post(
     "/v1/auth/token",
-    response_model=Token,
-    responses=refusals("ACCOUNT_DISABLED", "OVERLOADED", "PAYLOAD_TOO_LARGE"),
+    Policy(roles=Door.OPEN, limit="sign_in", form=True),
+    Token,
+    refuses=(
+        "ACCOUNT_DISABLED",
+        "OVERLOADED",
+        "PAYLOAD_TOO_LARGE",
+    ),
 )
 async def token(
     form: Annotated[OAuth2PasswordRequestForm, Depends()], request: Request, services: Parts
@@ -126,13 +135,13 @@ async def token(
         access_token=services.tokens.issue(user.user_id, user.role, _version_of(user)),
         expires_in=services.tokens.ttl_s,
     )
-    return json_response(answer.model_dump())
+    return json_response(answer)
 
 
-@router.get("/v1/me", response_model=Me, responses=refusals())
-async def me(principal: SignedIn, services: Parts) -> Response:
+@routes.get("/v1/me", Policy(roles=Door.SIGNED_IN), AccountView)
+async def me(principal: Me, services: Parts) -> Response:
     """The account of the access token."""
     user = await services.reads.user(principal.id)
     if user is None:
         raise Unauthenticated("The account is gone.")
-    return json_response({"user_id": user.user_id, "role": user.role, "email": user.email, "name": user.name})
+    return json_response(AccountView(user.user_id, user.role, user.email, user.name))

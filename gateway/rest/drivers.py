@@ -3,40 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
-from fastapi import APIRouter
 from msgspec.structs import replace
 from starlette.responses import Response
 
-from domain.errors import InvalidRequest, NotFound
-from domain.orders.records import Json
+from domain.errors import InvalidRequest
+from domain.orders.lifecycle import Role
 from domain.region.jobs import offer_view, task_view
 from domain.region.messages import Accept, Action, Arrive, ConfirmReturn, Pickup, Reject
 from gateway.deciders.nearest_market import nearest_region
-from gateway.http.auth import OPERATORS, Driver, SignedIn
+from gateway.http.admission import Kind
+from gateway.http.auth import Me
 from gateway.http.idempotency import Call, DriverStep, Mutation
-from gateway.http.problem import refusals
-from gateway.http.strict_json import StrictRoute
-from gateway.rest.kit.answers import Parts, Uid, answered, first_answer, json_response, keep, once, own, shown
+from gateway.http.policy import Door, Need, Policy
+from gateway.rest.kit.answers import Parts, Uid, answered, first_answer, json_response, keep, once, shown
 from gateway.rest.kit.deciding import ask_about_task
+from gateway.rest.kit.routes import Routes
 from gateway.rest.models import Decline, Duty
+from gateway.rest.views import DutyView, OfferDeclinedView, OfferTakenView, OrderRef, WorkView
 from gateway.services import Services
 from gateway.sockets.connection import Sighting
 from gateway.sockets.positions import State, shift_ms
 from gateway.sockets.presence import placed, require_reach, track_of
 
-router = APIRouter(tags=["drivers"], route_class=StrictRoute)
-
-_OFFER = ("FORBIDDEN", "NOT_FOUND", "OFFER_TAKEN", "OFFER_EXPIRED", "OUT_OF_ORDER")
-_STEP = ("FORBIDDEN", "NOT_FOUND", "WRONG_STATE", "OUT_OF_ORDER")
+routes = Routes("drivers")
 
 
-@router.get("/v1/drivers/{driver_id}/task", responses=refusals("NOT_FOUND"))
-async def current(driver_id: Uid, principal: SignedIn, services: Parts) -> Response:
+@routes.get("/v1/drivers/{driver_id}/task", Policy(roles=Door.SIGNED_IN, owner="driver_id"), WorkView)
+async def current(driver_id: Uid, _: Me, services: Parts) -> Response:
     """The driver's open offers and tasks under way, for clients that poll. The next step's `Device-N` is above
     `last_n`."""
-    if str(driver_id) != principal.id and principal.role not in OPERATORS:
-        raise NotFound("There is no such driver.")
     work = await services.reads.driver_snapshot(str(driver_id))
     now_ms = services.config.clock.now_ms()
     offered = {task.task_id: task for task in work.offered_tasks}
@@ -46,23 +43,25 @@ async def current(driver_id: Uid, principal: SignedIn, services: Parts) -> Respo
         for offer in work.offers
         if offer.expires_ms > now_ms
     )
-    tasks = [task_view(task) for task in work.tasks]
-    return json_response({"offers": offers, "tasks": tasks, "last_n": work.last_n})
+    tasks = tuple(task_view(task) for task in work.tasks)
+    return json_response(WorkView(offers, tasks, work.last_n))
 
 
-@router.post("/v1/drivers/{driver_id}/duty", responses=refusals("FORBIDDEN", "NOT_FOUND", mutation=True))
-async def duty(driver_id: Uid, body: Duty, driver: Driver, call: Mutation, services: Parts) -> Response:
+@routes.post(
+    "/v1/drivers/{driver_id}/duty",
+    Policy(roles=(Role.DRIVER,), owner="driver_id", key=Need.MAY, limit="driver", admission=Kind.UNDER_WAY),
+    DutyView,
+)
+async def duty(driver_id: Uid, body: Duty, driver: Me, call: Mutation, services: Parts) -> Response:
     """Go on or off duty, or say where you are. Repeat it at least every minute: who is silent gets no offers."""
-    own(driver_id, driver.id)
     call.covers(body)
     first = await first_answer(services, call)
     if first is not None:
-        return answered(first, replayed=True)
-    said, replayed = await _go(services, call, driver.id, body)
-    return shown(said, replayed=replayed)
+        return answered(first, DutyView, replayed=True)
+    return shown(*await _go(services, call, driver.id, body))
 
 
-async def _go(services: Services, call: Call, driver_id: str, body: Duty) -> tuple[dict[str, Json], bool]:
+async def _go(services: Services, call: Call, driver_id: str, body: Duty) -> tuple[DutyView, bool]:
     from_ms, until_ms = shift_ms(body.begins, body.until, services.config.clock.now_ms())
     last = services.pings.last(driver_id)
     if body.lat is None and last is None:
@@ -79,9 +78,7 @@ async def _go(services: Services, call: Call, driver_id: str, body: Duty) -> tup
             driver_id, nearest_region(services.config.regions, lat, lng)
         )
     # First, so that of two at the same moment one speaks: what follows is in no database and cannot fail.
-    said, replayed = await keep(
-        services, call, {"driver_id": driver_id, "on": body.on, "region_id": region_id}
-    )
+    said, replayed = await keep(services, call, DutyView(driver_id, body.on, region_id))
     if replayed:
         return said, True
     if socket is not None:
@@ -96,39 +93,83 @@ async def _go(services: Services, call: Call, driver_id: str, body: Duty) -> tup
     return said, False
 
 
-@router.post("/v1/tasks/{task_id}/accept", responses=refusals(*_OFFER, mutation=True))
-async def accept(task_id: Uid, _: Driver, call: DriverStep, services: Parts) -> Response:
+@routes.post(
+    "/v1/tasks/{task_id}/accept",
+    Policy(roles=(Role.DRIVER,), owner="task_id", key=Need.MAY, limit="driver", admission=Kind.UNDER_WAY),
+    OfferTakenView,
+    refuses=(
+        "OFFER_TAKEN",
+        "OFFER_EXPIRED",
+        "OUT_OF_ORDER",
+    ),
+)
+async def accept(task_id: Uid, _: Me, call: DriverStep, services: Parts) -> Response:
     """Take the offer that this task is in."""
-    return await _step(services, call, str(task_id), Accept(task_id=str(task_id)))
+    return await _step(services, call, str(task_id), Accept(task_id=str(task_id)), OfferTakenView)
 
 
-@router.post("/v1/tasks/{task_id}/reject", responses=refusals(*_OFFER, mutation=True))
+@routes.post(
+    "/v1/tasks/{task_id}/reject",
+    Policy(roles=(Role.DRIVER,), owner="task_id", key=Need.MAY, limit="driver", admission=Kind.UNDER_WAY),
+    OfferDeclinedView,
+    refuses=(
+        "OFFER_TAKEN",
+        "OFFER_EXPIRED",
+        "OUT_OF_ORDER",
+    ),
+)
 async def reject(
-    task_id: Uid, _: Driver, call: DriverStep, services: Parts, body: Decline | None = None
+    task_id: Uid, _: Me, call: DriverStep, services: Parts, body: Decline | None = None
 ) -> Response:
     """Decline the offer that this task is in."""
     call.covers(body)
     action = Reject(task_id=str(task_id), reason=body.reason if body else None)
-    return await _step(services, call, str(task_id), action)
+    return await _step(services, call, str(task_id), action, OfferDeclinedView)
 
 
-@router.post("/v1/tasks/{task_id}/arrive", responses=refusals(*_STEP, mutation=True))
-async def arrive(task_id: Uid, _: Driver, call: DriverStep, services: Parts) -> Response:
+@routes.post(
+    "/v1/tasks/{task_id}/arrive",
+    Policy(roles=(Role.DRIVER,), owner="task_id", key=Need.MAY, limit="driver", admission=Kind.UNDER_WAY),
+    OrderRef,
+    refuses=(
+        "WRONG_STATE",
+        "OUT_OF_ORDER",
+    ),
+)
+async def arrive(task_id: Uid, _: Me, call: DriverStep, services: Parts) -> Response:
     """You are at the store, at the door, or back at the store with a return."""
     return await _step(services, call, str(task_id), Arrive(str(task_id)))
 
 
-@router.post("/v1/tasks/{task_id}/pickup", responses=refusals(*_STEP, mutation=True))
-async def pickup(task_id: Uid, _: Driver, call: DriverStep, services: Parts) -> Response:
+@routes.post(
+    "/v1/tasks/{task_id}/pickup",
+    Policy(roles=(Role.DRIVER,), owner="task_id", key=Need.MAY, limit="driver", admission=Kind.UNDER_WAY),
+    OrderRef,
+    refuses=(
+        "WRONG_STATE",
+        "OUT_OF_ORDER",
+    ),
+)
+async def pickup(task_id: Uid, _: Me, call: DriverStep, services: Parts) -> Response:
     """The goods are in your vehicle."""
     return await _step(services, call, str(task_id), Pickup(str(task_id)))
 
 
-@router.post("/v1/tasks/{task_id}/return/confirm", responses=refusals(*_STEP, mutation=True))
-async def confirm_return(task_id: Uid, _: Driver, call: DriverStep, services: Parts) -> Response:
+@routes.post(
+    "/v1/tasks/{task_id}/return/confirm",
+    Policy(roles=(Role.DRIVER,), owner="task_id", key=Need.MAY, limit="driver", admission=Kind.UNDER_WAY),
+    OrderRef,
+    refuses=(
+        "WRONG_STATE",
+        "OUT_OF_ORDER",
+    ),
+)
+async def confirm_return(task_id: Uid, _: Me, call: DriverStep, services: Parts) -> Response:
     """The refused goods are back in the store."""
     return await _step(services, call, str(task_id), ConfirmReturn(str(task_id)))
 
 
-async def _step(services: Services, call: Call, task_id: str, action: Action) -> Response:
-    return await once(services, call, lambda: ask_about_task(services, call, task_id, action))
+async def _step(
+    services: Services, call: Call, task_id: str, action: Action, view: type[Any] = OrderRef
+) -> Response:
+    return await once(services, call, lambda: ask_about_task(services, call, task_id, action), view)

@@ -6,28 +6,27 @@ import asyncio
 import hmac
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+import msgspec
+from fastapi import Depends, Header, Query, Request
 from fastapi.security.utils import get_authorization_scheme_param
 from starlette.responses import Response
 
 from domain.errors import Forbidden, Unauthenticated
-from domain.orders.lifecycle import Role
-from domain.orders.records import Json
 from domain.region.messages import DispatchTick, ExpireOffers
-from gateway.http.auth import Principal
-from gateway.http.idempotency import KEY_LIMIT, Call, call_of
+from gateway.http.admission import Kind
+from gateway.http.idempotency import Mutation
 from gateway.http.metrics import CONTENT_TYPE, page, whole
-from gateway.http.problem import refusals
-from gateway.http.strict_json import StrictRoute
+from gateway.http.policy import Door, Need, Policy
 from gateway.rest.kit.answers import Parts, answered, first_answer, json_response, keep, shown
 from gateway.rest.kit.readiness import readiness
+from gateway.rest.kit.routes import Routes
 from gateway.rest.models import Digits
+from gateway.rest.views import ExpiredView, LiveView, MissingView, ReadyView, TickView
 from gateway.services import Services
 
-router = APIRouter(route_class=StrictRoute)
+routes = Routes("internal")
 
 EXPIRE_LIMIT = 10_000
-_MACHINE = Principal("internal", Role.SYSTEM)  # whoever has the internal token
 
 
 async def _internal(services: Parts, x_internal_token: Annotated[str, Header(max_length=512)] = "") -> None:
@@ -37,50 +36,44 @@ async def _internal(services: Parts, x_internal_token: Annotated[str, Header(max
         raise Forbidden("The X-Internal-Token header is missing or wrong.")
 
 
-async def _call(
-    request: Request,
-    idempotency_key: Annotated[str | None, Header(max_length=KEY_LIMIT)] = None,
-) -> Call:
-    return call_of(request, _MACHINE, idempotency_key)
-
-
-_Call = Annotated[Call, Depends(_call)]
-
-
-@router.post(
+@routes.post(
     "/internal/dispatch/tick",
-    tags=["internal"],
-    dependencies=[Depends(_internal)],
-    responses=refusals("FORBIDDEN", "NOT_FOUND", mutation=True),
+    Policy(roles=Door.INTERNAL, key=Need.MAY, limit="internal", admission=Kind.EXEMPT),
+    refuses=(
+        "FORBIDDEN",
+        "NOT_FOUND",
+    ),
+    needs=(Depends(_internal),),
+    tag="internal",
 )
-async def tick(services: Parts, call: _Call, region_id: Annotated[str, Query(max_length=64)]) -> Response:
+async def tick(services: Parts, call: Mutation, region_id: Annotated[str, Query(max_length=64)]) -> Response:
     """Have a region look for drivers now instead of at the end of its window."""
     services.region(region_id)
 
     first = await first_answer(services, call)
     if first is not None:
-        return answered(first, replayed=True)
+        return answered(first, TickView, replayed=True)
     answer = await services.backend.ask(region_id, call.ask(DispatchTick()))
     if answer.code is not None:
-        return answered(answer)
-    said, replayed = await keep(services, call, answer.body)
-    return shown(said, replayed=replayed)
+        return answered(answer, TickView)
+    return shown(*await keep(services, call, msgspec.convert(answer.body, TickView)))
 
 
-@router.post(
+@routes.post(
     "/internal/dispatch/expire_offers",
-    tags=["internal"],
-    dependencies=[Depends(_internal)],
-    responses=refusals("FORBIDDEN", mutation=True),
+    Policy(roles=Door.INTERNAL, key=Need.MAY, limit="internal", admission=Kind.EXEMPT),
+    refuses=("FORBIDDEN",),
+    needs=(Depends(_internal),),
+    tag="internal",
 )
 async def expire_offers(
-    services: Parts, call: _Call, limit: Annotated[int, Query(ge=1, le=EXPIRE_LIMIT), Digits] = 1000
+    services: Parts, call: Mutation, limit: Annotated[int, Query(ge=1, le=EXPIRE_LIMIT), Digits] = 1000
 ) -> Response:
     """Expire at most `limit` offers that are past their time. Regions do so by themselves; this is for recovery."""
 
     first = await first_answer(services, call)
     if first is not None:
-        return answered(first, replayed=True)
+        return answered(first, ExpiredView, replayed=True)
     left, by_region = limit, {}
     for region_id in services.config.regions:
         answer = await services.backend.ask(region_id, call.ask(ExpireOffers(left)))
@@ -89,27 +82,35 @@ async def expire_offers(
         left -= expired
         if left <= 0:
             break
-    said, replayed = await keep(services, call, {"expired": limit - left, "regions": by_region})
-    return shown(said, replayed=replayed)
+    return shown(*await keep(services, call, ExpiredView(limit - left, by_region)))
 
 
-@router.get("/health/live", tags=["health"])
+@routes.get(
+    "/health/live",
+    Policy(roles=Door.OPEN, limit="machines", admission=Kind.EXEMPT, traced=False),
+    LiveView,
+    tag="health",
+)
 async def live() -> Response:
     """The process answers."""
-    return json_response({"status": "ok"})
+    return json_response(LiveView())
 
 
-@router.get("/health/ready", tags=["health"], responses={503: {"description": "Some part is not serving."}})
+@routes.get(
+    "/health/ready",
+    Policy(roles=Door.OPEN, limit="machines", admission=Kind.EXEMPT, traced=False),
+    ReadyView,
+    responses={503: {"description": "Some part is not serving."}},
+    tag="health",
+)
 async def ready(services: Parts) -> Response:
     """Every part that work needs answers; 503 names what does not, and which market misses it. Redis is a helper: the
     server is ready without it, and says that it is degraded."""
     found = await services.cache.get("ready", lambda: readiness(services))
-    body: dict[str, Json] = {
-        "status": "unavailable" if not found.ready else "degraded" if found.degraded else "ok",
-        "parts": found.parts,
-        "markets": {region_id: {"missing": missing} for region_id, missing in found.markets.items()},
-    }
-    return json_response(body, 200 if found.ready else 503)
+    markets = {region_id: MissingView(missing) for region_id, missing in found.markets.items()}
+    status: Literal["ok", "degraded", "unavailable"] = "degraded" if found.degraded else "ok"
+    view = ReadyView(status if found.ready else "unavailable", found.parts, markets)
+    return json_response(view, 200 if found.ready else 503)
 
 
 async def _scraper(
@@ -123,8 +124,12 @@ async def _scraper(
         raise Unauthenticated("The metrics need their bearer token: see METRICS_TOKEN.")
 
 
-@router.get(
-    "/metrics", tags=["health"], dependencies=[Depends(_scraper)], responses=refusals("UNAUTHENTICATED")
+@routes.get(
+    "/metrics",
+    Policy(roles=Door.METRICS, limit="machines", admission=Kind.EXEMPT, traced=False),
+    refuses=("UNAUTHENTICATED",),
+    needs=(Depends(_scraper),),
+    tag="health",
 )
 async def metrics(services: Parts, scope: Annotated[Literal["all", "own"], Query()] = "all") -> Response:
     """Numbers for Prometheus of every gateway, region and persistence actor that answers in time, whichever gateway is

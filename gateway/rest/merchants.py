@@ -2,52 +2,48 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
 from starlette.responses import Response
 
 from domain.errors import NotFound
 from domain.orders.decide import MerchantAccept, MerchantReject, OrderAction
+from domain.orders.lifecycle import Role
 from domain.orders.records import Answer
 from domain.region.messages import GoodsReady
-from gateway.http.auth import Merchant
+from gateway.http.admission import Kind
+from gateway.http.auth import Me
 from gateway.http.idempotency import Mutation
-from gateway.http.problem import refusals
-from gateway.http.strict_json import StrictRoute
-from gateway.rest.kit.answers import Parts, Uid, json_response, once, own
+from gateway.http.policy import Need, Policy
+from gateway.rest.kit.answers import Parts, Uid, json_response, once
 from gateway.rest.kit.deciding import decide, order_for
 from gateway.rest.kit.lists import Page, order_page
-from gateway.rest.models import (
-    Action,
-    OrderPage,
-    OrderRef,
-)
+from gateway.rest.kit.routes import Routes
+from gateway.rest.models import Action
 from gateway.rest.notes import keep_note
+from gateway.rest.views import OrderPage, OrderRef
 
-router = APIRouter(tags=["merchants"], route_class=StrictRoute)
+routes = Routes("merchants")
 
 
-@router.get(
+@routes.get(
     "/v1/merchants/{merchant_id}/orders",
-    response_model=OrderPage,
-    responses=refusals("FORBIDDEN", "NOT_FOUND"),
+    Policy(roles=(Role.MERCHANT,), owner="merchant_id", admission=Kind.NEW),
+    OrderPage,
 )
-async def merchant_orders(merchant_id: Uid, merchant: Merchant, page: Page, services: Parts) -> Response:
+async def merchant_orders(merchant_id: Uid, merchant: Me, page: Page, services: Parts) -> Response:
     """Orders to your stores, newest first."""
-    own(merchant_id, merchant.id)
     return json_response(await order_page(services, merchant, page))
 
 
-@router.post(
+@routes.post(
     "/v1/merchants/{merchant_id}/stores/{store_id}/orders/{order_id}/action",
-    response_model=OrderRef,
-    responses=refusals(
-        "FORBIDDEN",
-        "NOT_FOUND",
+    Policy(
+        roles=(Role.MERCHANT,), owner="merchant_id", key=Need.MAY, version=Need.MAY, admission=Kind.UNDER_WAY
+    ),
+    OrderRef,
+    refuses=(
         "WRONG_STATE",
-        "VERSION_MISMATCH",
         "STORE_CLOSED",
         "TOO_LATE_TODAY",
-        mutation=True,
     ),
 )
 async def act(
@@ -55,12 +51,11 @@ async def act(
     store_id: Uid,
     order_id: Uid,
     body: Action,
-    merchant: Merchant,
+    merchant: Me,
     call: Mutation,
     services: Parts,
 ) -> Response:
     """Accept (which seeks a driver at once), reject, or say that the goods are packed."""
-    own(merchant_id, merchant.id)
     call.covers(body, but="note")
     order = await order_for(services, merchant, str(order_id))
     if order.store_id != str(store_id):
@@ -76,7 +71,7 @@ async def act(
         at_ms = services.config.clock.now_ms()
         return await services.backend.decide(call.command(order.order_id, at_ms, step))
 
-    response = await once(services, call, now)
+    response = await once(services, call, now, OrderRef)
     if body.action == "reject":
         await keep_note(services, call, order.order_id, "reject", body.note)
     return response

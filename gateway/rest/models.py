@@ -1,4 +1,4 @@
-"""Request and response bodies of the REST API.
+"""Request bodies of the REST API; what it answers with is in `gateway.rest.views`.
 
 Bodies are taken as they are: nothing is made into another type (`true` is no number, `"3"` none either), text has no
 NUL, numbers are finite, unknown fields are refused. What JSON has no type for (ids, times) is read from its own form.
@@ -7,7 +7,6 @@ NUL, numbers are finite, unknown fields are refused. What JSON has no type for (
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal, Self, TypeVar
 from uuid import UUID
@@ -26,7 +25,6 @@ from pydantic import (
 from domain.ground.times import rfc_3339
 from domain.orders.decide import ITEMS_LIMIT, PRICE_LIMIT_CENTS, QUANTITY_LIMIT
 from domain.orders.hours import DAY_MIN, OPENINGS_LIMIT
-from domain.orders.lifecycle import OfferStatus, OrderStatus
 from domain.orders.reasons import CancelReason, DeclineReason, RefuseReason, RejectReason
 from domain.text import legible, tidy
 from gateway.http.credentials import PASSWORD_MAX, email_of, password_of
@@ -89,30 +87,6 @@ class Register(Body):
     name: Name
 
 
-class Token(BaseModel):
-    """An access token; `expires_in` in seconds of wall time."""
-
-    access_token: str
-    token_type: Literal["bearer"] = "bearer"
-    expires_in: int
-
-
-class Registered(Token):
-    """The new account, signed in."""
-
-    user_id: str
-    role: str
-
-
-class Me(BaseModel):
-    """Your own account."""
-
-    user_id: str
-    role: str
-    email: str
-    name: str
-
-
 # -- merchants --------------------------------------------------------------------------------------------------------
 
 
@@ -147,47 +121,12 @@ class HoursBody(Body):
     hours: Annotated[tuple[OpeningBody, ...], Field(max_length=OPENINGS_LIMIT, strict=False)] | None
 
 
-class HoursView(BaseModel):
-    """A store's week on the clock of `timezone` (IANA); `closes_at` is the end of the present opening."""
-
-    store_id: str
-    version: int
-    timezone: str
-    hours: list[OpeningBody] | None
-    open: bool
-    closes_at: datetime | None
-
-
-class StoreView(BaseModel):
-    """A store. `hours`: its week on the market's clock, null where it is always open; `open`: whether it is now."""
-
-    id: str
-    merchant_id: str
-    region_id: str
-    name: str
-    lat: float
-    lng: float
-    address: str
-    hours: list[OpeningBody] | None
-    open: bool
-
-
 class NewProduct(Body):
     """A product of a store. What is not `general` needs a customer of age."""
 
     name: Name
     category: Category
     price_cents: Annotated[int, Field(ge=0, le=PRICE_LIMIT_CENTS)]
-
-
-class ProductView(BaseModel):
-    """A product."""
-
-    id: str
-    store_id: str
-    name: str
-    category: str
-    price_cents: int
 
 
 class Action(Body):
@@ -226,53 +165,6 @@ class NewOrder(Body):
     dropoff: Dropoff
 
 
-class OrderRef(BaseModel):
-    """An order's state after a step. `version` is missing where the region decided: read the order for it."""
-
-    model_config = ConfigDict(extra="allow")
-
-    id: str
-    status: OrderStatus
-    version: int | None = None
-
-
-class ItemView(BaseModel):
-    product_id: str
-    quantity: int
-
-
-class DropoffView(BaseModel):
-    lat: float
-    lng: float
-    address: str
-
-
-class OrderView(BaseModel):
-    """An order. Times are RFC 3339 on the server's clock; money is cents."""
-
-    id: str
-    status: str
-    version: int
-    region_id: str
-    customer_id: str
-    merchant_id: str
-    store_id: str
-    items: list[ItemView]
-    dropoff: DropoffView
-    min_age: int
-    total_cents: int
-    created_at: datetime
-    ready_at: datetime | None
-    due_at: datetime | None
-
-
-class OrderPage(BaseModel):
-    """One page; ask again with `cursor=next_cursor` for the next one, until it is null."""
-
-    orders: list[OrderView]
-    next_cursor: str | None
-
-
 class VendorCheck(Body):
     """What the vendor's client gave; we never see a document."""
 
@@ -291,17 +183,6 @@ class Refuse(Body):
 
     reason: Code[RefuseReason]
     note: Note | None = None
-
-
-class NoteView(BaseModel):
-    """What somebody typed beside a step of an order. `about`: `cancel`, `refuse` or `reject`."""
-
-    id: str
-    about: str
-    author_id: str
-    author_role: str
-    at: datetime
-    text: str
 
 
 class DoorCheck(Body):
@@ -336,57 +217,3 @@ class Decline(Body):
 
 
 # -- offers -----------------------------------------------------------------------------------------------------------
-
-
-class OfferLogRow(BaseModel):
-    """An offer with its outcome and the features it was made on. Times are RFC 3339 on the server's clock.
-
-    `latency_s` is the time from `made_at` to `closed_at`, `seen_latency_s` to `seen_at`, in server seconds; `seen_at`
-    is null where no client said that it showed the offer.
-    """
-
-    id: str
-    region_id: str
-    driver_id: str
-    task_ids: list[str]
-    status: OfferStatus
-    reason: str | None
-    made_at: datetime
-    expires_at: datetime
-    seen_at: datetime | None
-    closed_at: datetime | None
-    latency_s: float | None
-    seen_latency_s: float | None
-    features: dict[str, float]
-
-
-class OfferLogPage(BaseModel):
-    """One page; ask again with `cursor=next_cursor` for the next one, until it is null."""
-
-    offers: list[OfferLogRow]
-    next_cursor: str | None
-
-
-class CandidateView(BaseModel):
-    """A driver who came into question. Each of `terms` is in seconds of one order's delay, weighted; their sum over
-    `p_accept`, which is among them, plus what earlier declines cost (`declined`) is the cost."""
-
-    rank: int
-    driver_id: str | None
-    cost: float | None
-    terms: dict[str, float | None]
-
-
-class ExplanationView(BaseModel):
-    """Why an offer went to its driver: the candidates, cheapest first, and how many others were pruned for what.
-
-    `chosen` and `runner_up` are ranks of candidates; `gap` is the runner-up's cost less the chosen one's, in seconds of
-    one order's delay, negative where the plan as a whole was cheaper this way.
-    """
-
-    offer: OfferLogRow
-    candidates: list[CandidateView]
-    chosen: int | None
-    runner_up: int | None
-    gap: float | None
-    pruned: dict[str, int]

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
 from starlette.responses import Response
 
 from domain.errors import NotFound
 from domain.ground.times import instant
-from gateway.http.auth import OPERATORS, Principal, SignedIn
+from gateway.http.auth import Me, Principal
 from gateway.http.idempotency import Call
-from gateway.http.problem import refusals
-from gateway.http.strict_json import StrictRoute
+from gateway.http.policy import OPERATORS, Door, Policy
 from gateway.rest.kit.answers import Parts, Uid, json_response
 from gateway.rest.kit.deciding import order_for
-from gateway.rest.models import NoteView
+from gateway.rest.kit.routes import Routes
+from gateway.rest.views import NoteView
 from gateway.services import Services
 from persistence.reads.views import OrderNote
 
-router = APIRouter(tags=["orders"], route_class=StrictRoute)
+routes = Routes("notes", tag="orders")
 
 
 async def keep_note(services: Services, call: Call, order_id: str, about: str, text: str | None) -> None:
@@ -36,20 +35,18 @@ async def keep_note(services: Services, call: Call, order_id: str, about: str, t
     await services.reads.add_note(note)
 
 
-@router.get("/v1/orders/{order_id}/notes", response_model=list[NoteView], responses=refusals("NOT_FOUND"))
-async def notes(order_id: Uid, principal: SignedIn, services: Parts) -> Response:
+@routes.get("/v1/orders/{order_id}/notes", Policy(roles=Door.SIGNED_IN, owner="order_id"), list[NoteView])
+async def notes(order_id: Uid, principal: Me, services: Parts) -> Response:
     """What was typed beside the order's steps, oldest first: what you typed yourself; operators see all."""
     await order_for(services, principal, str(order_id))
     found = await services.reads.notes(str(order_id))
     return json_response([_view(note) for note in found if _is_theirs(note, principal)])
 
 
-@router.delete(
-    "/v1/orders/{order_id}/notes/{note_id}",
-    status_code=204,
-    responses=refusals("NOT_FOUND"),
+@routes.delete(
+    "/v1/orders/{order_id}/notes/{note_id}", Policy(roles=Door.SIGNED_IN, owner="note_id"), status=204
 )
-async def erase(order_id: Uid, note_id: Uid, principal: SignedIn, services: Parts) -> Response:
+async def erase(order_id: Uid, note_id: Uid, principal: Me, services: Parts) -> Response:
     """Erase what you typed, or, as an operator, what anybody did. Its step stays as it is."""
     await order_for(services, principal, str(order_id))
     found = await services.reads.notes(str(order_id))
@@ -63,12 +60,12 @@ def _is_theirs(note: OrderNote, principal: Principal) -> bool:
     return principal.role in OPERATORS or note.author_id == principal.id
 
 
-def _view(note: OrderNote) -> dict[str, object]:
-    return {
-        "id": note.note_id,
-        "about": note.about,
-        "author_id": note.author_id,
-        "author_role": note.author_role,
-        "at": instant(note.at_ms),
-        "text": note.text,
-    }
+def _view(note: OrderNote) -> NoteView:
+    return NoteView(
+        id=note.note_id,
+        about=note.about,
+        author_id=note.author_id,
+        author_role=note.author_role,
+        at=instant(note.at_ms),
+        text=note.text,
+    )

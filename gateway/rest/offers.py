@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 from starlette.responses import Response
 
 from domain.errors import ExplanationExpired, NotFound, Unauthenticated
 from domain.ground.times import instant, millis
 from domain.orders.lifecycle import OfferStatus, Role
-from domain.orders.records import Json, OfferRow
+from domain.orders.records import OfferRow
 from domain.solve import Explanation
-from gateway.http.auth import OPERATORS, Principal, bearer
-from gateway.http.problem import refusals
-from gateway.http.strict_json import StrictRoute
+from gateway.http.admission import Kind
+from gateway.http.auth import Principal, bearer
+from gateway.http.policy import OPERATORS, Door, Policy
 from gateway.rest.kit.answers import Parts, Uid, json_response
 from gateway.rest.kit.lists import PAGE_LIMIT, CursorText, read_cursor, write_cursor
-from gateway.rest.models import Digits, ExplanationView, Instant, OfferLogPage
+from gateway.rest.kit.routes import Routes
+from gateway.rest.models import Digits, Instant
 from gateway.rest.ops import Viewer
+from gateway.rest.views import CandidateView, ExplanationView, OfferLogPage, OfferLogRow
 from persistence.reads.views import OfferCursor
 
-router = APIRouter(tags=["offers"], route_class=StrictRoute)
+routes = Routes("offers")
 
 
 async def _asker(services: Parts, token: Annotated[str | None, Depends(bearer)]) -> Principal | None:
@@ -35,7 +37,13 @@ async def _asker(services: Parts, token: Annotated[str | None, Depends(bearer)])
     return principal
 
 
-@router.get("/v1/offers", response_model=OfferLogPage, dependencies=[Viewer], responses=refusals("FORBIDDEN"))
+@routes.get(
+    "/v1/offers",
+    Policy(roles=Door.OPS, limit="ops", admission=Kind.NEW),
+    OfferLogPage,
+    refuses=("FORBIDDEN",),
+    needs=(Viewer,),
+)
 async def log(
     services: Parts,
     region_id: Annotated[str | None, Query(max_length=64)] = None,
@@ -57,17 +65,18 @@ async def log(
         limit=limit,
     )
     return json_response(
-        {
-            "offers": [log_row(offer) for offer in page.offers],
-            "next_cursor": write_cursor(page.next.made_ms, page.next.offer_id) if page.next else None,
-        }
+        OfferLogPage(
+            [log_row(offer) for offer in page.offers],
+            write_cursor(page.next.made_ms, page.next.offer_id) if page.next else None,
+        )
     )
 
 
-@router.get(
+@routes.get(
     "/v1/offers/{offer_id}/explain",
-    response_model=ExplanationView,
-    responses=refusals("NOT_FOUND", "EXPLANATION_EXPIRED"),
+    Policy(roles=Door.OPS_OR_SIGNED_IN, owner="offer_id", limit="ops", admission=Kind.NEW),
+    ExplanationView,
+    refuses=("EXPLANATION_EXPIRED",),
 )
 async def explain(
     offer_id: Uid, asker: Annotated[Principal | None, Depends(_asker)], services: Parts
@@ -87,47 +96,48 @@ async def explain(
     if explanation is None:
         raise ExplanationExpired()
     named = None if all_named else offer.driver_id
-    return json_response({"offer": log_row(offer)} | _explained(offer, explanation, named))
+    return json_response(_explained(offer, explanation, named))
 
 
-def log_row(offer: OfferRow) -> dict[str, Json]:
-    """A row of the offer log as `gateway.rest.models.OfferLogRow` has it."""
-    return {
-        "id": offer.offer_id,
-        "region_id": offer.region_id,
-        "driver_id": offer.driver_id,
-        "task_ids": list(offer.task_ids),
-        "status": str(offer.status),
-        "reason": offer.reason,
-        "made_at": instant(offer.made_ms),
-        "expires_at": instant(offer.expires_ms),
-        "seen_at": None if offer.seen_ms is None else instant(offer.seen_ms),
-        "closed_at": None if offer.closed_ms is None else instant(offer.closed_ms),
-        "latency_s": _since_made_s(offer, offer.closed_ms),
-        "seen_latency_s": _since_made_s(offer, offer.seen_ms),
-        "features": offer.features,
-    }
+def log_row(offer: OfferRow) -> OfferLogRow:
+    """A row of the offer log as clients see it."""
+    return OfferLogRow(
+        id=offer.offer_id,
+        region_id=offer.region_id,
+        driver_id=offer.driver_id,
+        task_ids=offer.task_ids,
+        status=offer.status,
+        reason=offer.reason,
+        made_at=instant(offer.made_ms),
+        expires_at=instant(offer.expires_ms),
+        seen_at=None if offer.seen_ms is None else instant(offer.seen_ms),
+        closed_at=None if offer.closed_ms is None else instant(offer.closed_ms),
+        latency_s=_since_made_s(offer, offer.closed_ms),
+        seen_latency_s=_since_made_s(offer, offer.seen_ms),
+        features=offer.features,
+    )
 
 
 def _since_made_s(offer: OfferRow, at_ms: int | None) -> float | None:
     return None if at_ms is None else (at_ms - offer.made_ms) / 1000
 
 
-def _explained(offer: OfferRow, explanation: Explanation, named: str | None) -> dict[str, Json]:
+def _explained(offer: OfferRow, explanation: Explanation, named: str | None) -> ExplanationView:
     """The explanation with the id of the driver `named` alone, or with all where that is None."""
     ranks = {one.driver_id: rank for rank, one in enumerate(explanation.candidates, 1)}
-    return {
-        "candidates": [
-            {
-                "rank": ranks[one.driver_id],
-                "driver_id": one.driver_id if named in (None, one.driver_id) else None,
-                "cost": one.cost,
-                "terms": one.terms,
-            }
+    return ExplanationView(
+        offer=log_row(offer),
+        candidates=[
+            CandidateView(
+                rank=ranks[one.driver_id],
+                driver_id=one.driver_id if named in (None, one.driver_id) else None,
+                cost=one.cost,
+                terms=dict(one.terms),
+            )
             for one in explanation.candidates
         ],
-        "chosen": ranks.get(offer.driver_id),
-        "runner_up": ranks.get(explanation.runner_up or ""),
-        "gap": explanation.gap,
-        "pruned": explanation.pruned,
-    }
+        chosen=ranks.get(offer.driver_id),
+        runner_up=ranks.get(explanation.runner_up or ""),
+        gap=explanation.gap,
+        pruned=explanation.pruned,
+    )

@@ -6,18 +6,20 @@ import time
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 from starlette.responses import Response, StreamingResponse
 
 from domain.errors import Forbidden, Refusal, Unauthenticated
 from domain.ground.markets import MARKETS
-from gateway.http.auth import OPERATORS, Operator, Principal, bearer
-from gateway.http.problem import refusals
-from gateway.http.strict_json import StrictRoute
+from gateway.http.admission import Kind
+from gateway.http.auth import Me, Principal, bearer
+from gateway.http.policy import OPERATORS, Door, Policy
 from gateway.rest.kit.answers import Parts, json_response
+from gateway.rest.kit.routes import Routes
+from gateway.rest.views import OpsConfigView, RegionView
 from gateway.services import Services
 
-router = APIRouter(tags=["operations"], route_class=StrictRoute)
+routes = Routes("ops", tag="operations")
 
 
 async def _viewer(services: Parts, token: Annotated[str | None, Depends(bearer)]) -> Principal | None:
@@ -36,38 +38,43 @@ async def _viewer(services: Parts, token: Annotated[str | None, Depends(bearer)]
 Viewer = Depends(_viewer)
 
 
-@router.get("/v1/regions", responses=refusals())
+@routes.get("/v1/regions", Policy(roles=Door.OPEN, limit="ops"), list[RegionView])
 async def regions(services: Parts) -> Response:
     """The markets that this server serves."""
     return json_response(_regions(services))
 
 
-@router.get(
-    "/v1/regions/{region_id}/stats", responses=refusals("FORBIDDEN", "NOT_FOUND", "REGION_UNAVAILABLE")
+@routes.get(
+    "/v1/regions/{region_id}/stats",
+    Policy(roles=OPERATORS, limit="ops"),
+    dict[str, float | str],
+    refuses=(
+        "NOT_FOUND",
+        "REGION_UNAVAILABLE",
+    ),
 )
-async def stats(region_id: str, _: Operator, services: Parts) -> Response:
+async def stats(region_id: str, _: Me, services: Parts) -> Response:
     """A region's numbers: drivers, tasks, offers, counters, loop times. For operators."""
     return json_response(await services.backend.stats(services.region(region_id)))
 
 
-@router.get("/v1/ops/config")
+@routes.get("/v1/ops/config", Policy(roles=Door.OPEN, limit="ops"), OpsConfigView)
 async def config(services: Parts) -> Response:
     """What mission control has to know before anybody signs in."""
-    return json_response(
-        {
-            "tile_url": services.config.tile_url,
-            "auth_required": not services.config.ops_open,
-            "regions": _regions(services),
-        }
-    )
+    config = services.config
+    return json_response(OpsConfigView(config.tile_url, not config.ops_open, _regions(services)))
 
 
-@router.get(
+@routes.get(
     "/v1/ops/stream",
-    response_class=StreamingResponse,
+    Policy(roles=Door.OPS, limit="ops", admission=Kind.STREAM),
+    refuses=(
+        "FORBIDDEN",
+        "NOT_FOUND",
+        "OVERLOADED",
+    ),
     responses={
-        200: {"content": {"text/event-stream": {}}, "description": "Events `frame` (OpsFrame) and `down`."},
-        **refusals("FORBIDDEN", "NOT_FOUND", "OVERLOADED"),
+        200: {"content": {"text/event-stream": {}}, "description": "Events `frame` (OpsFrame) and `down`."}
     },
 )
 async def stream(
@@ -99,16 +106,16 @@ async def _while_allowed(
         yield chunk
 
 
-def _regions(services: Services) -> list[dict[str, object]]:
+def _regions(services: Services) -> list[RegionView]:
     markets = [MARKETS[region_id] for region_id in services.config.regions]
     return [
-        {
-            "id": market.id,
-            "name": market.name,
-            "center": [market.lng, market.lat],
-            "zoom": market.zoom,
-            "now_ms": services.config.clock.now_ms(),
-            "speed": services.config.clock.speed,
-        }
+        RegionView(
+            id=market.id,
+            name=market.name,
+            center=(market.lng, market.lat),
+            zoom=market.zoom,
+            now_ms=services.config.clock.now_ms(),
+            speed=services.config.clock.speed,
+        )
         for market in markets
     ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from fastapi import APIRouter
 from starlette.responses import Response
 
 from domain.errors import AgeCheckUnderWay, VendorUnavailable
@@ -19,16 +18,18 @@ from domain.orders.decide import (
     RecordAgeCheck,
     RecordPayment,
 )
+from domain.orders.dossier import Verdict as ChainVerdict
 from domain.orders.dossier import verify
-from domain.orders.lifecycle import OrderStatus
+from domain.orders.lifecycle import OrderStatus, Role
 from domain.orders.records import Answer, CheckOutcome
 from domain.ports import Verdict
 from domain.region.messages import Cancel as CancelTask
 from domain.region.messages import Deliver, NoteIdCheck, SubmitIdCheck
 from domain.region.messages import Refuse as RefuseAtDoor
-from gateway.http.auth import Customer, Driver, SignedIn
+from gateway.http.admission import Kind
+from gateway.http.auth import Me
 from gateway.http.idempotency import DriverStep, Mutation
-from gateway.http.problem import refusals
+from gateway.http.policy import Door, Need, Policy
 from gateway.rest.kit.answers import Parts, Uid, answered, etag, first_answer, json_response, once
 from gateway.rest.kit.deciding import (
     about,
@@ -42,39 +43,35 @@ from gateway.rest.kit.deciding import (
 )
 from gateway.rest.kit.fast_route import FastRoute
 from gateway.rest.kit.lists import Page, order_page, order_view
-from gateway.rest.models import (
-    Cancel,
-    DoorCheck,
-    NewOrder,
-    OrderPage,
-    OrderRef,
-    OrderView,
-    Refuse,
-    VendorCheck,
-)
+from gateway.rest.kit.routes import Routes
+from gateway.rest.models import Cancel, DoorCheck, NewOrder, Refuse, VendorCheck
 from gateway.rest.notes import keep_note
+from gateway.rest.views import DossierEvent, DossierView, OrderPage, OrderRef, OrderView
 
 TURN_PAUSE_S = 0.05  # between two tries of an age check to have its turn
 
-router = APIRouter(tags=["orders"], route_class=FastRoute)
+routes = Routes("orders", route_class=FastRoute)
 
 _OUTCOMES = {
     Verdict.PASS: CheckOutcome.PASS,
     Verdict.FAIL: CheckOutcome.FAIL,
     Verdict.REVIEW: CheckOutcome.REVIEW,
 }
-_STEP = ("FORBIDDEN", "NOT_FOUND", "WRONG_STATE", "VERSION_MISMATCH")
 
 
-@router.post(
+@routes.post(
     "/v1/orders",
-    status_code=201,
-    response_model=OrderRef,
-    responses=refusals(
-        "FORBIDDEN", "NOT_FOUND", "OUTSIDE_SERVICE_AREA", "STORE_CLOSED", "TOO_LATE_TODAY", mutation=True
+    Policy(roles=(Role.CUSTOMER,), key=Need.MAY, limit="order"),
+    OrderRef,
+    status=201,
+    refuses=(
+        "NOT_FOUND",
+        "OUTSIDE_SERVICE_AREA",
+        "STORE_CLOSED",
+        "TOO_LATE_TODAY",
     ),
 )
-async def create(body: NewOrder, customer: Customer, call: Mutation, services: Parts) -> Response:
+async def create(body: NewOrder, customer: Me, call: Mutation, services: Parts) -> Response:
     """Place an order with a store. It starts as a draft: verify age, then authorize payment."""
     call.covers(body)
     action = CreateOrder(
@@ -88,33 +85,38 @@ async def create(body: NewOrder, customer: Customer, call: Mutation, services: P
     first = await first_answer(services, call)
     answer = await services.backend.decide(command) if first is None else first
     # Of two at the same moment the decider gives one the other's answer: that of another order than its own.
-    return answered(answer, 201, replayed=answer.body.get("id") != command.order_id)
+    return answered(answer, OrderRef, 201, replayed=answer.body.get("id") != command.order_id)
 
 
-@router.get("/v1/orders", response_model=OrderPage, responses=refusals())
-async def own_orders(principal: SignedIn, page: Page, services: Parts) -> Response:
+@routes.get("/v1/orders", Policy(roles=Door.SIGNED_IN, admission=Kind.NEW), OrderPage)
+async def own_orders(principal: Me, page: Page, services: Parts) -> Response:
     """Your orders, newest first: what you ordered, what your stores got, what you bring; operators see all."""
     return json_response(await order_page(services, principal, page))
 
 
-@router.get("/v1/orders/{order_id}", response_model=OrderView, responses=refusals("NOT_FOUND"))
-async def read(order_id: Uid, principal: SignedIn, services: Parts) -> Response:
+@routes.get("/v1/orders/{order_id}", Policy(roles=Door.SIGNED_IN, owner="order_id"), OrderView)
+async def read(order_id: Uid, principal: Me, services: Parts) -> Response:
     """One order. The ETag is its version, for If-Match."""
     order = await order_for(services, principal, str(order_id))
     return json_response(order_view(order), headers=etag(order.version))
 
 
-@router.post(
+@routes.post(
     "/v1/orders/{order_id}/verify_age",
-    response_model=OrderRef,
-    responses=refusals(
-        *_STEP,
-        *("AGE_NOT_VERIFIED", "AGE_ATTEMPTS_EXHAUSTED", "AGE_CHECK_UNDER_WAY", "VENDOR_UNAVAILABLE"),
-        mutation=True,
+    Policy(
+        roles=(Role.CUSTOMER,), owner="order_id", key=Need.MAY, version=Need.MAY, admission=Kind.UNDER_WAY
+    ),
+    OrderRef,
+    refuses=(
+        "WRONG_STATE",
+        "AGE_NOT_VERIFIED",
+        "AGE_ATTEMPTS_EXHAUSTED",
+        "AGE_CHECK_UNDER_WAY",
+        "VENDOR_UNAVAILABLE",
     ),
 )
 async def verify_age(
-    order_id: Uid, body: VendorCheck, customer: Customer, call: Mutation, services: Parts
+    order_id: Uid, body: VendorCheck, customer: Me, call: Mutation, services: Parts
 ) -> Response:
     """Have the identity vendor check the customer's age. Only a clear pass passes."""
     call.covers(body)
@@ -154,7 +156,7 @@ async def verify_age(
         said = RecordAgeCheck(attempt_id, _OUTCOMES[result.verdict], result.vendor_ref)
         return await decide_now(call.command(order.order_id, now_ms(), said, any_version=True))
 
-    return await once(services, call, now)
+    return await once(services, call, now, OrderRef)
 
 
 async def _in_turn(begin: Callable[[str], Awaitable[Answer]], patience_s: float) -> Answer:
@@ -170,13 +172,21 @@ async def _in_turn(begin: Callable[[str], Awaitable[Answer]], patience_s: float)
         await asyncio.sleep(TURN_PAUSE_S)
 
 
-@router.post(
+@routes.post(
     "/v1/orders/{order_id}/payment/authorize",
-    response_model=OrderRef,
-    responses=refusals(*_STEP, "PAYMENT_DECLINED", "PAYMENT_UNDER_WAY", "VENDOR_UNAVAILABLE", mutation=True),
+    Policy(
+        roles=(Role.CUSTOMER,), owner="order_id", key=Need.MAY, version=Need.MAY, admission=Kind.UNDER_WAY
+    ),
+    OrderRef,
+    refuses=(
+        "WRONG_STATE",
+        "PAYMENT_DECLINED",
+        "PAYMENT_UNDER_WAY",
+        "VENDOR_UNAVAILABLE",
+    ),
 )
 async def authorize(
-    order_id: Uid, body: VendorCheck, customer: Customer, call: Mutation, services: Parts
+    order_id: Uid, body: VendorCheck, customer: Me, call: Mutation, services: Parts
 ) -> Response:
     """Authorize the order's total with the payment vendor."""
     call.covers(body)
@@ -207,14 +217,20 @@ async def authorize(
             call.command(order.order_id, services.config.clock.now_ms(), action)
         )
 
-    return await once(services, call, now)
+    return await once(services, call, now, OrderRef)
 
 
-@router.post(
-    "/v1/orders/{order_id}/cancel", response_model=OrderRef, responses=refusals(*_STEP, mutation=True)
+@routes.post(
+    "/v1/orders/{order_id}/cancel",
+    Policy(roles=Door.SIGNED_IN, owner="order_id", key=Need.MAY, version=Need.MAY, admission=Kind.UNDER_WAY),
+    OrderRef,
+    refuses=(
+        "FORBIDDEN",
+        "WRONG_STATE",
+    ),
 )
 async def cancel(
-    order_id: Uid, principal: SignedIn, call: Mutation, services: Parts, body: Cancel | None = None
+    order_id: Uid, principal: Me, call: Mutation, services: Parts, body: Cancel | None = None
 ) -> Response:
     """Call the order off before the goods are picked up."""
     body = body or Cancel()
@@ -224,24 +240,31 @@ async def cancel(
         rows, region = CancelOrder(body.reason), CancelTask(str(order_id), body.reason)
         return await decide(services, call, str(order_id), rows=rows, region=region)
 
-    response = await once(services, call, now)
+    response = await once(services, call, now, OrderRef)
     await keep_note(services, call, str(order_id), "cancel", body.note)
     return response
 
 
-@router.post(
+@routes.post(
     "/v1/orders/{order_id}/doorstep_id_check/submit",
-    response_model=OrderRef,
-    responses=refusals(
-        *_STEP,
+    Policy(
+        roles=(Role.DRIVER,),
+        owner="order_id",
+        key=Need.MAY,
+        version=Need.MAY,
+        limit="driver",
+        admission=Kind.UNDER_WAY,
+    ),
+    OrderRef,
+    refuses=(
+        "WRONG_STATE",
         "OUT_OF_ORDER",
         "ID_CHECK_INCONCLUSIVE",
         "VENDOR_UNAVAILABLE",
-        mutation=True,
     ),
 )
 async def submit_id_check(
-    order_id: Uid, body: DoorCheck, driver: Driver, call: DriverStep, services: Parts
+    order_id: Uid, body: DoorCheck, driver: Me, call: DriverStep, services: Parts
 ) -> Response:
     """Check the customer's ID at the door, as the driver who holds the task. A failed check starts the return."""
     call.covers(body)
@@ -287,26 +310,50 @@ async def submit_id_check(
         )
         return await decide(services, call, order.order_id, rows=None, region=check)
 
-    return await once(services, call, now)
+    return await once(services, call, now, OrderRef)
 
 
-@router.post(
+@routes.post(
     "/v1/orders/{order_id}/deliver/confirm",
-    response_model=OrderRef,
-    responses=refusals(*_STEP, "OUT_OF_ORDER", mutation=True),
+    Policy(
+        roles=(Role.DRIVER,),
+        owner="order_id",
+        key=Need.MAY,
+        version=Need.MAY,
+        limit="driver",
+        admission=Kind.UNDER_WAY,
+    ),
+    OrderRef,
+    refuses=(
+        "WRONG_STATE",
+        "OUT_OF_ORDER",
+    ),
 )
-async def deliver(order_id: Uid, driver: Driver, call: DriverStep, services: Parts) -> Response:
+async def deliver(order_id: Uid, driver: Me, call: DriverStep, services: Parts) -> Response:
     """The goods were handed over, after a passed ID check, by the driver who holds the task."""
     order = str(order_id)
-    return await once(services, call, lambda: decide(services, call, order, rows=None, region=Deliver(order)))
+    return await once(
+        services, call, lambda: decide(services, call, order, rows=None, region=Deliver(order)), OrderRef
+    )
 
 
-@router.post(
+@routes.post(
     "/v1/orders/{order_id}/refuse",
-    response_model=OrderRef,
-    responses=refusals(*_STEP, "OUT_OF_ORDER", mutation=True),
+    Policy(
+        roles=(Role.DRIVER,),
+        owner="order_id",
+        key=Need.MAY,
+        version=Need.MAY,
+        limit="driver",
+        admission=Kind.UNDER_WAY,
+    ),
+    OrderRef,
+    refuses=(
+        "WRONG_STATE",
+        "OUT_OF_ORDER",
+    ),
 )
-async def refuse(order_id: Uid, body: Refuse, driver: Driver, call: DriverStep, services: Parts) -> Response:
+async def refuse(order_id: Uid, body: Refuse, driver: Me, call: DriverStep, services: Parts) -> Response:
     """The goods are not handed over: they go back to the store, with the same driver."""
     call.covers(body, but="note")
     order = str(order_id)
@@ -314,40 +361,45 @@ async def refuse(order_id: Uid, body: Refuse, driver: Driver, call: DriverStep, 
         services,
         call,
         lambda: decide(services, call, order, rows=None, region=RefuseAtDoor(order, body.reason)),
+        OrderRef,
     )
     await keep_note(services, call, order, "refuse", body.note)
     return response
 
 
-@router.get("/v1/orders/{order_id}/dossier", responses=refusals("NOT_FOUND"))
-async def dossier(order_id: Uid, principal: SignedIn, services: Parts) -> Response:
+@routes.get(
+    "/v1/orders/{order_id}/dossier",
+    Policy(roles=Door.SIGNED_IN, owner="order_id", admission=Kind.NEW),
+    DossierView,
+)
+async def dossier(order_id: Uid, principal: Me, services: Parts) -> Response:
     """The order's hash-chained events. See docs/architecture.md for how anyone can verify them offline."""
     await order_for(services, principal, str(order_id))
     entries = await services.reads.dossier(str(order_id))
-    return json_response(
-        {
-            "order_id": str(order_id),
-            "events": [
-                {
-                    "order_id": entry.order_id,
-                    "seq": entry.seq,
-                    "type": entry.type,
-                    "status": entry.status,
-                    "at_ms": entry.at_ms,
-                    "at": instant(entry.at_ms),
-                    "actor": entry.actor,
-                    "payload": entry.payload,
-                    "prev_hash": entry.prev_hash.hex(),
-                    "hash": entry.hash.hex(),
-                }
-                for entry in entries
-            ],
-        }
-    )
+    events = [
+        DossierEvent(
+            order_id=entry.order_id,
+            seq=entry.seq,
+            type=entry.type,
+            status=OrderStatus(entry.status),
+            at_ms=entry.at_ms,
+            at=instant(entry.at_ms),
+            actor=entry.actor,
+            payload=entry.payload,
+            prev_hash=entry.prev_hash.hex(),
+            hash=entry.hash.hex(),
+        )
+        for entry in entries
+    ]
+    return json_response(DossierView(str(order_id), events))
 
 
-@router.get("/v1/orders/{order_id}/dossier/verify", responses=refusals("NOT_FOUND"))
-async def verify_dossier(order_id: Uid, principal: SignedIn, services: Parts) -> Response:
+@routes.get(
+    "/v1/orders/{order_id}/dossier/verify",
+    Policy(roles=Door.SIGNED_IN, owner="order_id", admission=Kind.NEW),
+    ChainVerdict,
+)
+async def verify_dossier(order_id: Uid, principal: Me, services: Parts) -> Response:
     """Check the order's chain now: every link and every hash."""
     await order_for(services, principal, str(order_id))
     return json_response(verify(await services.reads.dossier(str(order_id))))

@@ -4,40 +4,41 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body
+from fastapi import Body
+from msgspec import Struct
 from starlette.responses import Response
 
 from domain.errors import InvalidRequest, NotFound
 from domain.marketplace.products import AddProducts, Product
-from domain.orders.records import Json
-from gateway.http.auth import Merchant, SignedIn
+from domain.orders.lifecycle import Role
+from gateway.http.auth import Me
 from gateway.http.idempotency import Mutation
-from gateway.http.problem import refusals
-from gateway.http.strict_json import StrictRoute
-from gateway.rest.kit.answers import Parts, Uid, carry_out, json_response, own, shown
-from gateway.rest.models import NewProduct, ProductView
+from gateway.http.policy import Door, Need, Policy
+from gateway.rest.kit.answers import Parts, Uid, carry_out, json_response, shown
+from gateway.rest.kit.routes import Routes
+from gateway.rest.models import NewProduct
+from gateway.rest.views import ProductView
 
-router = APIRouter(tags=["merchants"], route_class=StrictRoute)
+routes = Routes("products", tag="merchants")
 
 PRODUCTS_LIMIT = 200  # in one request
 
 
-@router.post(
+@routes.post(
     "/v1/merchants/{merchant_id}/stores/{store_id}/products",
-    status_code=201,
-    response_model=ProductView | list[ProductView],
-    responses=refusals("FORBIDDEN", "NOT_FOUND", mutation=True),
+    Policy(roles=(Role.MERCHANT,), owner="merchant_id", key=Need.MAY),
+    ProductView | list[ProductView],
+    status=201,
 )
 async def add_products(
     merchant_id: Uid,
     store_id: Uid,
     body: Annotated[NewProduct | list[NewProduct], Body()],
-    merchant: Merchant,
+    _: Me,
     call: Mutation,
     services: Parts,
 ) -> Response:
     """Add one product or a list of them; answers in kind, in the order given."""
-    own(merchant_id, merchant.id)
     new = body if isinstance(body, list) else [body]
     if not 1 <= len(new) <= PRODUCTS_LIMIT:
         raise InvalidRequest(f"From 1 to {PRODUCTS_LIMIT} products at a time.")
@@ -52,30 +53,36 @@ async def add_products(
         for item in new
     )
     action = AddProducts(str(store_id), products)
-    added = await carry_out(services, call.covers(body), action, _added, dict)
-    views = added.view["products"]
-    return shown(views if isinstance(body, list) else views[0], 201, replayed=added.replayed)
+    added = await carry_out(services, call.covers(body), action, _Added.of, _Added)
+    views = added.view.products
+    return shown(views if isinstance(body, list) else views[0], added.replayed, 201)
 
 
-@router.get(
-    "/v1/stores/{store_id}/products", response_model=list[ProductView], responses=refusals("NOT_FOUND")
+@routes.get(
+    "/v1/stores/{store_id}/products", Policy(roles=Door.SIGNED_IN), list[ProductView], refuses=("NOT_FOUND",)
 )
-async def products(store_id: Uid, _: SignedIn, services: Parts) -> Response:
+async def products(store_id: Uid, _: Me, services: Parts) -> Response:
     """What a store sells."""
     if await services.reads.store(str(store_id)) is None:
         raise NotFound("There is no such store.")
     return json_response([_product(product) for product in await services.reads.products(str(store_id))])
 
 
-def _added(products: tuple[Product, ...]) -> dict[str, Json]:
-    return {"products": [_product(product) for product in products]}
+class _Added(Struct, frozen=True):
+    """What is kept of new products for repeats."""
+
+    products: list[ProductView]
+
+    @classmethod
+    def of(cls, products: tuple[Product, ...]) -> _Added:
+        return cls([_product(product) for product in products])
 
 
-def _product(product: Product) -> dict[str, Json]:
-    return {
-        "id": product.product_id,
-        "store_id": product.store_id,
-        "name": product.name,
-        "category": product.category,
-        "price_cents": product.price_cents,
-    }
+def _product(product: Product) -> ProductView:
+    return ProductView(
+        id=product.product_id,
+        store_id=product.store_id,
+        name=product.name,
+        category=product.category,
+        price_cents=product.price_cents,
+    )

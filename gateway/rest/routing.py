@@ -2,45 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
-from fastapi import APIRouter, Query
-from pydantic import BaseModel
+from fastapi import Query
 from starlette.responses import Response
 
 from domain.errors import InvalidRequest, NotFound
 from domain.ground.geo import distance_m
 from domain.text import decimal
-from gateway.http.auth import SignedIn
-from gateway.http.problem import refusals
-from gateway.http.strict_json import StrictRoute
+from gateway.http.admission import Kind
+from gateway.http.auth import Me
+from gateway.http.policy import Door, Policy
 from gateway.rest.kit.answers import Parts, json_response
+from gateway.rest.kit.routes import Routes
+from gateway.rest.views import LineString, RouteView
 
-router = APIRouter(tags=["roads"], route_class=StrictRoute)
+routes = Routes("routing", tag="roads")
 
 LONGEST_M = 500_000.0  # straight; a market is smaller, and a road engine works long on more
 Place = Annotated[str, Query(max_length=50, description="Latitude and longitude in degrees, as 32.78,-96.80")]
 
 
-class LineString(BaseModel):
-    """GeoJSON: longitude and latitude of each point."""
-
-    type: Literal["LineString"]
-    coordinates: list[tuple[float, float]]
-
-
-class RouteView(BaseModel):
-    """A drive. `engine` worked it out; `haversine` knows no roads and gives a straight line with estimates."""
-
-    engine: str
-    duration_s: float
-    distance_m: float
-    geometry: LineString
-
-
-@router.get("/v1/route", response_model=RouteView, responses=refusals("NOT_FOUND", "OVERLOADED"))
+@routes.get(
+    "/v1/route",
+    Policy(roles=Door.SIGNED_IN, admission=Kind.NEW),
+    RouteView,
+    refuses=(
+        "NOT_FOUND",
+        "OVERLOADED",
+    ),
+)
 async def route(
-    _: SignedIn,
+    _: Me,
     services: Parts,
     start: Annotated[Place, Query(alias="from")],
     end: Annotated[Place, Query(alias="to")],
@@ -53,12 +46,12 @@ async def route(
     if found is None:
         raise NotFound("No road leads from the one place to the other.")
     return json_response(
-        {
-            "engine": found.engine,
-            "duration_s": round(found.duration_s, 1),
-            "distance_m": round(found.distance_m, 1),
-            "geometry": {"type": "LineString", "coordinates": [(lng, lat) for lat, lng in found.line]},
-        }
+        RouteView(
+            engine=found.engine,
+            duration_s=round(found.duration_s, 1),
+            distance_m=round(found.distance_m, 1),
+            geometry=LineString([(lng, lat) for lat, lng in found.line]),
+        )
     )
 
 

@@ -145,7 +145,7 @@ def test_the_routes_that_come_often_have_a_plan() -> None:
 
     found = {
         f"{method} {route.path}"
-        for route in orders.router.routes
+        for route in orders.routes.router.routes
         if isinstance(route, FastRoute) and route.plan is not None
         for method in route.methods or ()
     }

@@ -10,9 +10,9 @@ import msgspec
 from fastapi import Depends, Path, Request
 from starlette.responses import Response
 
-from domain.errors import IdempotencyKeyReused, NotFound, refusal
+from domain.errors import IdempotencyKeyReused, refusal
 from domain.marketplace.change import Carried, Done
-from domain.orders.records import Answer, Json
+from domain.orders.records import Answer
 from gateway.deciders.redaction import redacted
 from gateway.http.idempotency import Call
 from gateway.services import Services
@@ -27,13 +27,6 @@ async def _services(request: Request) -> Services:
 
 Parts = Annotated[Services, Depends(_services)]
 Uid = Annotated[UUID, Path(description="UUID")]
-
-
-def own(path_id: UUID, principal_id: str) -> str:
-    """The id in the path, which must be the principal's own; another's is not found."""
-    if str(path_id) != principal_id:
-        raise NotFound()
-    return principal_id
 
 
 def json_response(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -51,18 +44,18 @@ def etag(version: int) -> dict[str, str]:
     return {"ETag": f'"{version}"'}
 
 
-def answered(answer: Answer, status: int = 200, *, replayed: bool = False) -> Response:
-    """An answer as a response; raises the refusal that it stands for."""
+def answered(answer: Answer, view: type[V], status: int = 200, *, replayed: bool = False) -> Response:
+    """A decider's answer as a response, which has what `view` has; raises the refusal that it stands for."""
     answer = redacted(answer)
     if answer.code is not None:
         raise refusal(answer.code, answer.detail)
-    body = dict(answer.body)
+    body = answer.body
     if "id" not in body and "order_id" in body:
-        body["id"] = body["order_id"]
-    return shown(body, status, replayed=replayed, version=body.get("version"))
+        body = body | {"id": body["order_id"]}
+    return shown(msgspec.convert(body, view), replayed, status, version=body.get("version"))
 
 
-def shown(view: Any, status: int = 200, *, replayed: bool = False, version: int | None = None) -> Response:
+def shown(view: Any, replayed: bool = False, status: int = 200, *, version: int | None = None) -> Response:
     """What a change came to, as a response."""
     headers = {"Idempotency-Replayed": "true"} if replayed else {}
     return json_response(view, status, headers if version is None else headers | etag(version))
@@ -76,21 +69,21 @@ async def carry_out(
     return await services.marketplace.carry_out(command, show, view)
 
 
-async def keep(services: Services, call: Call, body: dict[str, Json]) -> tuple[dict[str, Json], bool]:
+async def keep(services: Services, call: Call, view: V) -> tuple[V, bool]:
     """Keep an answer for repeats whose effect is in no record. Returns the first one, and whether it is another's."""
-    kept = await carry_out(services, call, Done(body), lambda view: view, dict)
+    kept = await carry_out(services, call, Done(view), lambda shown: shown, type(view))
     return kept.view, kept.replayed
 
 
 async def once(
-    services: Services, call: Call, decide: Callable[[], Awaitable[Answer]], status: int = 200
+    services: Services, call: Call, decide: Callable[[], Awaitable[Answer]], view: type[Any]
 ) -> Response:
     """The first answer to this call if it is a repeat, else what `decide` says now, as a response.
 
     The look-up comes first so that a repeat calls no vendor; two at the same moment are told apart by whoever decides.
     """
     first = await first_answer(services, call)
-    return answered(await decide() if first is None else first, status, replayed=first is not None)
+    return answered(await decide() if first is None else first, view, replayed=first is not None)
 
 
 async def first_answer(services: Services, call: Call) -> Answer | None:

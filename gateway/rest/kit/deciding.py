@@ -17,8 +17,9 @@ from domain.orders.lifecycle import REGION_DECIDES, OrderStatus, Role
 from domain.orders.records import Answer
 from domain.ports import VendorError
 from domain.region.messages import Accept, Action, Reject
-from gateway.http.auth import OPERATORS, Principal
+from gateway.http.auth import Principal
 from gateway.http.idempotency import Call
+from gateway.http.policy import OPERATORS
 from gateway.services import Services
 from persistence.reads.views import OrderRow
 

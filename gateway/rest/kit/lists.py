@@ -16,9 +16,10 @@ from domain.errors import Forbidden, InvalidRequest
 from domain.ground.times import instant, millis
 from domain.orders.decide import OrderState
 from domain.orders.lifecycle import OrderStatus, Role
-from domain.orders.records import Json
-from gateway.http.auth import OPERATORS, Principal
+from gateway.http.auth import Principal
+from gateway.http.policy import OPERATORS
 from gateway.rest.models import Digits, Instant
+from gateway.rest.views import DropoffView, ItemView, OrderPage, OrderView
 from gateway.services import Services
 from persistence.reads.views import Cursor
 
@@ -60,7 +61,7 @@ async def _page(
 Page = Annotated[Asked, Depends(_page)]
 
 
-async def order_page(services: Services, principal: Principal, page: Asked) -> dict[str, Json]:
+async def order_page(services: Services, principal: Principal, page: Asked) -> OrderPage:
     """One page of the orders that the principal may see, newest first."""
     if principal.role not in OPERATORS and principal.role not in _OWN:
         raise Forbidden()
@@ -73,30 +74,30 @@ async def order_page(services: Services, principal: Principal, page: Asked) -> d
         cursor=page.cursor,
         limit=page.limit,
     )
-    return {
-        "orders": [order_view(order) for order in found.orders],
-        "next_cursor": write_cursor(found.next.created_ms, found.next.order_id) if found.next else None,
-    }
+    return OrderPage(
+        [order_view(order) for order in found.orders],
+        write_cursor(found.next.created_ms, found.next.order_id) if found.next else None,
+    )
 
 
-def order_view(order: OrderState) -> dict[str, Json]:
-    """An order as `gateway.rest.models.OrderView` has it."""
-    return {
-        "id": order.order_id,
-        "status": str(order.status),
-        "version": order.version,
-        "region_id": order.region_id,
-        "customer_id": order.customer_id,
-        "merchant_id": order.merchant_id,
-        "store_id": order.store_id,
-        "items": [{"product_id": item.product_id, "quantity": item.quantity} for item in order.items],
-        "dropoff": {"lat": order.dropoff_lat, "lng": order.dropoff_lng, "address": order.dropoff_address},
-        "min_age": order.min_age,
-        "total_cents": order.total_cents,
-        "created_at": instant(order.created_ms),
-        "ready_at": None if order.ready_ms is None else instant(order.ready_ms),
-        "due_at": None if order.due_ms is None else instant(order.due_ms),
-    }
+def order_view(order: OrderState) -> OrderView:
+    """An order as clients see it."""
+    return OrderView(
+        id=order.order_id,
+        status=OrderStatus(order.status),
+        version=order.version,
+        region_id=order.region_id,
+        customer_id=order.customer_id,
+        merchant_id=order.merchant_id,
+        store_id=order.store_id,
+        items=tuple(ItemView(item.product_id, item.quantity) for item in order.items),
+        dropoff=DropoffView(order.dropoff_lat, order.dropoff_lng, order.dropoff_address),
+        min_age=order.min_age,
+        total_cents=order.total_cents,
+        created_at=instant(order.created_ms),
+        ready_at=None if order.ready_ms is None else instant(order.ready_ms),
+        due_at=None if order.due_ms is None else instant(order.due_ms),
+    )
 
 
 def _ms(at: datetime | None) -> int | None:

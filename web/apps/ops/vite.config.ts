@@ -7,7 +7,7 @@ import { app, outDirOf } from '../../vite.app.ts';
 
 const require = createRequire(import.meta.url);
 
-/** The gateway's /docs and /redoc, so that they too work without a network: see `gateway/http/apidocs.py`. */
+/** The gateway's /docs and /redoc, so that they too work without a network: see `gateway/rest/apidocs.py`. */
 const apiDocs: Plugin = {
   name: 'api-docs',
   apply: 'build',

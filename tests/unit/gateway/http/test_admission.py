@@ -15,7 +15,8 @@ from domain.orders.lifecycle import Role
 from domain.orders.records import Answer
 from domain.protocol import retry_after_ms, retry_reason
 from domain.region.messages import Ask
-from gateway.http.admission import NEW_SHARE, Admission, Bounds, Kind, Load, kind_of, refusal
+from gateway.http.admission import NEW_SHARE, Admission, Bounds, Kind, Load, refusal
+from gateway.rest.table import TABLE
 from gateway.server import FILES_SPARE, room_for
 from tests.support.gateway_world import DALLAS, SCRAPER, World, running, until
 
@@ -80,7 +81,7 @@ def test_some_room_is_kept_for_what_is_under_way_and_none_is_never_all() -> None
     ],
 )
 def test_what_a_request_is(request_line: str, kind: Kind) -> None:
-    assert kind_of(*request_line.split(" ")) is kind
+    assert TABLE.find(*request_line.split(" ")).kind is kind
 
 
 def test_one_long_pause_is_no_overload_and_several_are() -> None:
@@ -140,12 +141,12 @@ def test_sockets_are_no_more_than_open_files_allow() -> None:
 
 def test_a_request_is_counted_while_it_is_under_way() -> None:
     admission = Admission(Limits(http_in_flight_limit=2), lambda: 0, random.Random(1))
-    with admission.request("GET", "/v1/stores"):
-        with pytest.raises(Overloaded), admission.request("POST", "/v1/orders"):
+    with admission.request(Kind.UNDER_WAY):
+        with pytest.raises(Overloaded), admission.request(Kind.NEW):
             raise AssertionError("it was let in")
-        with pytest.raises(RuntimeError), admission.request("POST", "/v1/tasks/1/accept"):
+        with pytest.raises(RuntimeError), admission.request(Kind.UNDER_WAY):
             raise RuntimeError
-        with admission.request("GET", "/v1/ops/stream"), admission.request("GET", "/metrics"):
+        with admission.request(Kind.STREAM), admission.request(Kind.EXEMPT):
             assert admission.requests == 1
     assert admission.requests == 0
 

@@ -14,6 +14,7 @@ from domain.orders.decide import PRICE_LIMIT_CENTS, QUANTITY_LIMIT, TOTAL_LIMIT_
 from domain.orders.lifecycle import Role
 from gateway.http import strict_json
 from gateway.http.strict_json import NotStrict, StrictRoute
+from gateway.rest.table import ROUTERS
 from tests.support.gateway_world import DALLAS, DOOR, REGION, Order, World
 
 ID = "00000000-0000-4000-8000-00000000dead"
@@ -89,20 +90,12 @@ def test_any_key_twice_is_found(value: dict[str, Any], other: Any) -> None:
 async def test_every_route_with_a_body_reads_it_strictly(world: World) -> None:
     bodies = [
         route
-        for module in _routers()
-        for route in module.routes
+        for routes in ROUTERS
+        for route in routes.router.routes
         if isinstance(route, APIRoute) and route.body_field
     ]
     assert len(bodies) > 10
     assert all(isinstance(route, StrictRoute) for route in bodies)
-
-
-def _routers() -> list[Any]:
-    from gateway.rest import accounts, drivers, internal, merchants, offers, ops, orders, routing
-
-    return [
-        module.router for module in (accounts, drivers, internal, merchants, offers, ops, orders, routing)
-    ]
 
 
 async def refused(world: World, url: str, body: Any, headers: dict[str, str]) -> dict[str, Any]:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import msgspec
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from starlette.responses import HTMLResponse, Response
 
+from gateway.http.admission import Kind
 from gateway.http.browsers import POLICY_HEADER, page_policy
+from gateway.http.policy import Door, Policy
+from gateway.rest.kit.routes import Routes
 
-router = APIRouter(include_in_schema=False)
+routes = Routes("apidocs", is_shown=False)
 
 _TITLE = "Doorstep"
 _OPENAPI, _FILES = "/openapi.json", "/ops/api-docs"
 _ICON = "/ops/favicon.svg"
 
 
-@router.get("/openapi.json")
+@routes.get("/openapi.json", Policy(roles=Door.OPEN, limit="machines", admission=Kind.EXEMPT))
 async def openapi(request: Request) -> Response:
     """The REST interface, for programs."""
     text = described(request.app)
@@ -31,13 +34,13 @@ def described(app: FastAPI) -> bytes:
     return text
 
 
-@router.get("/docs")
+@routes.get("/docs", Policy(roles=Door.OPEN, limit="machines", admission=Kind.EXEMPT))
 async def swagger() -> Response:
     """The REST interface, to try out."""
     return _SWAGGER
 
 
-@router.get("/redoc")
+@routes.get("/redoc", Policy(roles=Door.OPEN, limit="machines", admission=Kind.EXEMPT))
 async def redoc() -> Response:
     """The REST interface, to read."""
     return _REDOC
