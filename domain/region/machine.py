@@ -6,7 +6,7 @@ No I/O, no clock, no randomness: time and the epoch come in, ids are derived fro
 same decisions byte for byte. What a step decides is in `ready.records`, which must be durable before `ready.pushes` and
 `ready.reply` leave (see `domain.region.messages.Ready`); the shell that sees to it is `actors/region/pump.py`.
 
-What people ask for (accept, arrive, deliver, ...) is decided in `requests.py`, how offers begin and end in `offers.py`,
+What people ask for (accept, arrive, deliver, ...) is decided in `requests/`, how offers begin and end in `offers.py`,
 when to look for drivers in `solving/cadence.py`, and who is lost in `silence.py`. What they all change is
 in `state.py`, beneath them; here is which message does what.
 """
@@ -31,7 +31,7 @@ from domain.protocol import (
     TaskCancelled,
     TaskUpdated,
 )
-from domain.region import offers, requests
+from domain.region import offers
 from domain.region.answers import LOOK_FIRST, Answers
 from domain.region.jobs import Job, offer_view, task_view
 from domain.region.messages import (
@@ -53,6 +53,7 @@ from domain.region.messages import (
     Tick,
 )
 from domain.region.policy import RegionPolicy
+from domain.region.requests.decide import decide
 from domain.region.silence import release
 from domain.region.solving.nearby import nearby
 from domain.region.solving.problem import View, zones_of
@@ -175,7 +176,7 @@ class Region:
             self.state.ready.reply = LOOK_FIRST
             return
         try:
-            draft = requests.decide(self.state, now_ms, ask)
+            draft = decide(self.state, now_ms, ask)
         except Refusal as error:
             answer = refused(self._set_aside(ask) or error if isinstance(error, NotFound) else error)
         else:

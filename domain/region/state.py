@@ -1,7 +1,7 @@
 """A region's state, with the operations that keep it sound: who holds which tasks, which offers live, which tasks are
 open, and what one step leaves behind.
 
-The step functions (`requests.py`, `offers.py`, `silence.py`) call these and change no table by themselves. Nothing here
+The step functions (`requests/`, `offers.py`, `silence.py`) call these and change no table by themselves. Nothing here
 knows the machine that steps, nor what people ask for.
 """
 

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sqlalchemy import (
-    BigInteger,
-    CheckConstraint,
-    Float,
-    MetaData,
-    Text,
-    Uuid,
-)
+from sqlalchemy import BigInteger, CheckConstraint, Float, MetaData, Text, Uuid
 from sqlalchemy.orm import DeclarativeBase
 
 Uid = Uuid(as_uuid=False)

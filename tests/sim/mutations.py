@@ -19,11 +19,12 @@ from actors.region.pump import Batch, Pump
 from actors.region.shell import RegionShell
 from domain.orders.decide import Decision, refused
 from domain.orders.records import OfferRow, TaskRow
-from domain.region import offers, requests, silence
+from domain.region import offers, silence
 from domain.region.answers import Answers
 from domain.region.fleet import DriverState
 from domain.region.machine import Region
 from domain.region.messages import Ask, OfferSeenBy
+from domain.region.requests import offers as offer_requests
 from domain.region.state import State
 from sim.world.faults import KINDS
 from sim.world.processes import Clock
@@ -62,12 +63,12 @@ def repeat_guard(patch: Patch) -> None:
 
 def accept_guard(patch: Patch) -> None:
     """Anybody may take an offer."""
-    real = requests._live_offer
+    real = offer_requests._live_offer
 
     def anybodys(state: State, now_ms: int, ask: Ask, offer_id: str | None, task_id: str | None) -> OfferRow:
         return state.offers.get(offer_id) or real(state, now_ms, ask, offer_id, task_id)
 
-    patch.setattr(requests, "_live_offer", anybodys)
+    patch.setattr(offer_requests, "_live_offer", anybodys)
 
 
 def expiry(patch: Patch) -> None:

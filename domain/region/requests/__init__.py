@@ -1,0 +1,1 @@
+"""What people ask of a region, a file for each part of the work."""

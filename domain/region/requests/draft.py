@@ -1,0 +1,90 @@
+"""What a request leads to, and what its handlers share: who may, and how far away they were."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from domain.errors import Forbidden, NotFound, NotTaskHolder
+from domain.ground.geo import distance_m
+from domain.orders.lifecycle import OrderEvent, Role
+from domain.orders.records import Answer, DoorCheck, Json, OfferRow, OrderFact, Record, StoredAnswer, TaskRow
+from domain.region.jobs import Job, task_view
+from domain.region.messages import Ask
+from domain.region.state import State
+
+
+class Draft(Struct):
+    """The facts of one request and its answer."""
+
+    answer: Answer
+    tasks: tuple[TaskRow, ...] = ()
+    offers: tuple[OfferRow, ...] = ()
+    orders: tuple[OrderFact, ...] = ()
+    checks: tuple[DoorCheck, ...] = ()
+
+    @property
+    def has_facts(self) -> bool:
+        return bool(self.tasks or self.offers or self.orders or self.checks)
+
+    def record(self, record_id: str, stored: StoredAnswer) -> Record:
+        return Record(
+            record_id=record_id,
+            tasks=self.tasks,
+            offers=self.offers,
+            orders=self.orders,
+            checks=self.checks,
+            answers=(stored,),
+        )
+
+
+def only(ask: Ask, role: Role) -> None:
+    if ask.role is not role:
+        raise Forbidden(f"This step belongs to: {role}.")
+
+
+def held(state: State, ask: Ask, task_id: str) -> Job:
+    only(ask, Role.DRIVER)
+    job = state.jobs.get(task_id)
+    if job is None:
+        raise NotFound("There is no such task under way.")
+    if job.held_by != ask.principal_id:
+        raise NotTaskHolder()
+    return job
+
+
+def held_by_order(state: State, ask: Ask, order_id: str) -> Job:
+    return held(state, ask, state.job_of_order(order_id).task.task_id)
+
+
+# The steps that belong to the place where goods are fetched; all others of a driver belong to where they are brought.
+_AT_PICKUP = frozenset({OrderEvent.ARRIVED_AT_STORE, OrderEvent.PICKED_UP})
+
+
+def whereabouts(state: State, now_ms: int, ask: Ask, job: Job, event: OrderEvent) -> dict[str, Json]:
+    """How far from the place of this step the driver was when last seen, and how long ago that was; None: not known."""
+    fleet, task = state.fleet, job.task
+    row = fleet.index.get(ask.principal_id)
+    if row is None or not fleet.seen_ms[row]:
+        return {"distance_m": None, "position_age_ms": None}
+    at_pickup = event in _AT_PICKUP
+    lat, lng = (task.pickup_lat, task.pickup_lng) if at_pickup else (task.dropoff_lat, task.dropoff_lng)
+    away_m = distance_m(fleet.lat[row], fleet.lng[row], lat, lng)
+    age_ms = max(0, now_ms - int(fleet.seen_ms[row]))
+    return {"distance_m": round(float(away_m)), "position_age_ms": age_ms}
+
+
+def by_socket(ask: Ask) -> bool:
+    """Whether the driver's socket gets the answer itself, so that a push would say it twice."""
+    return ask.scope.endswith("|ws")
+
+
+def task_answer(job: Job) -> Answer:
+    body: dict[str, Any] = {
+        "order_id": job.order.order_id,
+        "status": str(job.order_status),
+        "task": msgspec.to_builtins(task_view(job.task)),
+    }
+    return Answer(body=body)
