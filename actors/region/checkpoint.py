@@ -52,7 +52,6 @@ _ALLOWED = {
     ("datetime", "datetime"),
     ("datetime", "timedelta"),
     ("datetime", "timezone"),
-    ("msgspec._core", "rebuild"),
     ("msgspec._utils", "rebuild"),
     ("numpy", "dtype"),
     ("numpy", "ndarray"),

@@ -13,13 +13,9 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import CloseCode, Frame
 from websockets.http11 import Request
 
+from gateway.sockets.masking import unmask
 from gateway.sockets.read_rate import ReadRate
 from gateway.sockets.wire import DIRECT, Outlet, Spend, Take
-
-try:
-    from websockets.speedups import apply_mask
-except ImportError:  # where there is no wheel with the compiled part
-    from websockets.utils import apply_mask
 
 # Kernel buffers of one socket, each way. What the kernel would grow them to by itself (megabytes) is what a client that
 # floods or does not read could fill; frames of the driver protocol are a few hundred bytes.
@@ -216,7 +212,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
             if end > length:
                 break
             try:
-                text = apply_mask(data[start:end], data[start - 4 : start]).decode()
+                text = unmask(data[start:end], data[start - 4 : start]).decode()
             except UnicodeDecodeError:
                 break
             at = end

@@ -61,13 +61,13 @@ class Vroom:
         if not vehicles:
             return {}  # VROOM crashes without any
         task = vroom.Input()
-        task._set_durations_matrix("car", _vroom.Matrix(self._travel))
+        task.set_durations_matrix("car", self._travel)
         for i in shipments:
             task._add_shipment(*(self._job(i, priority[i]) if priority.get(i) else self._jobs[i]))
         routes: Routes = {}
         for v in vehicles:
             routes[v] = []
-            task._add_vehicle(self._vehicle(v, start[v] if start is not None and v in start else ()))
+            task.add_vehicle(self._vehicle(v, start[v] if start is not None and v in start else ()))
         try:
             answer = task.solve(exploration, nb_threads=THREADS)
         except _vroom.VroomInputException:
