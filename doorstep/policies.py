@@ -35,9 +35,28 @@ def _changed(region: str, base: RegionPolicy, changes: dict[str, Any]) -> Region
     plain = msgspec.to_builtins(base)
     _merge(plain, changes, f"{region}")
     try:
-        return msgspec.convert(plain, RegionPolicy)
+        policy = msgspec.convert(plain, RegionPolicy)
+        _require_known(policy)
     except (msgspec.ValidationError, ValueError) as error:
         raise PolicyError(f"REGION_POLICIES: {region}: {error}.") from None
+    return policy
+
+
+def _require_known(policy: RegionPolicy) -> None:
+    """`ValueError` for a solver or a cost term that nobody has registered: the market would make no plan, or one that
+    leaves out what was wanted."""
+    from solver.registry import SOLVERS  # takes long to load
+    from solver.terms import TERMS
+
+    named = (
+        ("solver", [policy.solver], SOLVERS),
+        ("batch_solver", filter(None, [policy.batch_solver]), SOLVERS),
+        ("weights.more", policy.weights.more, TERMS),
+    )
+    for field, names, registry in named:
+        for name in names:
+            if name not in registry:
+                raise ValueError(f"{field} names {name}, and there are {', '.join(registry)}")
 
 
 def _merge(into: dict[str, Any], changes: dict[str, Any], where: str) -> None:

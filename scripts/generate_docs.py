@@ -408,10 +408,9 @@ def env_example() -> str:
 VENDORS = """
 Each port has one vendor, named by `<PORT>_VENDOR`; a name that is not in the table is refused at start. What the vendor
 is told is `<PORT>_OPTIONS`, a JSON object such as `{"silence_s": 30}`; it is looked at before anything starts. An
-option that the vendor does not have, or one that is missing,
-of another type or out of its bounds is refused in one line, which names
-it and repeats no value, as options may be secrets: `IDENTITY_OPTIONS: there is no option silence; did you mean
-silence_s?` Options are kept where the other secrets are, and written to no log. Road engines have
+option that the vendor does not have, one that is missing, of another type or out of its bounds is refused in one line.
+That names it and repeats no value, as options may be secrets: `IDENTITY_OPTIONS: there is no option silence; did you
+mean silence_s?` Options are kept where the other secrets are, and written to no log. Road engines have
 [settings of their own](roads.md). Another vendor is [a file and a line](guides/add-a-vendor.md).
 """
 

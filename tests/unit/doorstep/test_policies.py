@@ -10,6 +10,7 @@ import pytest
 
 from domain.region.policy import RegionPolicy
 from doorstep.policies import PolicyError, load_policies
+from solver.terms import TERMS
 
 REGIONS = ("tx-dfw", "tx-hou")
 
@@ -20,7 +21,10 @@ def given(folder: Path, content: Any) -> Path:
     return path
 
 
-def test_what_a_market_names_is_its_own_and_the_rest_as_it_was(tmp_path: Path) -> None:
+def test_what_a_market_names_is_its_own_and_the_rest_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TERMS, "mine", TERMS["travel"])
     base = RegionPolicy(offer_ttl_s=20.0)
     changes = {
         "weights": {"lateness": 3.5, "more": {"mine": 2.0}},
@@ -28,6 +32,8 @@ def test_what_a_market_names_is_its_own_and_the_rest_as_it_was(tmp_path: Path) -
         "travel": {"speed_mps": 12.0, "zone_factor": {"872604b9bffffff": 1.2}},
         "escalation": [{"after": 0}, {"after": 3, "alert": True}],
         "give_up_s": 7200,
+        "solver": "greedy",
+        "batch_solver": "",
     }
     policies = load_policies(given(tmp_path, {"tx-dfw": changes}), REGIONS, base)
     assert list(policies) == ["tx-dfw"]
@@ -52,6 +58,12 @@ def test_what_a_market_names_is_its_own_and_the_rest_as_it_was(tmp_path: Path) -
         ({"tx-dfw": {"offer_ttl_s": "soon"}}, "offer_ttl_s"),
         ({"tx-dfw": {"escalation": [{"after": 2}]}}, "escalation steps rise"),
         ({"tx-dfw": {"travel": {"speed_mps": 0}}}, "above 0"),
+        ({"tx-dfw": {"solver": "fats"}}, r"tx-dfw: solver names fats, and there are fast, batch, greedy\.$"),
+        ({"tx-hou": {"batch_solver": "fats"}}, "batch_solver names fats"),
+        (
+            {"tx-dfw": {"weights": {"more": {"mine": 1}}}},
+            "weights.more names mine, and there are travel, lateness",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_told(tmp_path: Path, content: Any, says: str) -> None:
