@@ -9,7 +9,7 @@ import structlog
 
 from actors.clock import ServerClock
 from actors.config import Limits
-from domain.orders.decide import AbandonPayment, OrderCommand
+from domain.orders.commands import AbandonPayment, OrderCommand
 from domain.orders.lifecycle import Role
 from domain.orders.records import Outcome
 from domain.ports import Command, Store

@@ -22,8 +22,8 @@ from actors.telemetry.metrics import Family
 from actors.telemetry.timing import Timings, quantile
 from actors.telemetry.tracing import Origins, ids, on_behalf_of, opened, took
 from domain.errors import InternalConflict, InternalError, Overloaded, Refusal, RegionUnavailable
-from domain.orders.decide import refused
 from domain.orders.records import Answer, Aside, Done, Fenced, Held, Record, RecordRefused, RegionRecords
+from domain.orders.state import refused
 from domain.ports import RegionStore
 from domain.region.locked_records import orders_of
 from domain.region.messages import (

@@ -7,7 +7,7 @@ import logging
 import structlog
 
 from actors.telemetry.tracing import Origins, ids
-from domain.orders.decide import OrderCommand
+from domain.orders.commands import OrderCommand
 from domain.orders.lifecycle import Role
 from domain.orders.records import Answer, Done, Outcome
 from domain.ports import Command

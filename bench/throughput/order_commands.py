@@ -19,7 +19,7 @@ from domain.marketplace.accounts import OpenAccount, User
 from domain.marketplace.change import Command
 from domain.marketplace.products import AddProducts, Product
 from domain.marketplace.stores import OpenStore
-from domain.orders.decide import (
+from domain.orders.commands import (
     CreateOrder,
     MerchantAccept,
     OrderAction,

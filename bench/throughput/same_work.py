@@ -27,19 +27,13 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_asyn
 
 from bench.throughput.insert import NewOrder, OrderRef, serve
 from domain.errors import refusal
-from domain.orders.decide import (
-    CreateOrder,
-    OrderCommand,
-    OrderItem,
-    OrderState,
-    Product,
-    Store,
-    decide_create,
-)
+from domain.orders.commands import CreateOrder, OrderCommand, OrderItem
+from domain.orders.decide import decide_create
 from domain.orders.dossier import GENESIS, extend
 from domain.orders.hours import Hours
 from domain.orders.lifecycle import Role
 from domain.orders.records import ORDER, Answer, OrderFact
+from domain.orders.state import OrderState, Product, Store
 from domain.ports import Channel
 from persistence import tables
 from persistence.engine import async_url

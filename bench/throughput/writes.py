@@ -24,7 +24,7 @@ from bench.report import Figures, Report, median, ratio, report
 from bench.throughput.order_commands import Life, Shop, new_id, open_shop
 from bench.throughput.rest_orders import ORDERS, REFERENCES, OrderPosts, Posted, order_figures
 from domain.ground.markets import MARKETS
-from domain.orders.decide import OrderCommand
+from domain.orders.commands import OrderCommand
 from domain.orders.records import Done, Outcome, Record, RegionRecords
 from gateway.deciders.collector import Collector
 from persistence.reads.reads import Reads

@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from domain.compliance import RULEBOOKS
@@ -20,8 +19,6 @@ from domain.errors import (
     InvalidRequest,
     NotFound,
     OutsideServiceArea,
-    PaymentDeclined,
-    PaymentUnderWay,
     Refusal,
     VendorUnavailable,
     VersionMismatch,
@@ -29,7 +26,25 @@ from domain.errors import (
 )
 from domain.ground.markets import MARKETS, serves
 from domain.ground.times import in_ms
-from domain.orders.hours import Hours, back_ms, return_by_ms
+from domain.orders.commands import (
+    ITEMS_LIMIT,
+    QUANTITY_LIMIT,
+    TOTAL_LIMIT_CENTS,
+    AbandonPayment,
+    BeginAgeCheck,
+    BeginPayment,
+    CancelOrder,
+    CloseOrder,
+    CreateOrder,
+    MerchantAccept,
+    MerchantReject,
+    OrderAction,
+    OrderCommand,
+    PaymentAction,
+    RecordAgeCheck,
+    RecordPayment,
+)
+from domain.orders.hours import back_ms, return_by_ms
 from domain.orders.lifecycle import (
     REGION_DECIDES,
     OrderEvent,
@@ -39,202 +54,25 @@ from domain.orders.lifecycle import (
     TaskStatus,
     advance_order,
 )
-from domain.orders.payment import (
-    ATTEMPTS_LIMIT,
-    Attempt,
-    AttemptStatus,
-    Undo,
-    ended,
-    numbered,
-    open_attempt,
-    request_id,
-)
+from domain.orders.payment_decisions import abandon_payment, begin_payment, decide_payment, not_wanted
 from domain.orders.reasons import CancelReason, RejectReason, known
-from domain.orders.records import AgeAttempt, Answer, CheckOutcome, OrderBrief, OrderFact, TaskRow
+from domain.orders.records import AgeAttempt, Answer, CheckOutcome, OrderBrief, TaskRow
+from domain.orders.state import (
+    DECIDER_MOVED,
+    Decision,
+    OrderState,
+    Product,
+    Store,
+    advance,
+    answer_of,
+    fact_of,
+    refused,
+    with_refusal,
+)
 from domain.region.policy import RegionPolicy
 
-ITEMS_LIMIT = 100  # lines of an order
-QUANTITY_LIMIT = 100  # of a product, in one line
-PRICE_LIMIT_CENTS = 1_000_000
-TOTAL_LIMIT_CENTS = 1_000_000  # of an order; the database refuses more as well
-
-# -- actions ----------------------------------------------------------------------------------------------------------
-
-
-class OrderItem(Struct, frozen=True):
-    product_id: str
-    quantity: int
-
-
-class CreateOrder(Struct, frozen=True, kw_only=True, tag=True):
-    store_id: str
-    items: tuple[OrderItem, ...]
-    dropoff_lat: float
-    dropoff_lng: float
-    dropoff_address: str
-
-
-class BeginAgeCheck(Struct, frozen=True, tag=True):
-    """The customer tries to prove their age: to be granted before the vendor is asked."""
-
-    attempt_id: str
-
-
-class RecordAgeCheck(Struct, frozen=True, tag=True):
-    """What the vendor said of a try, or that it said nothing. One that was not granted before is granted now or not."""
-
-    attempt_id: str
-    outcome: CheckOutcome
-    vendor_ref: str = ""
-
-
-class BeginPayment(Struct, frozen=True, tag=True):
-    """An authorization is about to be asked for. `token`: a digest of the vendor token; `patience_ms`: for so long one
-    with another token is waited for, before it is let go. Answered with the request's name, number and amount."""
-
-    token: str
-    patience_ms: int
-
-
-class RecordPayment(Struct, frozen=True, tag=True):
-    """A conclusive answer to the authorization of this number (None: the one under way)."""
-
-    authorized: bool
-    vendor_ref: str
-    number: int | None = None
-
-
-class AbandonPayment(Struct, frozen=True, tag=True):
-    """Nobody has said what became of this authorization, which was last asked for before `before_ms`."""
-
-    number: int
-    before_ms: int
-
-
-class MerchantAccept(Struct, frozen=True, tag=True):
-    """`prep_s`: the merchant's estimate until the goods are packed, None for the market's default. `task_id`: of the
-    delivery that this opens."""
-
-    task_id: str
-    prep_s: float | None
-
-
-class MerchantReject(Struct, frozen=True, tag=True):
-    reason: RejectReason = RejectReason.UNSPECIFIED
-
-
-class CancelOrder(Struct, frozen=True, tag=True):
-    reason: CancelReason = CancelReason.UNSPECIFIED
-
-
-class CloseOrder(Struct, frozen=True, tag=True):
-    """Payment is captured; nothing is left to do."""
-
-    payment_ref: str = ""
-
-
-OrderAction: TypeAlias = (
-    CreateOrder
-    | BeginAgeCheck
-    | RecordAgeCheck
-    | RecordPayment
-    | MerchantAccept
-    | MerchantReject
-    | CancelOrder
-    | CloseOrder
-)
-# No step of an order, and not what a client asked for: the answer is not the first to its key.
-PaymentAction: TypeAlias = BeginPayment | AbandonPayment
-
-
-class OrderCommand(Struct, frozen=True, kw_only=True, tag=True):
-    """An action on one order. (scope, key) is the request's id, see `domain.orders.records.StoredAnswer`."""
-
-    scope: str
-    key: str
-    fingerprint: str
-    role: Role
-    principal_id: str
-    order_id: str
-    at_ms: int
-    action: OrderAction | PaymentAction
-    if_match: tuple[int, ...] | None = None  # any of these versions; None: whatever it is
-
-
-# -- state ------------------------------------------------------------------------------------------------------------
-
-
-class Store(Struct, frozen=True, kw_only=True):
-    """A merchant's store, as far as orders are concerned."""
-
-    store_id: str
-    merchant_id: str
-    region_id: str
-    lat: float
-    lng: float
-    hours: Hours = None
-
-
-class Product(Struct, frozen=True, kw_only=True):
-    product_id: str
-    store_id: str
-    category: str
-    price_cents: int
-
-
-class OrderState(Struct, frozen=True, kw_only=True):
-    """An order's row under lock."""
-
-    order_id: str
-    region_id: str
-    customer_id: str
-    merchant_id: str
-    store_id: str
-    status: OrderStatus
-    version: int
-    min_age: int
-    total_cents: int
-    items: tuple[OrderItem, ...]
-    pickup_lat: float
-    pickup_lng: float
-    dropoff_lat: float
-    dropoff_lng: float
-    dropoff_address: str
-    created_ms: int
-    age_attempts: int = 0
-    payment_ref: str | None = None
-    ready_ms: int | None = None
-    due_ms: int | None = None
-    payments: tuple[Attempt, ...] = ()
-
-    @property
-    def payment_open_ms(self) -> int | None:
-        """Since when nobody knows what became of an authorization; None where there is no such."""
-        attempt = open_attempt(self.payments)
-        return None if attempt is None else attempt.begun_ms
-
-
-class Decision(Struct, frozen=True, kw_only=True):
-    """What to write: the row as it will be (None: nothing), the facts, a task to open, what a vendor is to let go, a
-    try at an age check, and the answer. Without facts the row keeps its version: only what is nobody's but ours has
-    changed."""
-
-    answer: Answer
-    order: OrderState | None = None
-    facts: tuple[OrderFact, ...] = ()
-    opened: tuple[TaskRow, OrderBrief] | None = None
-    undo: tuple[Undo, ...] = ()
-    attempt: AgeAttempt | None = None
-
-
-# The order has a task: its region decides now. Never leaves the server; the gateway asks the region instead.
-DECIDER_MOVED = Answer(code="DECIDER_MOVED")
-
-
-# -- deciding ---------------------------------------------------------------------------------------------------------
-
-_Facts: TypeAlias = dict[str, Any]
 PolicyOf: TypeAlias = Callable[[str], RegionPolicy]  # what a market lives by, from its id
+
 _POLICY = RegionPolicy()
 
 
@@ -307,8 +145,8 @@ def decide_create(
         "min_age": order.min_age,
         "items": [{"product_id": item.product_id, "quantity": item.quantity} for item in order.items],
     }
-    fact = _fact(command, OrderEvent.CREATED, order.status, payload)
-    return Decision(answer=_answer(order), order=order, facts=(fact,))
+    fact = fact_of(command, OrderEvent.CREATED, order.status, payload)
+    return Decision(answer=answer_of(order), order=order, facts=(fact,))
 
 
 def decide(
@@ -336,7 +174,7 @@ def decide(
         return _HANDLERS[type(command.action)](command, order)
     except Refusal as error:
         if isinstance(command.action, RecordPayment) and order is not None:
-            return _not_wanted(command, command.action, order, error)
+            return not_wanted(command, command.action, order, error)
         return Decision(answer=refused(error))
 
 
@@ -348,7 +186,9 @@ _NOT_OF_AGE: dict[CheckOutcome, tuple[OrderEvent, str]] = {
         "The vendor could not tell: a person has to look. Try again later.",
     ),
 }
+
 AGE_UNANSWERED_S = 120.0  # server time after which a vendor will not answer any more
+
 # Those that are no try against the customer: a pass, and a vendor that was not there.
 _NOT_COUNTED = frozenset({CheckOutcome.PASS, CheckOutcome.UNAVAILABLE})
 
@@ -390,13 +230,13 @@ def _age_check(
     try:
         if action.outcome is CheckOutcome.PASS:
             _require_attempts_left(command, order, [one for one in attempts if one is not begun])
-            decision = _advance(
+            decision = advance(
                 command, order, OrderEvent.AGE_PASSED, payload, age_attempts=order.age_attempts + 1
             )
         else:
             event, detail = _NOT_OF_AGE[action.outcome]
-            decision = _but(
-                _advance(command, order, event, payload, age_attempts=order.age_attempts + 1),
+            decision = with_refusal(
+                advance(command, order, event, payload, age_attempts=order.age_attempts + 1),
                 AgeNotVerified(detail),
             )
     except Refusal as error:  # the order has gone on meanwhile: the try is on record all the same
@@ -420,83 +260,6 @@ def _require_attempts_left(
         raise AgeCheckUnderWay(retry_after_s=1)
 
 
-def _payment(command: OrderCommand, order: OrderState) -> Decision:
-    action = command.action
-    assert isinstance(action, RecordPayment)
-    ref = action.vendor_ref
-    attempt = numbered(order.payments, action.number, ref, command.at_ms)
-    if attempt.status is AttemptStatus.DECLINED:
-        raise PaymentDeclined()
-    event = OrderEvent.PAYMENT_AUTHORIZED if action.authorized else OrderEvent.PAYMENT_DECLINED
-    advance_order(order.status, event, command.role)
-    if attempt.status is not AttemptStatus.OPEN:
-        raise PaymentUnderWay("This payment took too long and was let go: try again.")
-    payload = {"vendor_ref": ref, "amount_cents": order.total_cents}
-    if action.authorized:
-        payments = ended(order.payments, attempt, AttemptStatus.HELD, ref)
-        return _advance(command, order, event, payload, payment_ref=ref, payments=payments)
-    payments = ended(order.payments, attempt, AttemptStatus.DECLINED, ref)
-    return _but(_advance(command, order, event, payload, payments=payments), PaymentDeclined())
-
-
-def _begin_payment(command: OrderCommand, order: OrderState) -> Decision:
-    action, payments = command.action, order.payments
-    assert isinstance(action, BeginPayment)
-    undo: tuple[Undo, ...] = ()
-    advance_order(order.status, OrderEvent.PAYMENT_AUTHORIZED, command.role)
-    attempt = open_attempt(payments)
-    if attempt is not None and attempt.token == action.token:
-        # Nobody knows what became of it: asked again under its name, the vendor says.
-        payments = (*payments[:-1], replace(attempt, begun_ms=command.at_ms))
-    else:
-        if attempt is not None:
-            if command.at_ms < attempt.begun_ms + action.patience_ms:
-                raise PaymentUnderWay(retry_after_s=1)
-            payments = ended(payments, attempt, AttemptStatus.LET_GO, None)
-            undo = (Undo(request_id(order.order_id, attempt.number), None),)
-        if len(payments) >= ATTEMPTS_LIMIT:
-            raise PaymentDeclined(f"{ATTEMPTS_LIMIT} payments of this order were tried.")
-        new = Attempt(
-            number=len(payments), token=action.token, status=AttemptStatus.OPEN, begun_ms=command.at_ms
-        )
-        payments = (*payments, new)
-    number = payments[-1].number
-    body = {
-        "request_id": request_id(order.order_id, number),
-        "number": number,
-        "amount_cents": order.total_cents,
-    }
-    return Decision(answer=Answer(body=body), order=replace(order, payments=payments), undo=undo)
-
-
-def _not_wanted(command: OrderCommand, action: RecordPayment, order: OrderState, error: Refusal) -> Decision:
-    """The vendor has answered an authorization that the order has no use for: what it granted is let go, once, and the
-    order's own never."""
-    attempt = numbered(order.payments, action.number, action.vendor_ref, command.at_ms)
-    ref, status = action.vendor_ref, attempt.status
-    # Nobody asked for what is not on the row, so nothing can have been granted.
-    if attempt not in order.payments or ref in (attempt.vendor_ref, order.payment_ref):
-        return Decision(answer=refused(error))
-    over, after = AttemptStatus.LET_GO if action.authorized else AttemptStatus.DECLINED, None
-    if status is AttemptStatus.OPEN or status is over:
-        after = replace(order, payments=ended(order.payments, attempt, over, ref))
-    undo = (Undo(request_id(order.order_id, attempt.number), ref),) if action.authorized else ()
-    return Decision(answer=refused(error), order=after, undo=undo)
-
-
-def _abandon_payment(command: OrderCommand, order: OrderState) -> Decision:
-    action = command.action
-    assert isinstance(action, AbandonPayment)
-    if command.role is not Role.SYSTEM:
-        raise Forbidden("This step belongs to: system.")
-    attempt = open_attempt(order.payments)
-    if attempt is None or attempt.number != action.number or attempt.begun_ms >= action.before_ms:
-        return Decision(answer=Answer())
-    payments = ended(order.payments, attempt, AttemptStatus.LET_GO, None)
-    undo = (Undo(request_id(order.order_id, attempt.number), None),)
-    return Decision(answer=Answer(), order=replace(order, payments=payments), undo=undo)
-
-
 def _merchant_accept(
     command: OrderCommand,
     action: MerchantAccept,
@@ -513,7 +276,7 @@ def _merchant_accept(
         raise NotFound("There is no such store.")
     closes_ms = _return_by_ms(policy, store, command.at_ms, ready_ms, (order.dropoff_lat, order.dropoff_lng))
     payload = {"ready_ms": ready_ms, "due_ms": due_ms, "closes_ms": closes_ms, "task_id": action.task_id}
-    decision = _advance(
+    decision = advance(
         command, order, OrderEvent.MERCHANT_ACCEPTED, payload, ready_ms=ready_ms, due_ms=due_ms
     )
     assert decision.order is not None
@@ -558,7 +321,7 @@ def _return_by_ms(
 
 def _merchant_reject(command: OrderCommand, order: OrderState) -> Decision:
     assert isinstance(command.action, MerchantReject)
-    return _advance(
+    return advance(
         command,
         order,
         OrderEvent.MERCHANT_REJECTED,
@@ -568,7 +331,7 @@ def _merchant_reject(command: OrderCommand, order: OrderState) -> Decision:
 
 def _cancel(command: OrderCommand, order: OrderState) -> Decision:
     assert isinstance(command.action, CancelOrder)
-    return _advance(
+    return advance(
         command, order, OrderEvent.CANCELLED, {"reason": str(known(CancelReason, command.action.reason))}
     )
 
@@ -576,18 +339,18 @@ def _cancel(command: OrderCommand, order: OrderState) -> Decision:
 def _close(command: OrderCommand, order: OrderState) -> Decision:
     assert isinstance(command.action, CloseOrder)
     try:
-        return _advance(command, order, OrderEvent.CLOSED, {"payment_ref": command.action.payment_ref})
+        return advance(command, order, OrderEvent.CLOSED, {"payment_ref": command.action.payment_ref})
     except WrongState as error:
         if order.payment_ref != command.action.payment_ref:
             raise
         # Asked at least once: whoever asks again sees that it is done.
-        return Decision(answer=replace(refused(error), body=_answer(order).body))
+        return Decision(answer=replace(refused(error), body=answer_of(order).body))
 
 
 _HANDLERS: dict[type[OrderAction | PaymentAction], Callable[[OrderCommand, OrderState], Decision]] = {
-    BeginPayment: _begin_payment,
-    RecordPayment: _payment,
-    AbandonPayment: _abandon_payment,
+    BeginPayment: begin_payment,
+    RecordPayment: decide_payment,
+    AbandonPayment: abandon_payment,
     MerchantReject: _merchant_reject,
     CancelOrder: _cancel,
     CloseOrder: _close,
@@ -599,46 +362,3 @@ _OWNERS = {Role.CUSTOMER: "customer_id", Role.MERCHANT: "merchant_id"}
 def _may_see(command: OrderCommand, order: OrderState) -> bool:
     owner = _OWNERS.get(command.role)
     return owner is None or getattr(order, owner) == command.principal_id
-
-
-def _advance(
-    command: OrderCommand, order: OrderState, event: OrderEvent, payload: _Facts, **changes: Any
-) -> Decision:
-    status = advance_order(order.status, event, command.role)
-    after = replace(order, status=status, version=order.version + 1, **changes)
-    return Decision(
-        answer=_answer(after), order=after, facts=(_fact(command, event, status, payload, after.ready_ms),)
-    )
-
-
-def _but(decision: Decision, error: Refusal) -> Decision:
-    """The facts stand (a failed attempt is on record), the client is refused."""
-    return Decision(answer=refused(error), order=decision.order, facts=decision.facts)
-
-
-def _fact(
-    command: OrderCommand,
-    event: OrderEvent,
-    status: OrderStatus,
-    payload: _Facts,
-    ready_ms: int | None = None,
-) -> OrderFact:
-    return OrderFact(
-        order_id=command.order_id,
-        event=event,
-        status=status,
-        at_ms=command.at_ms,
-        role=command.role,
-        actor_id=command.principal_id,
-        payload=payload,
-        ready_ms=ready_ms,
-    )
-
-
-def _answer(order: OrderState) -> Answer:
-    return Answer(body={"id": order.order_id, "status": str(order.status), "version": order.version})
-
-
-def refused(error: Refusal) -> Answer:
-    """The answer that stands for a refusal."""
-    return Answer(code=error.code, detail=error.detail)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
-from domain.orders.decide import OrderCommand
+from domain.orders.commands import OrderCommand
 from domain.orders.records import NotTaken, OutboxEvent, Outcome, RegionImage, RegionRecords
 
 Command: TypeAlias = OrderCommand | RegionRecords

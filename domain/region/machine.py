@@ -23,9 +23,9 @@ import h3
 from domain.errors import IdempotencyKeyReused, NotFound, Refusal, RegionUnavailable
 from domain.ground.arrays import F64
 from domain.ground.times import in_ms
-from domain.orders.decide import refused
 from domain.orders.lifecycle import OfferStatus, Role, TaskStatus
 from domain.orders.records import Answer, RegionImage, StoredAnswer, TaskRow
+from domain.orders.state import refused
 from domain.protocol import (
     Snapshot,
     TaskCancelled,

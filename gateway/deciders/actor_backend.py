@@ -14,7 +14,7 @@ from actors.config import Limits, persistence_names, persistence_of
 from actors.telemetry.metrics import Family, Labels, counter, gauge
 from actors.telemetry.tracing import Carried, carried, since
 from domain.errors import InternalConflict, Overloaded, RegionUnavailable, StoreBusy, StoreUnavailable
-from domain.orders.decide import OrderCommand
+from domain.orders.commands import OrderCommand
 from domain.orders.records import Answer, Done, Held, Json, Outcome, RecordRefused
 from domain.region.messages import Accept, Ask, Attach, Attached, Detach, DriversSeen, Message
 from domain.region.ops.frames import OpsFrame

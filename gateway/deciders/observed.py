@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from domain.errors import InternalError, Refusal
-from domain.orders.decide import OrderCommand
+from domain.orders.commands import OrderCommand
 from domain.orders.records import Answer, Json
 from domain.region.messages import Ask, Attach, Attached, DriversSeen
 from domain.region.ops.frames import OpsFrame

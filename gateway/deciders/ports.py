@@ -9,7 +9,7 @@ from domain.marketplace.accounts import User
 from domain.marketplace.change import Carried, Command
 from domain.marketplace.products import Product
 from domain.marketplace.stores import Store
-from domain.orders.decide import OrderCommand
+from domain.orders.commands import OrderCommand
 from domain.orders.dossier import Entry
 from domain.orders.lifecycle import OfferStatus, OrderStatus
 from domain.orders.records import Answer, Json, OfferRow, StoredAnswer, TaskRow

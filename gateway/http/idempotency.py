@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from domain.errors import IdempotencyKeyRequired, InvalidRequest, VersionRequired
 from domain.marketplace.change import Claim, Command
-from domain.orders.decide import OrderAction, OrderCommand, PaymentAction
+from domain.orders.commands import OrderAction, OrderCommand, PaymentAction
 from domain.orders.lifecycle import Role
 from domain.orders.records import Json
 from domain.region.device import device_of

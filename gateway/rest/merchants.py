@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from domain.errors import NotFound
-from domain.orders.decide import MerchantAccept, MerchantReject, OrderAction
+from domain.orders.commands import MerchantAccept, MerchantReject, OrderAction
 from domain.orders.lifecycle import Role
 from domain.orders.records import Answer
 from domain.region.messages import GoodsReady

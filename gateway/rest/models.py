@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from domain.ground.times import rfc_3339
-from domain.orders.decide import ITEMS_LIMIT, PRICE_LIMIT_CENTS, QUANTITY_LIMIT
+from domain.orders.commands import ITEMS_LIMIT, PRICE_LIMIT_CENTS, QUANTITY_LIMIT
 from domain.orders.hours import DAY_MIN, OPENINGS_LIMIT
 from domain.orders.reasons import CancelReason, DeclineReason, RefuseReason, RejectReason
 from domain.text import legible, tidy

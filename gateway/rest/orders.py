@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from domain.errors import AgeCheckUnderWay, VendorUnavailable
 from domain.ground.times import instant
-from domain.orders.decide import (
+from domain.orders.commands import (
     BeginAgeCheck,
     BeginPayment,
     CancelOrder,

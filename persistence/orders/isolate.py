@@ -11,8 +11,9 @@ import asyncpg
 from msgspec.structs import replace
 
 from domain.errors import InternalConflict
-from domain.orders.decide import PolicyOf, one_policy, refused
+from domain.orders.decide import PolicyOf, one_policy
 from domain.orders.records import Done, Fenced, Held, Outcome, RecordRefused, RegionRecords
+from domain.orders.state import refused
 from domain.ports import Command
 from domain.region.locked_records import behind, orders_of, subjects
 from persistence.engine import Connection

@@ -13,11 +13,12 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from domain.orders.decide import OrderItem, OrderState, Product, Store
+from domain.orders.commands import OrderItem
 from domain.orders.hours import Hours
 from domain.orders.lifecycle import OfferStatus, OrderStatus, TaskKind, TaskStatus
 from domain.orders.payment import Attempt
 from domain.orders.records import AgeAttempt, Answer, CheckOutcome, Json, OfferRow, StoredAnswer, TaskRow
+from domain.orders.state import OrderState, Product, Store
 from domain.solve import Explanation
 from persistence.engine import Connection
 from persistence.orders.plan import Head, Needs, Rows

@@ -16,7 +16,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from domain.errors import InternalConflict
-from domain.orders.decide import OrderState, PolicyOf, Product, Store, one_policy, refused
+from domain.orders.decide import PolicyOf, one_policy
 from domain.orders.dossier import Entry
 from domain.orders.lifecycle import TASK_ENDED, OfferStatus, OrderStatus
 from domain.orders.records import (
@@ -35,6 +35,7 @@ from domain.orders.records import (
     StoredAnswer,
     TaskRow,
 )
+from domain.orders.state import OrderState, Product, Store, refused
 from domain.ports import IN_ORDER, Channel, Command
 from domain.solve import Explanation
 from persistence.orders.guards import (

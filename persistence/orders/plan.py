@@ -16,24 +16,15 @@ from msgspec.structs import replace
 from domain.compliance import RULEBOOKS
 from domain.errors import IdempotencyKeyReused, InternalConflict, InternalError
 from domain.ground.times import in_ms
-from domain.orders.decide import (
-    DECIDER_MOVED,
+from domain.orders.commands import (
     BeginAgeCheck,
     CreateOrder,
-    Decision,
     MerchantAccept,
     OrderCommand,
-    OrderState,
     PaymentAction,
-    PolicyOf,
-    Product,
     RecordAgeCheck,
-    Store,
-    decide,
-    decide_create,
-    one_policy,
-    refused,
 )
+from domain.orders.decide import PolicyOf, decide, decide_create, one_policy
 from domain.orders.dossier import GENESIS, Entry, extend
 from domain.orders.lifecycle import REGION_DECIDES, OrderStatus
 from domain.orders.records import (
@@ -52,6 +43,7 @@ from domain.orders.records import (
     StoredAnswer,
     TaskRow,
 )
+from domain.orders.state import DECIDER_MOVED, Decision, OrderState, Product, Store, refused
 from domain.ports import Channel, Command
 
 log = logging.getLogger(__name__)

@@ -13,11 +13,11 @@ from domain.marketplace.accounts import User
 from domain.marketplace.change import Carried, Command, settled
 from domain.marketplace.products import Product
 from domain.marketplace.stores import Store
-from domain.orders.decide import Product as OrderProduct
-from domain.orders.decide import Store as OrderStore
 from domain.orders.dossier import Entry
 from domain.orders.lifecycle import TASK_ENDED, TASK_HELD, OfferStatus, OrderStatus, Role
 from domain.orders.records import Answer, OfferRow, StoredAnswer, TaskRow
+from domain.orders.state import Product as OrderProduct
+from domain.orders.state import Store as OrderStore
 from domain.solve import Explanation
 from persistence.marketplace.registry import STEPS
 from persistence.orders.load import is_id

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from domain.orders.decide import OrderState
 from domain.orders.lifecycle import Role
 from domain.orders.records import OfferRow, TaskRow
+from domain.orders.state import OrderState
 
 
 class Holder(Struct, frozen=True):

@@ -6,7 +6,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Integer
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from domain.orders.decide import PRICE_LIMIT_CENTS
+from domain.orders.commands import PRICE_LIMIT_CENTS
 from domain.orders.hours import OPENINGS_LIMIT
 from persistence.tables.base import Base, Uid, on_earth
 

@@ -8,14 +8,14 @@ from sqlalchemy import CheckConstraint, Computed, ForeignKey, Index, Integer, La
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from domain.orders.decide import QUANTITY_LIMIT
+from domain.orders.commands import QUANTITY_LIMIT
 from domain.orders.lifecycle import TASK_ENDED, OrderEvent, OrderStatus, TaskKind, TaskStatus
 from domain.orders.records import CheckOutcome
 from persistence.tables.base import Base, Uid, on_earth, one_of
 
 
 class Order(Base):
-    """`domain.orders.decide.OrderState` with the head of its dossier, so that a chain grows without being read."""
+    """`domain.orders.state.OrderState` with the head of its dossier, so that a chain grows without being read."""
 
     __tablename__ = "orders"
     order_id: Mapped[str] = mapped_column(Uid, primary_key=True)

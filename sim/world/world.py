@@ -23,8 +23,8 @@ from actors.config import Config, persistence_names
 from actors.vendors import identity_vendor, payment_vendor
 from domain.errors import IdempotencyKeyReused
 from domain.marketplace.accounts import User
-from domain.orders.decide import Product, Store
 from domain.orders.lifecycle import Role
+from domain.orders.state import Product, Store
 from domain.ports import Channel
 from domain.region.log.journal import digest
 from domain.region.log.trace import message_line, ready_lines

@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from domain.marketplace.accounts import User
 from domain.marketplace.products import Product
 from domain.marketplace.stores import Store as StoreRow
-from domain.orders import decide as orders
-from domain.orders.decide import (
+from domain.orders import state as orders
+from domain.orders.commands import (
     CreateOrder,
     MerchantAccept,
     OrderAction,

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from domain.errors import EmailTaken, NotFound, VersionMismatch
 from domain.marketplace.accounts import User
-from domain.orders.decide import OrderItem
+from domain.orders.commands import OrderItem
 from domain.orders.dossier import verify
 from domain.orders.lifecycle import OfferStatus, OrderStatus, Role
 from domain.orders.records import OfferRow

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from domain.orders.decide import CancelOrder, CloseOrder, CreateOrder, MerchantReject, OrderItem
+from domain.orders.commands import CancelOrder, CloseOrder, CreateOrder, MerchantReject, OrderItem
 from domain.orders.dossier import verify
 from domain.orders.lifecycle import OfferStatus, OrderEvent, OrderStatus, Role, TaskStatus
 from domain.orders.records import (

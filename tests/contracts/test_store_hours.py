@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from domain.orders.decide import MerchantReject
+from domain.orders.commands import MerchantReject
 from domain.orders.hours import Opening
 from domain.orders.lifecycle import Role, TaskStatus
 from domain.orders.reasons import RejectReason

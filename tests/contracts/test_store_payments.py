@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from domain.orders.decide import AbandonPayment, BeginPayment, CancelOrder, RecordPayment
+from domain.orders.commands import AbandonPayment, BeginPayment, CancelOrder, RecordPayment
 from domain.orders.lifecycle import Role
 from domain.orders.reasons import CancelReason
 from domain.orders.records import Done

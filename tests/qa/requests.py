@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from domain.orders.decide import (
+from domain.orders.commands import (
     BeginAgeCheck,
     CancelOrder,
     CloseOrder,

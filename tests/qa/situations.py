@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from domain.orders.decide import (
+from domain.orders.commands import (
     CloseOrder,
     CreateOrder,
     MerchantAccept,

@@ -12,7 +12,7 @@ from typing import NamedTuple, get_args
 
 import pytest
 
-from domain.orders.decide import OrderAction
+from domain.orders.commands import OrderAction
 from domain.orders.lifecycle import OrderStatus, Role
 from domain.orders.records import Answer
 from domain.region.messages import Action

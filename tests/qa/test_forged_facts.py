@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 from sqlalchemy import text
 
-from domain.orders.decide import CancelOrder, CloseOrder, MerchantReject
+from domain.orders.commands import CancelOrder, CloseOrder, MerchantReject
 from domain.orders.lifecycle import OrderEvent, OrderStatus, Role, TaskStatus
 from domain.orders.records import Answer, Done, Record, RecordRefused, TaskRow
 from persistence.orders.memory import MemoryStore

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from domain.ground.markets import MARKETS
 from domain.ground.times import millis
-from domain.orders.decide import MerchantAccept, MerchantReject
+from domain.orders.commands import MerchantAccept, MerchantReject
 from domain.orders.dossier import verify
 from domain.orders.hours import Opening
 from domain.orders.lifecycle import OrderStatus, Role, TaskKind

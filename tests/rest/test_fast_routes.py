@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
-from domain.orders.decide import OrderCommand
+from domain.orders.commands import OrderCommand
 from domain.orders.lifecycle import Role
 from domain.orders.records import Answer
 from gateway.app import build_app

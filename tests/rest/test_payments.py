@@ -14,7 +14,7 @@ from actors.persistence.carriers.registry import carriers
 from actors.persistence.payment_holds import PaymentHolds
 from actors.persistence.relay import Relay
 from domain.errors import RegionUnavailable
-from domain.orders.decide import BeginPayment, OrderCommand, RecordPayment
+from domain.orders.commands import BeginPayment, OrderCommand, RecordPayment
 from domain.orders.lifecycle import OrderStatus
 from domain.ports import Channel, PaymentResult
 from domain.region.messages import TaskOpened

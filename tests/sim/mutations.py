@@ -17,8 +17,8 @@ import sim.world.world
 from actors.persistence.payment_holds import PaymentHolds
 from actors.region.pump import Batch, Pump
 from actors.region.shell import RegionShell
-from domain.orders.decide import Decision, refused
 from domain.orders.records import OfferRow, TaskRow
+from domain.orders.state import Decision, refused
 from domain.region import offers, silence
 from domain.region.answers import Answers
 from domain.region.fleet import DriverState
@@ -154,7 +154,7 @@ def undo(patch: Patch) -> None:
     patch.setattr(PaymentHolds, "look", look)
     patch.setattr(
         domain.orders.decide,
-        "_not_wanted",
+        "not_wanted",
         lambda command, action, order, error: Decision(answer=refused(error)),
     )
 

@@ -8,18 +8,11 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
-from domain.orders.decide import (
-    OrderAction,
-    OrderCommand,
-    OrderItem,
-    OrderState,
-    PaymentAction,
-    Product,
-    Store,
-)
+from domain.orders.commands import OrderAction, OrderCommand, OrderItem, PaymentAction
 from domain.orders.dossier import GENESIS, Entry, extend
 from domain.orders.lifecycle import OrderEvent, OrderStatus, Role, TaskKind, TaskStatus
 from domain.orders.records import OrderBrief, OrderFact, RegionImage, TaskRow
+from domain.orders.state import OrderState, Product, Store
 from domain.region.messages import Action, Ask, Attach, Device, DriversSeen, SubmitIdCheck
 from domain.solve import NEVER_MS, DriverColumns, SolveRequest, TaskColumns, Weights
 

@@ -17,7 +17,7 @@ from actors.config import Config, Limits
 from actors.region.shell import RegionShell
 from actors.wire import APPEND, POST, Wire
 from domain.marketplace.accounts import User
-from domain.orders.decide import OrderCommand
+from domain.orders.commands import OrderCommand
 from domain.orders.lifecycle import Role
 from domain.orders.records import Answer, Done, Json
 from domain.protocol import SUBPROTOCOL

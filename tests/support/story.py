@@ -12,16 +12,10 @@ import msgspec
 import numpy as np
 
 from domain.errors import InternalConflict
-from domain.orders.decide import (
-    CreateOrder,
-    MerchantAccept,
-    OrderItem,
-    RecordAgeCheck,
-    RecordPayment,
-    refused,
-)
+from domain.orders.commands import CreateOrder, MerchantAccept, OrderItem, RecordAgeCheck, RecordPayment
 from domain.orders.lifecycle import Role
 from domain.orders.records import Answer, CheckOutcome, Done, OfferRow, Record, RegionRecords, TaskRow
+from domain.orders.state import refused
 from domain.protocol import ServerFrame
 from domain.region.machine import Region
 from domain.region.messages import (

@@ -13,7 +13,7 @@ from actors.clock import ServerClock
 from actors.config import Limits
 from actors.persistence.carriers.carrier import Refused, read
 from actors.persistence.carriers.options import CarrierOptions, usual
-from domain.orders.decide import CloseOrder, OrderCommand
+from domain.orders.commands import CloseOrder, OrderCommand
 from domain.orders.lifecycle import OrderStatus, Role
 from domain.orders.payment import Undo
 from domain.orders.records import Answer, Done, Held, OutboxEvent, Outcome

@@ -5,7 +5,6 @@ from __future__ import annotations
 from domain.compliance import RULEBOOKS
 from domain.errors import IdCheckInconclusive, InvalidRequest, Refusal, VendorUnavailable, WrongState
 from domain.ground.markets import MARKETS
-from domain.orders.decide import refused
 from domain.orders.lifecycle import (
     OfferStatus,
     OrderEvent,
@@ -17,6 +16,7 @@ from domain.orders.lifecycle import (
 )
 from domain.orders.reasons import RefuseReason, known
 from domain.orders.records import Answer, CheckOutcome, DoorCheck, Json
+from domain.orders.state import refused
 from domain.protocol import TaskUpdated
 from domain.region import offers
 from domain.region.jobs import Job, return_task, short, task_view

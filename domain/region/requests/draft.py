@@ -41,11 +41,13 @@ class Draft(Struct):
 
 
 def only(ask: Ask, role: Role) -> None:
+    """`Forbidden` unless it is this role that asks."""
     if ask.role is not role:
         raise Forbidden(f"This step belongs to: {role}.")
 
 
 def held(state: State, ask: Ask, task_id: str) -> Job:
+    """The task, which the asking driver holds."""
     only(ask, Role.DRIVER)
     job = state.jobs.get(task_id)
     if job is None:
@@ -56,6 +58,7 @@ def held(state: State, ask: Ask, task_id: str) -> Job:
 
 
 def held_by_order(state: State, ask: Ask, order_id: str) -> Job:
+    """The same, by the task's order."""
     return held(state, ask, state.job_of_order(order_id).task.task_id)
 
 
@@ -82,6 +85,7 @@ def by_socket(ask: Ask) -> bool:
 
 
 def task_answer(job: Job) -> Answer:
+    """Where the task and its order stand."""
     body: dict[str, Any] = {
         "order_id": job.order.order_id,
         "status": str(job.order_status),

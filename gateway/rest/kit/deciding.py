@@ -12,9 +12,10 @@ from typing import TypeVar
 import structlog
 
 from domain.errors import NotFound, RegionUnavailable, VendorUnavailable, VersionMismatch, WrongState
-from domain.orders.decide import DECIDER_MOVED, OrderAction
+from domain.orders.commands import OrderAction
 from domain.orders.lifecycle import REGION_DECIDES, OrderStatus, Role
 from domain.orders.records import Answer
+from domain.orders.state import DECIDER_MOVED
 from domain.ports import VendorError
 from domain.region.messages import Accept, Action, Reject
 from gateway.http.auth import Principal

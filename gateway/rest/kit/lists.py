@@ -14,8 +14,8 @@ from msgspec import Struct
 
 from domain.errors import Forbidden, InvalidRequest
 from domain.ground.times import instant, millis
-from domain.orders.decide import OrderState
 from domain.orders.lifecycle import OrderStatus, Role
+from domain.orders.state import OrderState
 from gateway.http.auth import Principal
 from gateway.http.policy import OPERATORS
 from gateway.rest.models import Digits, Instant

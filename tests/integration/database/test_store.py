@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from sqlalchemy import Connection, text
 
 from domain.compliance import RULEBOOKS
-from domain.orders.decide import BeginAgeCheck
+from domain.orders.commands import BeginAgeCheck
 from domain.orders.dossier import verify
 from domain.orders.lifecycle import OrderEvent, OrderStatus
 from domain.orders.records import Answer, Done, Fenced, Outcome, Record, RecordRefused, StoredAnswer

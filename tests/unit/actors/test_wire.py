@@ -14,7 +14,7 @@ import pytest
 from actors.telemetry.tracing import Carried, Origin
 from actors.wire import APPEND, POST, Posted
 from bench.throughput.order_commands import Life, Shop
-from domain.orders.decide import (
+from domain.orders.commands import (
     AbandonPayment,
     BeginAgeCheck,
     BeginPayment,

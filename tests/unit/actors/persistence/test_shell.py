@@ -12,7 +12,7 @@ from actors.persistence.carriers.registry import carriers
 from actors.persistence.relay import Relay
 from actors.persistence.shell import SLOW_LIMIT, SLOW_S, PersistenceShell
 from domain.errors import Overloaded, StoreUnavailable
-from domain.orders.decide import CancelOrder, OrderCommand
+from domain.orders.commands import CancelOrder, OrderCommand
 from domain.orders.records import Done, Outcome
 from tests.support.build import command
 from tests.support.shells import DEADLINE_S, Bus, HandClock, HeldStore, Payments, until

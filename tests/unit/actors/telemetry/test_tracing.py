@@ -20,7 +20,7 @@ from actors.persistence.shell import PersistenceShell
 from actors.remote import Handles, RemoteStore
 from actors.telemetry import tracing
 from actors.telemetry.tracing import Carried, Origin, Root, carried, ids, on_behalf_of, opened
-from domain.orders.decide import CancelOrder
+from domain.orders.commands import CancelOrder
 from domain.orders.lifecycle import OfferStatus, Role
 from domain.orders.records import Answer, RegionRecords
 from domain.region.messages import Accept, Acked, Cancel, Message, Ready

@@ -10,30 +10,24 @@ from msgspec.structs import replace
 
 from domain.compliance import RULEBOOKS
 from domain.ground.travel import Haversine
-from domain.orders.decide import (
-    AGE_UNANSWERED_S,
-    DECIDER_MOVED,
+from domain.orders.commands import (
     BeginAgeCheck,
     CancelOrder,
     CloseOrder,
     CreateOrder,
-    Decision,
     MerchantAccept,
     MerchantReject,
     OrderAction,
     OrderItem,
-    OrderState,
     RecordAgeCheck,
     RecordPayment,
-    Store,
-    decide,
-    decide_create,
-    one_policy,
 )
+from domain.orders.decide import AGE_UNANSWERED_S, decide, decide_create, one_policy
 from domain.orders.hours import Opening
 from domain.orders.lifecycle import ORDER, REGION_DECIDES, OrderEvent, OrderStatus, Role, TaskKind, TaskStatus
 from domain.orders.reasons import CancelReason, RejectReason
 from domain.orders.records import AgeAttempt, Answer, CheckOutcome
+from domain.orders.state import DECIDER_MOVED, Decision, OrderState, Store
 from domain.region.policy import RegionPolicy
 from tests.support.build import DOOR_AT, NOW, STORE_AT, command, order_state, products, store
 

@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.orders.decide import PRICE_LIMIT_CENTS, QUANTITY_LIMIT, TOTAL_LIMIT_CENTS
+from domain.orders.commands import PRICE_LIMIT_CENTS, QUANTITY_LIMIT, TOTAL_LIMIT_CENTS
 from domain.orders.lifecycle import Role
 from gateway.http import strict_json
 from gateway.http.strict_json import NotStrict, StrictRoute
