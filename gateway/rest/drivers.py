@@ -19,6 +19,7 @@ from gateway.http.idempotency import Call, DriverStep, Mutation
 from gateway.http.policy import Door, Need, Policy
 from gateway.rest.kit.answers import Parts, Uid, answered, first_answer, json_response, keep, once, shown
 from gateway.rest.kit.deciding import ask_about_task
+from gateway.rest.kit.fast_route import FastRoute
 from gateway.rest.kit.routes import Routes
 from gateway.rest.models import Decline, Duty
 from gateway.rest.views import DutyView, OfferDeclinedView, OfferTakenView, OrderRef, WorkView
@@ -27,7 +28,7 @@ from gateway.sockets.connection import Sighting
 from gateway.sockets.positions import State, shift_ms
 from gateway.sockets.presence import placed, require_reach, track_of
 
-routes = Routes("drivers")
+routes = Routes("drivers", route_class=FastRoute)
 
 
 @routes.get("/v1/drivers/{driver_id}/task", Policy(roles=Door.SIGNED_IN, owner="driver_id"), WorkView)

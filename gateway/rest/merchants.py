@@ -15,13 +15,14 @@ from gateway.http.idempotency import Mutation
 from gateway.http.policy import Need, Policy
 from gateway.rest.kit.answers import Parts, Uid, json_response, once
 from gateway.rest.kit.deciding import decide, order_for
+from gateway.rest.kit.fast_route import FastRoute
 from gateway.rest.kit.lists import Page, order_page
 from gateway.rest.kit.routes import Routes
 from gateway.rest.models import Action
 from gateway.rest.notes import keep_note
 from gateway.rest.views import OrderPage, OrderRef
 
-routes = Routes("merchants")
+routes = Routes("merchants", route_class=FastRoute)
 
 
 @routes.get(

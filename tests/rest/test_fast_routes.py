@@ -46,6 +46,13 @@ FAST = {
     "POST /v1/orders/{order_id}/doorstep_id_check/submit",
     "POST /v1/orders/{order_id}/deliver/confirm",
     "POST /v1/orders/{order_id}/refuse",
+    "POST /v1/merchants/{merchant_id}/stores/{store_id}/orders/{order_id}/action",
+    "POST /v1/drivers/{driver_id}/duty",
+    "POST /v1/tasks/{task_id}/accept",
+    "POST /v1/tasks/{task_id}/reject",
+    "POST /v1/tasks/{task_id}/arrive",
+    "POST /v1/tasks/{task_id}/pickup",
+    "POST /v1/tasks/{task_id}/return/confirm",
 }
 BODIES: dict[str, Any] = {
     "/v1/orders": NEW_ORDER,
@@ -54,8 +61,12 @@ BODIES: dict[str, Any] = {
     f"/v1/orders/{ID}/cancel": {"reason": "OTHER", "note": "Ich mag nicht mehr"},
     f"/v1/orders/{ID}/doorstep_id_check/submit": CHECK,
     f"/v1/orders/{ID}/refuse": {"reason": "NOBODY_HOME", "note": "nobody"},
+    f"/v1/merchants/{ID}/stores/{ID}/orders/{ID}/action": {"action": "accept", "prep_minutes": 5},
+    f"/v1/drivers/{ID}/duty": {"on": True, "lat": 32.8, "lng": -96.8, "until": "2030-01-01T00:00:00Z"},
+    f"/v1/tasks/{ID}/reject": {"reason": "TOO_FAR"},
 }
-PATHS = [*BODIES, f"/v1/orders/{ID}/deliver/confirm"]
+STEPS = ("accept", "arrive", "pickup", "return/confirm")
+PATHS = [*BODIES, f"/v1/orders/{ID}/deliver/confirm", *(f"/v1/tasks/{ID}/{step}" for step in STEPS)]
 
 
 class Twins:
@@ -141,11 +152,12 @@ async def twins(world: World, monkeypatch: pytest.MonkeyPatch) -> Twins:
 
 
 def test_the_routes_that_come_often_have_a_plan() -> None:
-    from gateway.rest import orders
+    from gateway.rest import drivers, merchants, orders
 
     found = {
         f"{method} {route.path}"
-        for route in orders.routes.router.routes
+        for module in (orders, drivers, merchants)
+        for route in module.routes.router.routes
         if isinstance(route, FastRoute) and route.plan is not None
         for method in route.methods or ()
     }
@@ -168,7 +180,10 @@ async def test_openapi_is_the_same(twins: Twins) -> None:
 
 
 def _role(path: str) -> Role:
-    return Role.DRIVER if path.endswith(("submit", "refuse", "confirm")) else Role.CUSTOMER
+    if path.startswith("/v1/merchants"):
+        return Role.MERCHANT
+    of_drivers = path.endswith(("submit", "refuse", "confirm")) or not path.startswith("/v1/orders")
+    return Role.DRIVER if of_drivers else Role.CUSTOMER
 
 
 # -- bodies -----------------------------------------------------------------------------------------------------------
@@ -379,7 +394,7 @@ KEYS: list[list[tuple[str, bytes]]] = [
 
 @pytest.mark.parametrize("path", PATHS)
 async def test_hostile_headers(twins: Twins, path: str) -> None:
-    for role in (Role.CUSTOMER, Role.DRIVER, Role.ADMIN):
+    for role in (Role.CUSTOMER, Role.MERCHANT, Role.DRIVER, Role.ADMIN):
         _, headers = await twins.world.account(role)
         content = json.dumps(BODIES.get(path, {})).encode()
         for more in KEYS:
