@@ -1,5 +1,5 @@
 /** The page's settings, asked of the server once. */
-import { flag, listOf, lngLat, nullable, num, object, text, type LngLat } from '@doorstep/api';
+import { api, flag, listOf, lngLat, nullable, num, object, text, told, type LngLat } from '@doorstep/api';
 
 export type RegionConfig = { id: string; name: string; center: LngLat; zoom: number };
 
@@ -16,7 +16,5 @@ const checkConfig = object<OpsConfig>({
 });
 
 export async function loadConfig(signal: AbortSignal): Promise<OpsConfig> {
-  const response = await fetch('/v1/ops/config', { signal, headers: { accept: 'application/json' } });
-  if (!response.ok) throw new Error(`the server answered ${response.status} to /v1/ops/config`);
-  return checkConfig(await response.json(), 'config');
+  return checkConfig(await told(api(null).GET('/v1/ops/config', { signal })), 'config');
 }

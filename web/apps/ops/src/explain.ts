@@ -1,5 +1,5 @@
 /** Why an offer went to its driver: what the server says of it, and the bars that show it. */
-import { ask, listOf, mapOf, nullable, num, object, text } from '@doorstep/api';
+import { api, listOf, mapOf, nullable, num, object, text, told } from '@doorstep/api';
 import { words } from '@doorstep/format';
 
 import { TERM_LOOK, type TermLook } from './vocabulary';
@@ -54,12 +54,13 @@ const checkExplanation = object<Explanation>({
 const OFFERS_SHOWN = 25;
 
 export async function loadOffers(regionId: string, token: string | null, signal: AbortSignal): Promise<LoggedOffer[]> {
-  const query = new URLSearchParams({ region_id: regionId, limit: String(OFFERS_SHOWN) });
-  return checkPage(await ask(`/v1/offers?${query}`, token, signal), 'page').offers;
+  const query = { region_id: regionId, limit: OFFERS_SHOWN };
+  return checkPage(await told(api(token).GET('/v1/offers', { params: { query }, signal })), 'page').offers;
 }
 
 export async function loadExplanation(offerId: string, token: string | null, signal: AbortSignal): Promise<Explanation> {
-  return checkExplanation(await ask(`/v1/offers/${encodeURIComponent(offerId)}/explain`, token, signal), 'explanation');
+  const path = { offer_id: offerId };
+  return checkExplanation(await told(api(token).GET('/v1/offers/{offer_id}/explain', { params: { path }, signal })), 'explanation');
 }
 
 export type Segment = { term: string; label: string; color: string; cost: number; left: number; width: number };

@@ -49,7 +49,7 @@ describe('asking', () => {
   afterEach(() => vi.unstubAllGlobals());
 
   function answering(status: number, body: unknown) {
-    const fetched = vi.fn((_path: string, _init: RequestInit) => Promise.resolve(Response.json(body, { status })));
+    const fetched = vi.fn((_asked: Request) => Promise.resolve(Response.json(body, { status })));
     vi.stubGlobal('fetch', fetched);
     return fetched;
   }
@@ -61,9 +61,9 @@ describe('asking', () => {
     expect(await loadOffers('tx-dfw', 'secret', new AbortController().signal)).toEqual([
       { ...offer, reason: null, latency_s: null },
     ]);
-    const [path, init] = fetched.mock.calls[0] ?? [];
-    expect(path).toContain('region_id=tx-dfw');
-    expect(init?.headers).toMatchObject({ authorization: 'Bearer secret' });
+    const [asked] = fetched.mock.calls[0] ?? [];
+    expect(asked?.url).toContain('/v1/offers?region_id=tx-dfw&');
+    expect(asked?.headers.get('authorization')).toBe('Bearer secret');
   });
 
   test('a refusal is told in the words of the server', async () => {
