@@ -130,11 +130,6 @@ class Region:
                     bad.driver_id
                 )  # may make room, so it comes before the column is named
                 self.state.fleet.rest_until_ms[row] = _FOR_EVER_MS
-        away = {bad.row_id for bad in self.state.aside}
-        for offer in self.state.strays:
-            if not away.isdisjoint(offer.task_ids):  # it stands in the store until its task is mended
-                row = self.state.fleet.row(offer.driver_id)
-                self.state.fleet.rest_until_ms[row] = _FOR_EVER_MS
         for driver_id in self.state.holdings:
             self.state.foresee(driver_id, now_ms)
         for task in image.tasks:

@@ -114,12 +114,10 @@ def stands(state: State, offer: OfferRow) -> bool:
 
 def put_right(state: State, now_ms: int) -> None:
     """Revoke the offers that stand for nothing, and open the tasks that are offered to nobody: nobody's answer would
-    ever end either. Each is a record of its own. What has to do with a row that was set aside waits for it."""
+    ever end either. Each is a record of its own. An offer of a task that was set aside ends, too: the others in it must
+    not wait for a row that is not theirs, and that task is open again when its row is mended."""
     strays, stranded, state.strays, state.stranded = state.strays, state.stranded, (), ()
-    aside = {bad.row_id for bad in state.aside}
     for offer in strays:
-        if not aside.isdisjoint(offer.task_ids):
-            continue
         row = replace(offer, status=OfferStatus.REVOKED, closed_ms=now_ms, reason="SERVER_RESTARTED")
         state.offers.note_closed(row.offer_id, row.status)
         state.counters[_CLOSED_COUNTER[row.status]] += 1

@@ -56,11 +56,12 @@ class SimStore:
         *,
         lock_timeout_s: float,
         on_refusal: Callable[[str, RecordRefused], None],
+        on_spoilt: Callable[[str], None],
     ) -> None:
         """`lock_timeout_s`: that a statement waits for a row. `on_refusal` hears of each region whose record the rows
-        themselves refuse."""
+        themselves refuse, `on_spoilt` of each task whose row a region cannot live with."""
         self._memory, self._loop, self._chance, self._faults = memory, loop, chance, faults
-        self._lock_timeout_s, self._on_refusal = lock_timeout_s, on_refusal
+        self._lock_timeout_s, self._on_refusal, self._on_spoilt = lock_timeout_s, on_refusal, on_spoilt
         self._locks = Locks(loop)
         self._set_by_s = 0.0
         self._down_until_s = 0.0
@@ -114,6 +115,8 @@ class SimStore:
         # Of what nobody holds: a driver who was told once that there is no such task does not take it up again.
         free = [task.task_id for task in image.tasks if task.driver_id is None]
         bad = free[:1]
+        for task_id in bad:
+            self._on_spoilt(task_id)
         tasks = (replace(task, dropoff_lat=math.nan) if task.task_id in bad else task for task in image.tasks)
         return replace(image, tasks=tuple(tasks))
 

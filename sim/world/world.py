@@ -122,6 +122,7 @@ class World:
             self.faults,
             lock_timeout_s=self.limits.db_lock_timeout_s,
             on_refusal=self.checker.refused,
+            on_spoilt=self.checker.spoilt,
         )
         self.recovery = RecoveryRules(self)
         self._poison: dict[str, bool] = {}

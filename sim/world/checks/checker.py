@@ -115,7 +115,8 @@ class Checker:
         self._open: dict[str, str] = {}
         self._asked: dict[str, set[str]] = {}  # task -> its open offers
         self._bundled: set[str] = set()  # held tasks that were taken with others
-        self._by_hand: set[str] = set()  # tasks whose offer an operator has ended
+        # Tasks that may say for a while that they are offered: an operator has ended the offer, or spoilt their row.
+        self._by_hand: set[str] = set()
         self._first_ms: dict[tuple[str, int], int] = {}  # region life -> its first step
         self._published: dict[int, tuple[str, int]] = {}
         self._told: dict[str, int] = {}  # order -> its newest event on the bus
@@ -374,6 +375,10 @@ class Checker:
         """An operator has ended an offer: not by our books, but so it is."""
         self._offer_row(offer)
         self._by_hand.update(offer.task_ids)
+
+    def spoilt(self, task_id: str) -> None:
+        """A region cannot live with the task's row, and ends the offers that it is in."""
+        self._by_hand.add(task_id)
 
     def refused(self, region_id: str, outcome: RecordRefused) -> None:
         """The rows refuse a region's record, which costs it a life."""

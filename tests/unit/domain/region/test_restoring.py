@@ -115,20 +115,18 @@ def test_nothing_is_decided_on_what_was_set_aside(story: Story) -> None:
     ]  # who may have the bad one's goods is asked for nothing more
 
 
-def test_who_was_asked_for_what_was_set_aside_is_asked_for_nothing_more(story: Story) -> None:
-    """The offer stands in the store until its task is mended: another one would be the driver's second."""
+def test_an_offer_of_what_was_set_aside_ends(story: Story) -> None:
+    """The others in it must not wait for a row that is not theirs, nor may they stand in two offers."""
     image = image_of(story)
     aside = Aside(table="tasks", row_id="task-2", order_id="order-2", driver_id=None, reason="ValueError")
     rest = tuple(task for task in image.tasks if task.task_id != "task-2")
+    [offer] = [offer for offer in image.offers if "task-2" in offer.task_ids]
     story.region = restored(replace(image, tasks=rest, aside=(aside,)), story.policy, story.now)
-    story.drive("ann")
-    story.drive("cyd")
-    before = len(story.store.offers)
-    story.order()
     story.wait(1)
-    made = list(story.store.offers.values())[before:]
-    assert made
-    assert "ann" not in [offer.driver_id for offer in made]
+    assert story.store.offers[offer.offer_id].status == "REVOKED"
+    assert story.store.tasks["task-2"].status == "OFFERED"  # as long as nobody can read it
+    again = restored(image_of(story), story.policy, story.now)
+    assert "task-2" in again.state.stranded
 
 
 def test_several_bad_rows_of_all_kinds_are_found(story: Story) -> None:
