@@ -18,10 +18,12 @@ from typing import Generic, Protocol, TypeVar
 
 from msgspec import Struct, field
 
+from domain.errors import IdempotencyKeyReused
 from domain.orders.records import Answer, Record
+from domain.orders.state import refused
 from domain.region.locked_records import behind, message_subjects
 from domain.region.machine import Region
-from domain.region.messages import Ask, Attached, Kick, Message, Push, Ready
+from domain.region.messages import Ask, Attached, Kick, Message, Push, Ready, Settled
 from domain.solve import SolveRequest
 
 T = TypeVar("T")
@@ -42,6 +44,7 @@ class Batch(Struct, Generic[T]):
     records: list[Record] = field(default_factory=list)
     taken: list[Taken[T]] = field(default_factory=list)
     pushes: list[Push | Kick] = field(default_factory=list)
+    settled: list[Settled] = field(default_factory=list)  # answers that the region is to remember anew
 
 
 class Journal(Protocol):
@@ -72,6 +75,9 @@ class Pump(Generic[T]):
         self._held: Batch[T] = Batch()  # what waits for locked rows
         self._about: set[str] = set()  # what all of that is about
         self._again = False  # it is to be tried again
+        # The answers among all that waits, by request, with the fingerprint: the region may have forgotten them when a
+        # repeat comes, and the database does not know them yet.
+        self._answers: dict[tuple[str, str], tuple[str, Answer]] = {}
 
     @property
     def waiting(self) -> int:
@@ -94,6 +100,13 @@ class Pump(Generic[T]):
 
     def take(self, now_ms: int, message: Message, ticket: T | None = None) -> SolveRequest | None:
         """Step one message; a solve that it asks for may start at once, for a plan is only advice."""
+        if self._answers and isinstance(message, Ask):
+            fingerprint, answer = self._answers.get((message.scope, message.key), (None, None))
+            if answer is not None:
+                same = fingerprint == message.fingerprint
+                reply = answer if same else refused(IdempotencyKeyReused())
+                self._next.taken.append(Taken(message, ticket, reply, ()))
+                return None
         try:
             ready = self.region.step(now_ms, message)
         except Exception:
@@ -107,6 +120,8 @@ class Pump(Generic[T]):
         if ticket is not None or ready.records:
             ids = tuple(record.record_id for record in ready.records)
             self._next.taken.append(Taken(message, ticket, ready.reply, ids))
+            if ids and isinstance(message, Ask) and isinstance(ready.reply, Answer):
+                self._answers[(message.scope, message.key)] = message.fingerprint, ready.reply
         return ready.solve
 
     def next_batch(self) -> Batch[T] | None:
@@ -127,7 +142,15 @@ class Pump(Generic[T]):
         """The batch's records are durable, but for those of the ids `held`: what does not rest on them may leave."""
         assert batch is self._under_way
         self._under_way = None
-        return self._hold(batch, held) if held else batch
+        free = self._hold(batch, held) if held else batch
+        for one in free.taken:
+            ask = one.message
+            if one.record_ids and isinstance(ask, Ask):
+                _, answer = self._answers.pop((ask.scope, ask.key), (None, None))
+                if answer is not None and self.region.answers.known(ask.scope, ask.key) is None:
+                    # Who looked for it in the database just before it was there asks the region now.
+                    free.settled.append(Settled(ask, answer))
+        return free
 
     def _hold(self, batch: Batch[T], locked: Collection[str]) -> Batch[T]:
         """Keep back what waits for locked rows; returns the rest."""

@@ -321,9 +321,12 @@ class RegionShell:
                 self._locked = []
             if held:
                 self._wait_for_locked(pump, [record for record in batch.records if record.record_id in held])
-            self._release(pump.appended(batch, held))
+            leaves = pump.appended(batch, held)
         else:
-            self._release(pump.appended(batch))
+            leaves = pump.appended(batch)
+        self._release(leaves)
+        for settled in leaves.settled:
+            self._take(pump, settled, None)
         return True
 
     def _wait_for_locked(self, pump: Pump[Ticket], records: Sequence[Record]) -> None:

@@ -149,9 +149,9 @@ class Ask(Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Settled(Struct, frozen=True, tag=True):
-    """The region's shell has answered this request, whose record the database refused or whose step failed: a repeat
-    gets the same answer in this life of the region, and is not granted to somebody who was just told that nothing was
-    done. No reply."""
+    """The region's shell has answered this request: a repeat gets the same answer in this life of the region. Said of
+    one whose record the database refused or whose step failed, so that it is not granted to somebody who was just told
+    that nothing was done, and of one whose record was not durable for so long that it was forgotten. No reply."""
 
     ask: Ask
     answer: Answer

@@ -36,9 +36,8 @@ def make_policy(chance: Random, faults: Faults) -> RegionPolicy:
         tight = Random(f"{faults.seed}:limits")
         policy = replace(
             policy,
-            answers_limit=tight.choice(
-                (4, 8)
-            ),  # more than are given while one is looked for and its region dies
+            # More than are given while one is looked for, becomes durable meanwhile, and its region dies.
+            answers_limit=tight.choice((12, 24)),
             closed_offers_limit=tight.choice((1, 4)),
             push_ring=tight.choice((1, 2)),
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from actors.region.pump import Batch, Pump
 from domain.orders.records import Answer, RegionRecords
 from domain.region.machine import Region
@@ -139,3 +141,38 @@ def test_the_repeat_of_a_refused_request_is_refused_with_it() -> None:
     culprits, others = world.pump.abandoned(batch.records[0].record_id)
     assert [taken.ticket for taken in culprits] == ["first", "again"]
     assert [taken.ticket for taken in others] == ["bob"]
+
+
+def test_what_waits_is_answered_though_the_region_has_forgotten_it() -> None:
+    """A repeat gets the first answer before its record is durable, and the region remembers it anew from then on:
+    whoever looked in the database a moment before found nothing there."""
+    world = World()
+    policy = RegionPolicy(answers_limit=1)
+    world.pump = Pump(Region(world.store.open_region_now(REGION, NOW), policy, NOW), NOW)
+    world.pump.take(NOW, attach("ann"), "attach")
+    world.pump.take(NOW, seen({"ann": STORE_AT}), None)
+    world.commit()
+    offer_id = world.offer()
+    world.commit()
+    accept = ask(Accept(offer_id=offer_id), key="first")
+    world.pump.take(NOW + 300, accept, "first")
+    held = world.pump.next_batch()
+    assert held is not None
+    world.pump.take(NOW + 301, ask(Accept(offer_id=offer_id), key="other"), "other")
+    again = replace(accept, looked=True)
+    world.pump.take(NOW + 302, again, "again")
+    world.pump.take(NOW + 303, replace(again, fingerprint="another"), "another")
+    free = world.pump.appended(held)
+    later = world.pump.next_batch()
+    assert later is not None
+    replies = {taken.ticket: taken.reply for taken in (*free.taken, *later.taken)}
+    assert replies["again"] == replies["first"]
+    assert getattr(replies["first"], "code", "") is None
+    assert getattr(replies["another"], "code", None) == "IDEMPOTENCY_KEY_REUSED"
+    assert [settled.ask.key for settled in free.settled] == ["first"]
+    world.pump.appended(later)
+    world.pump.take(NOW + 304, free.settled[0], None)
+    world.pump.take(NOW + 305, again, "late")
+    last = world.pump.next_batch()
+    assert last is not None
+    assert [taken.reply for taken in last.taken if taken.ticket == "late"] == [replies["first"]]
