@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from domain.ground.geo import distance_m
+from domain.ground.geo import between_m
 
 
 class Market(Struct, frozen=True, kw_only=True):
@@ -59,4 +59,4 @@ MARKETS: dict[str, Market] = {
 
 def serves(market: Market, lat: float, lng: float) -> bool:
     """Whether the place is inside the market's radius."""
-    return float(distance_m(market.lat, market.lng, lat, lng)) <= market.radius_m
+    return between_m(market.lat, market.lng, lat, lng) <= market.radius_m
