@@ -104,6 +104,53 @@ class Fleet:
                 self._grow()
         return row
 
+    def attach(self, driver_id: str, gateway_id: str, session: int) -> None:
+        """The driver has this socket now."""
+        row = self.row(driver_id)
+        self.gateway[row] = self.gateway_number(gateway_id)
+        self.session[row], self.seq[row] = session, 0
+
+    def detach(self, driver_id: str, session: int) -> None:
+        """The driver's socket has gone, if it is the one that was known."""
+        row = self.row(driver_id)
+        if self.session[row] == session:
+            # The session's number stays: a ping of an older socket that comes late must not count as news.
+            self.gateway[row] = -1
+
+    def gateway_lost(self, gateway_id: str) -> None:
+        """All sockets of this gateway have gone."""
+        self.gateway[self.gateway == self.gateway_number(gateway_id)] = -1
+
+    def heard(self, driver_id: str, now_ms: int) -> None:
+        """The driver gave a sign of life."""
+        row = self.row(driver_id)  # may make room, so it comes before a column is named
+        self.heard_ms[row] = now_ms
+
+    def rest(self, driver_id: str, until_ms: int) -> None:
+        """Leave the driver alone until then."""
+        row = self.row(driver_id)
+        self.rest_until_ms[row] = until_ms
+
+    def count_offer(self, driver_id: str, times: int = 1) -> None:
+        """One more offer went to the driver; -1 for one that says nothing about them."""
+        row = self.row(driver_id)
+        self.offers[row] += times
+
+    def count_taken(self, driver_id: str) -> None:
+        """The driver took an offer."""
+        row = self.row(driver_id)
+        self.taken[row] += 1
+
+    def count_done(self, driver_id: str) -> None:
+        """The driver brought an order."""
+        row = self.row(driver_id)
+        self.done[row] += 1
+
+    def note_number(self, driver_id: str, n: int) -> None:
+        """The greatest number that the driver's devices gave a step."""
+        row = self.row(driver_id)
+        self.last_n[row] = max(int(self.last_n[row]), n)
+
     def silent(self, since_ms: int) -> list[str]:
         """Drivers without a socket and without a task or an offer, of whom nothing was heard since then."""
         n = len(self.ids)

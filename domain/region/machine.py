@@ -101,7 +101,7 @@ class Region:
             self.answers.remember(stored.scope, stored.key, stored.fingerprint, stored.answer)
         # A push may have been lost with the process before, so every driver hears again where things stand.
         for task in image.recent_tasks:
-            self.state.ended[task.task_id] = task.status
+            self.state.note_ended(task)
             if task.status is TaskStatus.CANCELLED and task.driver_id is not None:
                 self.state.push(task.driver_id, TaskCancelled(task_id=task.task_id, reason="CANCELLED"))
         since_ms = now_ms - in_ms(self.policy.repush_s)
@@ -126,10 +126,7 @@ class Region:
         )
         for bad in self.state.aside:
             if bad.table == "tasks" and bad.driver_id is not None:  # may have goods in the vehicle
-                row = self.state.fleet.row(
-                    bad.driver_id
-                )  # may make room, so it comes before the column is named
-                self.state.fleet.rest_until_ms[row] = _FOR_EVER_MS
+                self.state.fleet.rest(bad.driver_id, _FOR_EVER_MS)
         for driver_id in self.state.holdings:
             self.state.foresee(driver_id, now_ms)
         for task in image.tasks:
@@ -177,10 +174,7 @@ class Region:
         else:
             answer = draft.answer
             if ask.role is Role.DRIVER:
-                row = self.state.fleet.row(
-                    ask.principal_id
-                )  # may make room: not to be put into the next line
-                self.state.fleet.heard_ms[row] = now_ms
+                self.state.fleet.heard(ask.principal_id, now_ms)
             if draft.has_facts:
                 stored = StoredAnswer(
                     scope=ask.scope, key=ask.key, fingerprint=ask.fingerprint, answer=answer, at_ms=now_ms
@@ -245,23 +239,17 @@ class Region:
         if fleet.gateway[row] >= 0 and fleet.session[row] != attach.session:
             gateway_id = fleet.gateways[fleet.gateway[row]]
             self.state.ready.pushes.append(Kick(gateway_id, attach.driver_id, int(fleet.session[row])))
-        fleet.gateway[row] = fleet.gateway_number(attach.gateway_id)
-        fleet.session[row], fleet.seq[row] = attach.session, 0
+        fleet.attach(attach.driver_id, attach.gateway_id, attach.session)
 
     def _settled(self, now_ms: int, settled: Settled) -> None:
         ask = settled.ask
         self.answers.remember(ask.scope, ask.key, ask.fingerprint, settled.answer)
 
     def _detach(self, now_ms: int, detach: Detach) -> None:
-        row = self.state.fleet.row(detach.driver_id)
-        if self.state.fleet.session[row] == detach.session:
-            # The session's number stays: a ping of an older socket that comes late must not count as news.
-            self.state.fleet.gateway[row] = -1
+        self.state.fleet.detach(detach.driver_id, detach.session)
 
     def _gateway_lost(self, now_ms: int, lost: GatewayLost) -> None:
-        self.state.fleet.gateway[
-            self.state.fleet.gateway == self.state.fleet.gateway_number(lost.gateway_id)
-        ] = -1
+        self.state.fleet.gateway_lost(lost.gateway_id)
 
     def _acked(self, now_ms: int, acked: Acked) -> None:
         self.state.mail.acked(acked.driver_id, acked.seq)

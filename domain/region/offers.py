@@ -43,7 +43,7 @@ def make(state: State, now_ms: int, assignment: Assignment, planned: Collection[
     state.record(Record(record_id=state.new_id(), tasks=tasks, offers=tuple(made)))
     for each in made:
         state.put_offer(replace(each, explanation=None))
-        state.fleet.offers[state.fleet.index[each.driver_id]] += 1
+        state.fleet.count_offer(each.driver_id)
         state.counters["offers_made"] += 1
         state.foresee(each.driver_id, now_ms)
         push_made(state, now_ms, each)
@@ -138,10 +138,11 @@ def end(state: State, now_ms: int, offer: OfferRow, status: OfferStatus, reason:
     state.offers.take_off(offer, status)
     row = replace(offer, status=status, closed_ms=now_ms, reason=reason)
     if _ignored(row):
-        state.fleet.offers[state.fleet.index[offer.driver_id]] -= 1  # says nothing about its driver
+        state.fleet.count_offer(offer.driver_id, -1)
     state.counters[_CLOSED_COUNTER[status]] += 1
     note_decline(state, row)
-    state.fleet.taken[state.fleet.index[offer.driver_id]] += status is OfferStatus.ACCEPTED
+    if status is OfferStatus.ACCEPTED:
+        state.fleet.count_taken(offer.driver_id)
     return row
 
 
@@ -228,8 +229,7 @@ def note_decline(state: State, offer: OfferRow) -> None:
                 job.note_decline(offer.driver_id, offer.closed_ms)
     if offer.status is OfferStatus.EXPIRED:
         # Nobody is looking at that phone: leave it alone for a while.
-        row = state.fleet.row(offer.driver_id)  # may make room, so it comes before the column is named
-        state.fleet.rest_until_ms[row] = offer.closed_ms + in_ms(state.policy.decline_cooldown_s)
+        state.fleet.rest(offer.driver_id, offer.closed_ms + in_ms(state.policy.decline_cooldown_s))
 
 
 def _ignored(offer: OfferRow) -> bool:

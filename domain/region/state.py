@@ -255,7 +255,7 @@ class State:
         """Forget a task that has ended; its driver is free unless something else is held."""
         task = job.task
         del self.jobs[task.task_id]
-        self.ended[task.task_id] = task.status
+        self.note_ended(task)
         self.open.pop(task.task_id, None)
         self.cadence.ended(task.task_id)
         if self.by_order.get(task.order_id) == task.task_id:
@@ -263,6 +263,10 @@ class State:
         if task.driver_id is not None:
             self.let_go(job)
         self.cadence.wake(now_ms)
+
+    def note_ended(self, task: TaskRow) -> None:
+        """Remember how a task ended."""
+        self.ended[task.task_id] = task.status
 
     # -- offers -------------------------------------------------------------------------------------------------------
 

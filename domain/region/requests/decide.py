@@ -53,8 +53,7 @@ def decide(state: State, now_ms: int, ask: Ask) -> Draft:
         for fact in draft.orders
     )
     if says.n is not None:
-        row = state.fleet.row(ask.principal_id)
-        state.fleet.last_n[row] = max(int(state.fleet.last_n[row]), says.n)
+        state.fleet.note_number(ask.principal_id, says.n)
     for job in jobs:
         # A refusal at the door ends the task and begins the return: the device's word goes on with the order.
         current = state.jobs.get(state.by_order.get(job.order.order_id, ""), job)

@@ -121,7 +121,7 @@ def deliver(state: State, now_ms: int, ask: Ask) -> Draft:
     task = job.move_task(TaskEvent.COMPLETE, ended_ms=now_ms)
     state.end_job(now_ms, job)
     state.foresee(ask.principal_id, now_ms, state.policy.services.door_after_s)
-    state.fleet.done[state.fleet.row(ask.principal_id)] += 1
+    state.fleet.count_done(ask.principal_id)
     state.counters["delivered"] += 1
     minutes = (now_ms - task.opened_ms) / 60_000
     state.say(
