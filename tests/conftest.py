@@ -29,6 +29,22 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of whole servers come last and keep to one worker, where there are several: one cluster at a time, and one
+    start of the server that many share."""
+    for item in items:
+        if _cluster(item):
+            item.add_marker(pytest.mark.xdist_group("cluster"))
+    items.sort(key=_cluster)
+
+
+def _cluster(item: pytest.Item) -> int:
+    """0 for a test without a cluster, 1 for one with its own, 2 for one of those that share one."""
+    if item.get_closest_marker("cluster") is None:
+        return 0
+    return 2 if "server" in getattr(item, "fixturenames", ()) else 1
+
+
 @pytest.fixture(scope="session")
 def embedded_services() -> Iterator[Services]:
     """`database_url` and `redis_url` of servers to test against, started once for the session."""

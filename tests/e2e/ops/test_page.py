@@ -15,6 +15,7 @@ from tests.integration.live import LiveServer, Town
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.integration,
+    pytest.mark.cluster,
     pytest.mark.skipif(not (WEB_DIST / "ops").is_dir(), reason="the page is not built (make web)"),
     pytest.mark.skipif(not any(map(shutil.which, BROWSERS)), reason="there is no Chromium"),
 ]

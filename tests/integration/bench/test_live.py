@@ -15,7 +15,7 @@ from tests.integration.live import free_port
 
 RUN_LIMIT_S = 240.0
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(RUN_LIMIT_S + 30)]
+pytestmark = [pytest.mark.integration, pytest.mark.cluster, pytest.mark.timeout(RUN_LIMIT_S + 30)]
 
 
 async def _bench(name: str, out: Path, *arguments: str) -> dict[str, Any]:

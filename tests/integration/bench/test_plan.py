@@ -12,7 +12,7 @@ import pytest
 
 from tests.integration.live import free_port
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.cluster]
 
 RUN_LIMIT_S = 240.0
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.integration.live import LiveServer, new_key, until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.cluster]
 
 
 async def test_a_disabled_account_is_out_within_seconds(server: LiveServer) -> None:

@@ -18,7 +18,7 @@ from sim.demo.run import DemoOptions, run_demo
 from tests.conftest import temporary
 from tests.integration.live import LiveServer, until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.cluster]
 
 SPEED = "30"
 DRIVERS = 40

@@ -16,7 +16,7 @@ from tests.integration.live import LiveServer, Town
 
 DISK = "2g"
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.cluster, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from domain.region.messages import Ask, Cancel
 from sim.demo.api import Account
 from tests.integration.live import LiveServer, Town, until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.cluster]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from sim.demo.api import Api
 from tests.integration.crew import Crew
 from tests.integration.live import LiveServer, Town, new_key, until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.cluster]
 
 BACK_WITHIN_S = 5.0
 KILLS_LIMIT = 3  # whatever else the machine does may hold up one start, and a slow server is slow every time

@@ -126,6 +126,7 @@ async def test_who_lost_it_to_another_is_told_once(
     await killer.close()
 
 
+@pytest.mark.cluster
 def test_a_server_that_lost_its_database_to_another_ends_with_one_line(
     fresh_database_url: str, redis_url: str
 ) -> None:

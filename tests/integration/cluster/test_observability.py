@@ -26,7 +26,7 @@ from doorstep.embedded.services import Services
 from sim.demo.api import Account
 from tests.integration.live import SCRAPER, STORE_LAT, STORE_LNG, TITLES, LiveServer, Town, new_key, until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.cluster]
 
 ADDRESS, NAME = "77 Quetzal Crescent", "Zebulon Quimby"
 SPAN = "b7ad6b7169203331"  # of the client

@@ -10,7 +10,7 @@ import pytest
 from domain import protocol as wire
 from tests.integration.live import Phone, Town, new_account, new_key
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.cluster]
 
 RIVALS = 9
 

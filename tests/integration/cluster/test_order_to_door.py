@@ -8,7 +8,7 @@ from domain import protocol as wire
 from domain.orders.reasons import DeclineReason
 from tests.integration.live import Town
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.cluster]
 
 
 async def test_an_order_reaches_the_door_and_its_dossier_proves_it(town: Town) -> None:

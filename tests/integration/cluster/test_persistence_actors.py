@@ -23,7 +23,7 @@ from integrations.event_bus.redis_streams import STREAM_PREFIX
 from tests.conftest import temporary
 from tests.integration.live import LiveServer, Town, until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.cluster]
 
 ORDERS = 24
 EVENTS = ["ORDER_CREATED", "AGE_CHECK_PASSED", "PAYMENT_AUTHORIZED", "MERCHANT_ACCEPTED"]

@@ -15,7 +15,7 @@ import pytest
 from doorstep.embedded.services import Services
 from tests.integration.live import LiveServer, Town
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.cluster]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from domain import protocol as wire
 from tests.integration.crew import Crew
 from tests.integration.live import TITLES, LiveServer, Town
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.cluster, pytest.mark.timeout(180)]
 
 DRIVERS = 5
 RESTART_LIMIT_S = 90.0

@@ -9,7 +9,7 @@ import pytest
 from domain import protocol as wire
 from tests.integration.live import Town, new_key
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.cluster]
 
 
 async def test_three_bad_frames_in_a_row_close_the_socket(town: Town) -> None:

@@ -37,7 +37,7 @@ from tests.integration.live import (
     until,
 )
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.cluster, pytest.mark.timeout(300)]
 
 HEARTBEAT_S = 1.0
 GRACE_S = 1.0

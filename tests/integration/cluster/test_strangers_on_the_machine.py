@@ -15,7 +15,7 @@ import pytest
 
 from tests.integration.live import LiveServer
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.cluster]
 
 # Joins the cluster as a stranger would, who has found its port.
 STRANGER = """

@@ -16,7 +16,7 @@ import pytest
 from sim.demo.api import Account
 from tests.integration.live import STORE_LAT, STORE_LNG, LiveServer, Town, until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.cluster]
 
 HELD_UP_S = 2.0  # by what is not one's own, at most
 MARKETS = {"tx-dfw": (STORE_LAT, STORE_LNG), "tx-hou": (29.7604, -95.3698)}

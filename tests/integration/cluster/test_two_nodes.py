@@ -20,7 +20,7 @@ from tests.integration.crew import Crew
 from tests.integration.live import LiveServer, Town, until
 from tests.integration.ray_nodes import RayNodes
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(300)]
 
 BACK_WITHIN_S = 20.0  # on a busy machine; docs/cluster.md has what was measured on a quiet one
 DRIVERS = 5

@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.live import LiveServer
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.cluster]
 
 ROOT = Path(__file__).parents[3]
 RUN_S = 20  # of load: long enough for a first order to come to its door
