@@ -9,6 +9,8 @@ BIN := $(VENV)/bin
 # -qq: pip's warnings about a machine's own configuration are nobody's business here; errors still show.
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 PYTEST_ARGS ?=
+# Tests beside each other, a worker a core; those of whole servers stay with one of them.
+BESIDE ?= -n auto --maxprocesses 4 --dist loadgroup
 FRESH_ARGS ?=
 SEEDS ?= 100000
 WEB_SOURCES := $(if $(wildcard web/package.json),$(shell find web -type f \
@@ -38,7 +40,7 @@ run: $(VENV)/.stamp-runtime $(WEB) ## set up if needed, then start everything wi
 	@exec $(BIN)/doorstep up --demo
 
 test: $(VENV)/.stamp-dev $(VENV)/.stamp-roads $(WEB) ## run the tests, without the slow campaigns (PYTEST_ARGS="-k name" for some)
-	@$(BIN)/pytest -m "not slow" $(PYTEST_ARGS)
+	@$(BIN)/pytest -m "not slow" $(BESIDE) $(PYTEST_ARGS)
 
 check: $(VENV)/.stamp-dev ## everything that CI checks: lint, format, types, import arrows, web, tests
 	@echo "check: ruff"
