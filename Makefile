@@ -84,8 +84,9 @@ lock: $(BIN)/python ## bring the lock files up to date with pyproject.toml
 sim: $(VENV)/.stamp-runtime ## the long campaign of simulated worlds (SEEDS=100000); CI runs a short one with the tests
 	@$(BIN)/doorstep sim --seeds $(SEEDS)
 
-cluster-test: $(VENV)/.stamp-dev ## two Ray nodes, one of which dies; a rolling restart in the middle of offers
-	@$(BIN)/pytest -q tests/integration/cluster/test_two_nodes.py tests/integration/cluster/test_rolling_restart.py
+cluster-test: $(VENV)/.stamp-dev ## two Ray nodes, one of which dies; a rolling restart; a fleet that comes back at once
+	@$(BIN)/pytest -q tests/integration/cluster/test_two_nodes.py tests/integration/cluster/test_rolling_restart.py \
+		tests/integration/bench/test_live.py
 
 chaos: $(VENV)/.stamp-dev ## kill and freeze each part of a server with a demo of 60 drivers; prints how long what was out (10 minutes)
 	@$(BIN)/pytest -q -s tests/integration/cluster/test_faults.py

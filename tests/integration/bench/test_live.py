@@ -66,6 +66,7 @@ async def test_a_small_fleet_is_measured(tmp_path: Path) -> None:
     assert sum(window["values"]["offer_count"] for window in windows) <= 20
 
 
+@pytest.mark.slow  # kills and drains of gateways are in tests/integration/cluster as well
 async def test_drivers_come_back_to_gateways_that_were_killed_and_drained(tmp_path: Path) -> None:
     summary = await _bench("storm", tmp_path / "out", "--drivers", "30")
     figures = summary["figures"]
