@@ -31,7 +31,7 @@ WITH_NODE = if ! { $(NODE_IS_NEW); }; then $(MAKE) -s $(VENV)/.stamp-node; expor
 UV_COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --upgrade \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet
 
-.PHONY: help run test check fresh-test arrows fmt web web-check lock sim cluster-test chaos load screenshot clean
+.PHONY: help run test test-long check fresh-test arrows fmt web web-check lock sim cluster-test chaos load screenshot clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ run: $(VENV)/.stamp-runtime $(WEB) ## set up if needed, then start everything wi
 
 test: $(VENV)/.stamp-dev $(VENV)/.stamp-roads $(WEB) ## run the tests, without the slow campaigns (PYTEST_ARGS="-k name" for some)
 	@$(BIN)/pytest -m "not slow" $(BESIDE) $(PYTEST_ARGS)
+
+test-long: $(VENV)/.stamp-dev $(VENV)/.stamp-roads ## the same with three times the examples of properties, and 300 simulated worlds
+	@ALL_EXAMPLES=1 $(BIN)/pytest -m "not cluster" $(BESIDE) $(PYTEST_ARGS)
 
 check: $(VENV)/.stamp-dev ## everything that CI checks: lint, format, types, import arrows, web, tests
 	@echo "check: ruff"

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from domain.solve import NEVER_MS, Assignment, Plan, SolveRequest
 from solver.fast.solver import ROLLING_CELLS
 from solver.registry import SOLVERS, solve
+from tests.support.examples import examples
 from tests.support.problems import BARRED, problems, random_problem
 
 TOLERANCE_MS = 2  # seconds in floats against whole milliseconds
@@ -99,7 +100,7 @@ def drive(
 
 @pytest.mark.parametrize("name", SOLVERS)
 @given(request=problems())
-@settings(max_examples=150)
+@examples(150)
 def test_a_small_plan_asks_for_nothing_that_cannot_be(name: str, request: SolveRequest) -> None:
     request = replace(request, solver=name)
     check(request, solve(request))
@@ -107,7 +108,7 @@ def test_a_small_plan_asks_for_nothing_that_cannot_be(name: str, request: SolveR
 
 @pytest.mark.parametrize("name", SOLVERS)
 @given(seed=st.integers(0, 10**6), tasks=st.integers(20, 60), drivers=st.integers(5, 40))
-@settings(max_examples=15)
+@examples(15)
 def test_a_busy_hour(name: str, seed: int, tasks: int, drivers: int) -> None:
     """More orders than drivers, so that many are chained, bundled, late or left out."""
     request = replace(random_problem(seed, tasks, drivers, stores=6, expected=10), solver=name)

@@ -12,13 +12,14 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from domain.solve import DriverColumns, Plan, SolveRequest, TaskColumns, Weights
 from solver.registry import SOLVERS, solve
 from tests.support.build import at, problem
+from tests.support.examples import examples
 from tests.support.problems import BARRED, problems, random_problem
 
 pytestmark = pytest.mark.parametrize("name", SOLVERS)
@@ -64,7 +65,7 @@ def pairs_of(plan: Plan) -> list[tuple[str, str]]:
 
 
 @given(request=problems())
-@settings(max_examples=100)
+@examples(100)
 def test_a_plan_is_sound(name: str, request: SolveRequest) -> None:
     """Known ids, nobody and nothing twice, no barred pair, every task accounted for, and numbers that are numbers."""
     plan = run(name, request)
@@ -94,7 +95,7 @@ def test_a_plan_is_sound(name: str, request: SolveRequest) -> None:
 
 
 @given(request=problems(), seed=st.integers(0, 99))
-@settings(max_examples=60)
+@examples(60)
 def test_the_order_of_tasks_and_drivers_does_not_change_the_cost(
     name: str, request: SolveRequest, seed: int
 ) -> None:
@@ -174,7 +175,7 @@ def test_who_declined_before_comes_last(name: str) -> None:
 
 
 @given(request=problems())
-@settings(max_examples=20)
+@examples(20)
 def test_the_same_request_gives_the_same_plan(name: str, request: SolveRequest) -> None:
     assert run(name, request) == run(name, request)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from actors.region.checkpoint import CheckpointError, CutOff, code_hash, difference, dump, freeze, load
 from domain.ground.geo import distance_m
@@ -22,6 +22,7 @@ from domain.region.policy import RegionPolicy
 from tests.support import build
 from tests.support.build import NOW, at
 from tests.support.chance import Move, moves, play
+from tests.support.examples import examples
 from tests.support.recording import Recorded
 from tests.support.story import Story
 
@@ -53,7 +54,7 @@ class Twin:
             self.twin = through(self.twin)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(moves)
 def test_a_restored_region_goes_on_like_the_original(some: list[Move]) -> None:
     twin = Twin()

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -18,6 +18,7 @@ from domain.region.messages import DriversSeen, Message, Ready
 from domain.solve import Planning
 from tests.support.build import NOW
 from tests.support.chance import DRIVERS, Move, life, moves, play
+from tests.support.examples import examples
 from tests.support.story import Story
 
 TO_THE_DOOR = {TaskStatus.PICKED_UP, TaskStatus.AT_DROPOFF}
@@ -75,7 +76,7 @@ SHIFTS = st.dictionaries(
 
 @pytest.mark.parametrize("ahead_s", [0.0, 600.0])
 @given(script=moves, ends=SHIFTS)
-@settings(max_examples=12)
+@examples(12)
 def test_offers_go_only_to_who_may_be_asked(ahead_s: float, script: list[Move], ends: dict[str, int]) -> None:
     story = Watched(
         ends, planning=Planning(), offer_ahead_s=ahead_s, driver_lost_s=life().policy.driver_lost_s

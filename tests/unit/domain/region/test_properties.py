@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from domain.orders.dossier import verify
 from domain.orders.lifecycle import TASK_ENDED, OfferStatus, OrderEvent, TaskKind, TaskStatus
@@ -21,6 +21,7 @@ from domain.region.solving.reasons import Waiting
 from persistence.orders.image import RECENT_MS
 from tests.support.build import ask
 from tests.support.chance import Move, life, move_on, moves, play, request
+from tests.support.examples import examples
 from tests.support.story import Story, digest, log_of
 
 ROOT = Path(__file__).parents[4]
@@ -81,7 +82,7 @@ def check(story: Story) -> None:
 
 
 @given(moves)
-@settings(max_examples=60)
+@examples(60)
 def test_the_invariants_hold_after_every_move_and_a_refusal_changes_nothing(script: list[Move]) -> None:
     story = life()
     for move in script:
@@ -103,7 +104,7 @@ def test_the_invariants_hold_after_every_move_and_a_refusal_changes_nothing(scri
 
 
 @given(moves)
-@settings(max_examples=25)
+@examples(25)
 def test_a_repeat_of_any_request_gets_its_answer_and_does_nothing(script: list[Move]) -> None:
     story = life()
     granted: list[tuple[Ask, Answer]] = []
@@ -128,7 +129,7 @@ def test_a_repeat_of_any_request_gets_its_answer_and_does_nothing(script: list[M
 
 
 @given(moves)
-@settings(max_examples=25)
+@examples(25)
 def test_the_same_messages_give_the_same_records_byte_for_byte(script: list[Move]) -> None:
     first, second = life(), life()
     play(first, script)
@@ -156,7 +157,7 @@ def lost_tasks(story: Story) -> set[tuple[str, str]]:
 
 
 @given(moves)
-@settings(max_examples=25)
+@examples(25)
 def test_a_restart_at_any_moment_loses_no_hard_state(script: list[Move]) -> None:
     story = life()
     play(story, script)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from msgspec.structs import replace
 from typer.testing import CliRunner
 
@@ -25,6 +25,7 @@ from persistence.orders.memory import MemoryStore
 from solver.registry import solve
 from tests.support.build import NOW, seen
 from tests.support.chance import Move, moves, play
+from tests.support.examples import examples
 from tests.support.recording import Recorded, blocks, logs, record, tamper
 
 
@@ -100,7 +101,7 @@ def test_a_segment_and_the_folder_above_can_be_named_too(log: Path) -> None:
     assert replay(log.parent)[1].splitlines()[-2] == replay(log)[1].splitlines()[-2]
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(moves)
 def test_every_life_replays(tmp_path_factory: pytest.TempPathFactory, some: list[Move]) -> None:
     folder = tmp_path_factory.mktemp("log")

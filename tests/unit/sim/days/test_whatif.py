@@ -85,7 +85,7 @@ def made_up(
 def scene(day: Day | None = None, **policy: Any) -> Scene:
     """The live policy, which knows what the day's stops take, with fewer looks to be quick."""
     made = RegionPolicy(services=SERVICES, **(QUICK | policy))
-    return Scene(day=day or made_up(), policy=made, ping_s=30.0)
+    return Scene(day=day or made_up(orders=25), policy=made, ping_s=30.0)
 
 
 def tried(*settings: str, given: tuple[str, ...] = (), day: Day | None = None, seeds: int = 1) -> Comparison:
@@ -139,7 +139,7 @@ def test_a_shorter_ttl_lets_more_offers_end() -> None:
 
 
 def test_unwilling_couriers_decline() -> None:
-    made = tried("accept=0.5")
+    made = tried("accept=0.5", day=made_up(orders=40))
     assert made.baseline["declined"] == 0
     assert made.difference["declined"] > 0.4
 

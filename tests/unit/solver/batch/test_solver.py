@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -20,6 +20,7 @@ from solver.batch.parts import (
     plan_routes,
     split,
 )
+from tests.support.examples import examples
 
 NOW_MS = 1_750_000_000_000
 MINUTE_MS = 60_000
@@ -117,7 +118,7 @@ def broken(plan: BatchPlan, t: BatchTasks, d: BatchDrivers, services: Services) 
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     seed=st.integers(0, 100_000),
     n=st.integers(0, 25),

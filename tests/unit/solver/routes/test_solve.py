@@ -8,7 +8,7 @@ from itertools import permutations, product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -25,6 +25,7 @@ from solver.routes.problem import (
 )
 from solver.routes.solve import solve_routes
 from solver.routes.vroom import Vroom
+from tests.support.examples import examples
 
 FOR_EVER = 1e9
 
@@ -133,7 +134,7 @@ def test_a_tiny_problem_is_solved_to_the_optimum(seed: int, fixed: float) -> Non
     assert plan.travel + plan.fixed == pytest.approx(cost)
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(
     seed=st.integers(0, 10_000),
     shipments=st.integers(0, 12),
