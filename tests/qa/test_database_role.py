@@ -315,7 +315,8 @@ async def test_old_offers_go_by_the_function_only_when_they_are_counted(
 # -- triggers and functions -------------------------------------------------------------------------------------------
 
 
-async def test_every_trigger_fires_whatever_a_session_says(owner: Connection) -> None:
+async def test_every_trigger_fires_whatever_a_session_says(owner: Connection, world: World) -> None:
+    await world.draft()
     assert [
         tuple(row)
         for row in await owner.fetch(
