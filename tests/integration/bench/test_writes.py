@@ -43,8 +43,12 @@ async def test_the_plain_endpoint_leaves_the_rows_that_the_store_leaves(
         assert (created.status_code, again.json()) == (201, created.json())
         assert (other.status_code, missing.status_code) == (422, 404)
         for table in TABLES:
+            of_orders = (
+                "WHERE aggregate = 'order'" if table == "outbox" else ""
+            )  # opening the shop told of others
             ours, theirs = [
-                await sql.fetch(f"SELECT * FROM {schema}.{table}") for schema in ("public", SCHEMA)
+                await sql.fetch(f"SELECT * FROM {schema}.{table} {of_orders}")
+                for schema in ("public", SCHEMA)
             ]
             assert len(ours) == len(theirs) == 1, table
             assert _shape(ours[0]) == _shape(theirs[0]), table
