@@ -114,6 +114,8 @@ async def told(redis_url: str) -> dict[str, list[int]]:
         entries: Any = await redis.xrange(f"{STREAM_PREFIX}tx-dfw")
         for _, fields in entries:
             payload = msgspec.json.decode(fields[b"payload"])
+            if "seq" not in payload:
+                continue  # of a store, say, which has no dossier
             if payload["seq"] not in seqs[payload["order_id"]]:
                 seqs[payload["order_id"]].append(payload["seq"])
     finally:
