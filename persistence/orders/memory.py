@@ -214,13 +214,17 @@ class MemoryStore:
     ) -> list[OutboxEvent]:
         """See `domain.ports.Store.outbox_batch`."""
         now_s = asyncio.get_running_loop().time()
-        taken, held, batch = Counter[tuple[str, bool]](), set[tuple[str, str]](), list[OutboxEvent]()
+        taken, batch = Counter[tuple[str, bool]](), list[OutboxEvent]()
+        # Aggregates with an event that was not taken, and those with one that is not due.
+        held, late = set[tuple[str, str]](), set[tuple[str, str]]()
         for event in self.outbox[channel].values():
             known = self._not_taken.get(event.event_id)
-            is_held = channel in IN_ORDER and event.about in held
+            waits = event.about in (held if known is None else late) and channel in IN_ORDER
             if known is not None:
                 held.add(event.about)
-            due = not is_held if known is None else known.next_s <= now_s
+                if known.next_s > now_s:
+                    late.add(event.about)
+            due = not waits and (known is None or known.next_s <= now_s)
             kind = event.region_id, known is None
             if (
                 due

@@ -291,9 +291,13 @@ SELECT due.* FROM waiting w CROSS JOIN LATERAL (
      ORDER BY event_id LIMIT $2)
     UNION ALL
     (SELECT event_id, topic, aggregate, aggregate_id, region_id, at_ms, payload::text AS payload, attempts
-     FROM outbox
+     FROM outbox o
      WHERE channel = $1 AND region_id = w.region_id AND stage = 'AGAIN' AND done_at IS NULL AND next_try_at <= now()
        AND event_id <> ALL ($4::bigint[])
+       AND NOT ($5 AND EXISTS (
+           SELECT FROM outbox held WHERE held.aggregate_id = o.aggregate_id AND held.aggregate = o.aggregate
+             AND held.event_id < o.event_id AND held.done_at IS NULL AND held.channel = $1
+             AND (held.stage = 'DEAD' OR held.next_try_at > now())))
      ORDER BY event_id LIMIT $2)
 ) due
 WHERE w.region_id IS NOT NULL AND w.region_id <> ALL ($3::text[]) ORDER BY due.event_id

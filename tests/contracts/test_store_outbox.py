@@ -129,6 +129,18 @@ async def test_on_the_bus_what_is_due_again_comes_before_the_rest_of_its_order(w
     assert order_id in orders(await batch(world, Channel.BUS))
 
 
+async def test_on_the_bus_what_is_due_again_waits_for_what_came_before_and_is_not(world: World) -> None:
+    """Both were refused in one batch, and the first alone once more."""
+    order_id = (await world.confirmed()).order_id
+    first, second, *_ = await batch(world, Channel.BUS)
+    for again_s in (3600.0, None):
+        await world.store.outbox_not_taken([not_taken(first, again_s), not_taken(second, 0.0)])
+        assert await batch(world, Channel.BUS) == []
+    await world.store.outbox_done([first.event_id])
+    assert [event.event_id for event in await batch(world, Channel.BUS)] == [second.event_id]
+    assert second.aggregate_id == order_id
+
+
 async def test_other_channels_hold_nothing_back(world: World) -> None:
     """A hold that cannot be let go must not stop what the same order is to pay."""
     order_id = await world.draft()
