@@ -14,6 +14,7 @@ from sim.world.faults import Faults
 BATCH_SHARE = 0.3  # worlds in which BATCH makes a plan as soon as two tasks wait
 STATEMENT_TIMEOUT_S = 3.0  # of the database, wall time
 KEPT_S = (60.0, 600.0)  # server time that answers and explanations are kept where the sweep is at work
+UNDER_WAY_S = 10.0  # wall time from the asking to the answer, at most
 
 
 def make_policy(chance: Random, faults: Faults) -> RegionPolicy:
@@ -73,6 +74,7 @@ def make_limits(chance: Random, faults: Faults, policy: RegionPolicy, speed: flo
         outbox_batch=chance.choice((1, 200)),
     )
     if faults.holds("sweep"):
-        kept_s = Random(f"{faults.seed}:kept").choice(KEPT_S)
+        # A request is on its way for no longer, in wall time: its answer is as old as it when it is given.
+        kept_s = max(Random(f"{faults.seed}:kept").choice(KEPT_S), UNDER_WAY_S * speed)
         limits = replace(limits, idempotency_ttl_s=kept_s, explain_keep_s=kept_s / 2)
     return limits
