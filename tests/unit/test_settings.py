@@ -161,6 +161,12 @@ def test_a_vendors_options_are_refused_in_one_line_that_repeats_none(
     assert str(caught.value) == f"{port}_OPTIONS: {sentence}"
 
 
+def test_a_vendors_options_of_another_type_are_not_repeated_either() -> None:
+    with pytest.raises(SettingsError, match="IDENTITY_OPTIONS: input should be a valid string") as caught:
+        load_settings(identity_options={"api_key": "hunter2"})
+    assert "hunter2" not in str(caught.value)
+
+
 def test_a_vendors_options_are_handed_on_and_do_not_show(clean_environment: pytest.MonkeyPatch) -> None:
     clean_environment.setenv(
         "EVENT_BUS_OPTIONS", '{"redis_url": "redis://:hunter2@elsewhere", "stream_length": 7}'
