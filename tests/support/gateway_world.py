@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import httpx
 from fastapi import FastAPI
@@ -32,8 +32,11 @@ from integrations.fake import FakeOptions
 from integrations.identity.fake import FakeIdentity
 from integrations.payment.fake import FakePayment
 from persistence.orders.memory import MemoryStore
-from persistence.reads.memory import MemoryMarketplace, MemoryReads
+from persistence.orders.postgres import PostgresStore
+from persistence.reads.memory import MemoryReads
+from persistence.reads.reads import Reads
 from solver.registry import solve
+from tests.support.marketplace import marketplace_of, put
 
 REGION = "tx-dfw"
 GATEWAY = "gateway:0"
@@ -249,7 +252,8 @@ class World:
         app: FastAPI,
         accounts_from: int = 0,
     ) -> None:
-        self.services, self.backend, self.reads, self.app = services, backend, reads, app
+        self.services, self.backend, self.app = services, backend, app
+        self.reads = reads
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://test")
         self._number = accounts_from
@@ -355,6 +359,19 @@ class Order:
         self.customer_id, self.customer, self.merchant = customer_id, customer, merchant
 
 
+class DatabaseWorld(World):
+    """A world on Postgres."""
+
+    def auth(self, user_id: str, role: Role) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.services.tokens.issue(user_id, role)}"}
+
+    async def account(self, role: Role) -> tuple[str, dict[str, str]]:
+        self._number += 1
+        user = _user(f"00000000-0000-4000-8000-{self._number:012d}", role)
+        await put(self.services.marketplace, user)
+        return user.user_id, self.auth(user.user_id, role)
+
+
 @asynccontextmanager
 async def running(**changes: Any) -> AsyncIterator[World]:
     """A world, started and stopped."""
@@ -365,9 +382,37 @@ async def running(**changes: Any) -> AsyncIterator[World]:
 @asynccontextmanager
 async def several(*gateway_ids: str, **changes: Any) -> AsyncIterator[list[World]]:
     """The same world seen through each of several gateways."""
+    store = MemoryStore(policy_of=make_config(**changes).policy_of)
+    reads = MemoryReads(store)
+    async with _worlds(World, gateway_ids, store, reads, changes) as worlds:
+        yield worlds
+
+
+@asynccontextmanager
+async def on_postgres(database_url: str, **changes: Any) -> AsyncIterator[World]:
+    """A world whose rows are in this database."""
+    store = PostgresStore(database_url, policy_of=make_config(**changes).policy_of)
+    reads = Reads.connect(database_url)
+    # Nothing of theirs is called but what both kinds have.
+    as_memory, reads_as_memory = cast(MemoryStore, store), cast(MemoryReads, reads)
+    try:
+        async with _worlds(DatabaseWorld, (GATEWAY,), as_memory, reads_as_memory, changes) as (world,):
+            yield world
+    finally:
+        await store.close()
+        await reads.close()
+
+
+@asynccontextmanager
+async def _worlds(
+    kind: type[World],
+    gateway_ids: tuple[str, ...],
+    store: MemoryStore,
+    reads: MemoryReads,
+    changes: dict[str, Any],
+) -> AsyncIterator[list[World]]:
     config = make_config(**changes)
-    store = MemoryStore(policy_of=config.policy_of)
-    backend, reads = InProcess(config, store), MemoryReads(store)
+    backend = InProcess(config, store)
     worlds = []
     for number, gateway_id in enumerate(gateway_ids):
         services = backend.gateways[gateway_id] = assemble(
@@ -375,11 +420,11 @@ async def several(*gateway_ids: str, **changes: Any) -> AsyncIterator[list[World
             gateway_id,
             backend=backend,
             reads=reads,
-            marketplace=MemoryMarketplace(reads),
+            marketplace=marketplace_of(reads),
             identity=FakeIdentity(FakeOptions()),
             payment=FakePayment(FakeOptions()),
         )
-        worlds.append(World(services, backend, reads, build_app(services), accounts_from=1000 * number))
+        worlds.append(kind(services, backend, reads, build_app(services), accounts_from=1000 * number))
     await backend.start()
     flushing = [asyncio.create_task(world.services.pings.run()) for world in worlds]
     try:

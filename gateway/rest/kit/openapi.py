@@ -107,5 +107,6 @@ def example(schema: Schema, schemas: Schema, name: str = "") -> Any:
         as_id = name == "id" or name.endswith(("_id", "_ids"))
         return _TEXTS.get(schema.get("format", "uuid" if as_id else ""), "text")
     if kind in ("number", "integer"):
-        return schema.get("minimum", 1)
+        least = schema.get("minimum", 1)
+        return int(least) if kind == "integer" else least
     return kind == "boolean"
