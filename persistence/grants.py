@@ -2,7 +2,8 @@
 trigger off; and what it is not given here the database refuses it, whatever the code says.
 
 A new table needs one line in `GRANTS` (a test compares it with the models), a new column that changes its name in
-`update`. Nothing else: `migrate` gives it all anew, whenever it runs.
+`update`; a resource of the marketplace says both in its kind. Nothing else: `migrate` gives it all anew, whenever it
+runs.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from msgspec import Struct
+
+from persistence.marketplace.registry import KINDS
 
 
 class Grant(Struct, frozen=True, kw_only=True):
@@ -26,9 +29,8 @@ ADD = Grant(insert=True)
 # A row lock (FOR UPDATE, FOR SHARE) needs an UPDATE of some column: where a trigger refuses the change itself, that is
 # what the column is given for.
 GRANTS: dict[str, Grant] = {
-    "users": Grant(insert=True, update=("token_version", "disabled_ms")),
-    "stores": Grant(insert=True, update=("hours", "version")),
-    "products": ADD,
+    # The marketplace's records: what their kinds say that may change.
+    **{kind.table.name: Grant(insert=True, update=kind.rights) for kind in KINDS.values()},
     "orders": Grant(
         insert=True,
         update=(

@@ -86,6 +86,25 @@ async def migrate(owner_url: str, server_url: str | None = None) -> str:
     return head_revision()
 
 
+async def new_revision(database_url: str, name: str) -> str:
+    """Write the migration that makes of the schema of this empty database, which is migrated first, what the models
+    say; returns its file. Triggers and what becomes of rows have to be added by hand."""
+    await migrate(database_url)
+    config, number = alembic_config(), int(head_revision()) + 1
+    engine = create_plain_engine(database_url)
+
+    def write(connection: Connection) -> str:
+        config.attributes["connection"] = connection
+        script = command.revision(config, message=name, autogenerate=True, rev_id=f"{number:04}")
+        return str(getattr(script, "path", ""))
+
+    try:
+        async with engine.connect() as connection:
+            return await connection.run_sync(write)
+    finally:
+        await engine.dispose()
+
+
 async def current_revision(database_url: str) -> str | None:
     """The revision of the schema, None when it was never migrated."""
     engine = create_plain_engine(database_url)

@@ -81,6 +81,17 @@ class Marketplace(Protocol):
         decided. Raises the refusal of it; then nothing was written."""
         ...
 
+    async def find(self, aggregate: str, record_id: str, owner_id: str | None = None) -> Any:
+        """A record of this name, if it is there and this owner's (None: anybody's); None otherwise."""
+        ...
+
+    async def page(
+        self, aggregate: str, owner_id: str | None, after: tuple[int, str] | None, limit: int
+    ) -> list[Any]:
+        """Records newest first, of this owner (None: of all), `after` the time and id of the last one before; one more
+        than the `limit`, if there is one."""
+        ...
+
 
 class ReadSide(Protocol):
     """What the gateway reads of the database."""

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, literal, select, tuple_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -60,6 +60,32 @@ class Marketplace:
                 if command.claim is not None:
                     await _keep(connection, command.claim, shown, command.at_ms)
         return Carried(shown)
+
+    async def find(self, aggregate: str, record_id: str, owner_id: str | None = None) -> Any:
+        """A record, if it is there and this owner's (None: anybody's); None otherwise."""
+        kind = KINDS[aggregate]
+        if not is_id(record_id):
+            return None
+        with reached():
+            async with self._engine.connect() as connection:
+                row = (await connection.execute(kind.find(record_id, owner_id))).mappings().first()
+        return None if row is None else kind.of(row)
+
+    async def page(
+        self, aggregate: str, owner_id: str | None, after: tuple[int, str] | None, limit: int
+    ) -> list[Any]:
+        """Records newest first, of this owner (None: of all), `after` the time and id of the last one before; one more
+        than the `limit`, if there is one."""
+        kind = KINDS[aggregate]
+        place = tuple_(kind.table.c.created_ms, kind.key)
+        query = select(kind.table).order_by(kind.table.c.created_ms.desc(), kind.key.desc()).limit(limit + 1)
+        if owner_id is not None and kind.owner is not None:
+            query = query.where(kind.table.c[kind.owner] == owner_id)
+        if after is not None:
+            query = query.where(place < tuple_(literal(after[0]), literal(after[1], tables.Uid)))
+        with reached():
+            async with self._engine.connect() as connection:
+                return [kind.of(row) for row in (await connection.execute(query)).mappings()]
 
 
 async def _claim(connection: AsyncConnection, claim: Claim) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
+from persistence.marketplace import registry  # noqa: F401 - the tables of the marketplace's resources
 from persistence.tables import Base
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=Base.metadata)

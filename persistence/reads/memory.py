@@ -19,7 +19,7 @@ from domain.orders.records import Answer, OfferRow, StoredAnswer, TaskRow
 from domain.orders.state import Product as OrderProduct
 from domain.orders.state import Store as OrderStore
 from domain.solve import Explanation
-from persistence.marketplace.registry import STEPS
+from persistence.marketplace.registry import KINDS, STEPS
 from persistence.orders.load import is_id
 from persistence.orders.memory import MemoryStore
 from persistence.reads.views import (
@@ -260,13 +260,22 @@ class MemoryMarketplace:
             reads.memory.answers[(claim.scope, claim.key)] = (stored, None)
         return Carried(shown)
 
+    async def find(self, aggregate: str, record_id: str, owner_id: str | None = None) -> Any:
+        record, owner = self._table(aggregate).get(record_id), KINDS[aggregate].owner
+        return record if record is None or not owner or owner_id in (None, getattr(record, owner)) else None
+
+    async def page(
+        self, aggregate: str, owner_id: str | None, after: tuple[int, str] | None, limit: int
+    ) -> list[Any]:
+        raise NotImplementedError("pages are tested on Postgres")
+
     def _table(self, aggregate: str) -> dict[str, Any]:
         tables: dict[str, dict[str, Any]] = {
             "account": self._reads.users,
             "store": self._reads.shops,
             "product": self._reads.goods,
         }
-        return tables[aggregate]
+        return tables.get(aggregate, {})
 
     def _require_fit(self, record: Any) -> None:
         users = self._reads.users

@@ -158,10 +158,7 @@ async def test_a_key_is_one_requests(acting: Cast, route: Declared) -> None:
             assert again.content == first.content
         if other is not None:
             assert code(await acting.call(route, headers, body=other)) == "IDEMPOTENCY_KEY_REUSED"
-    assert first.is_success or not route.name.startswith(RECORDS), first.text
-
-
-RECORDS = ("stores_", "products_", "accounts_register")  # of the marketplace: their first requests succeed
+    assert first.is_success or route.status != 201, first.text  # what is made can be made
 
 
 @routes(must_key=True)
