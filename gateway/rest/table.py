@@ -19,6 +19,7 @@ from gateway.rest import (
     products,
     routing,
     stores,
+    vehicles,
 )
 from gateway.rest.kit.routes import Declared, Routes
 
@@ -30,6 +31,7 @@ ROUTERS: tuple[Routes, ...] = (
     merchants.routes,
     stores.routes,
     products.routes,
+    vehicles.routes,
     notes.routes,
     accounts.routes,
     routing.routes,
