@@ -539,6 +539,54 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/drivers/{driver_id}/vehicles": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Own
+         * @description A driver's vehicles, newest first.
+         */
+        get: operations["vehicles_own"];
+        put?: never;
+        /**
+         * Add
+         * @description Add a vehicle of yours.
+         */
+        post: operations["vehicles_add"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/drivers/{driver_id}/vehicles/{vehicle_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read
+         * @description One vehicle. The ETag is its version, for If-Match.
+         */
+        get: operations["vehicles_read"];
+        /**
+         * Change
+         * @description Say what a vehicle of yours is by now, or that it is driven no more.
+         */
+        put: operations["vehicles_change"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/orders/{order_id}/notes": {
         parameters: {
             query?: never;
@@ -904,6 +952,23 @@ export interface components {
          */
         CancelReason: "UNSPECIFIED" | "CHANGED_MIND" | "ORDERED_BY_MISTAKE" | "TAKES_TOO_LONG" | "WRONG_ADDRESS" | "AGE_NOT_VERIFIED" | "PAYMENT_TROUBLE" | "STORE_TROUBLE" | "NO_DRIVER" | "SUSPECTED_FRAUD" | "OTHER";
         /**
+         * ChangedVehicle
+         * @description What it is by now; one that is `retired` comes back no more.
+         */
+        ChangedVehicle: {
+            kind: components["schemas"]["VehicleKind"];
+            /**
+             * Capacity L
+             * @description Litres that fit in.
+             */
+            capacity_l: number;
+            /**
+             * Retired
+             * @default false
+             */
+            retired: boolean;
+        };
+        /**
          * Decline
          * @description Why, if you like.
          */
@@ -1029,6 +1094,23 @@ export interface components {
             address: string;
         };
         /**
+         * NewVehicle
+         * @description A vehicle of yours. `plate`: as it stands there, in capitals, without blanks.
+         */
+        NewVehicle: {
+            /**
+             * Plate
+             * @example LNE4711
+             */
+            plate: string;
+            kind: components["schemas"]["VehicleKind"];
+            /**
+             * Capacity L
+             * @description Litres that fit in.
+             */
+            capacity_l: number;
+        };
+        /**
          * OfferStatus
          * @enum {unknown}
          */
@@ -1089,6 +1171,12 @@ export interface components {
          * @enum {string}
          */
         RejectReason: "UNSPECIFIED" | "OUT_OF_STOCK" | "TOO_BUSY" | "CLOSING" | "SUSPECTED_FRAUD" | "OTHER";
+        /**
+         * VehicleKind
+         * @description What it is.
+         * @enum {unknown}
+         */
+        VehicleKind: "bicycle" | "car" | "scooter" | "van";
         /**
          * VendorCheck
          * @description What the vendor's client gave; we never see a document.
@@ -1405,6 +1493,28 @@ export interface components {
             name: string;
             category: string;
             price_cents: number;
+        };
+        /**
+         * VehicleView
+         * @description A vehicle. `retired_at`: since when it is driven no more.
+         */
+        VehicleView: {
+            id: string;
+            driver_id: string;
+            version: number;
+            plate: string;
+            kind: components["schemas"]["VehicleKind"];
+            capacity_l: number;
+            created_at: string;
+            retired_at: string | null;
+        };
+        /**
+         * VehiclePage
+         * @description One page; ask again with `cursor=next_cursor` for the next one, until it is null.
+         */
+        VehiclePage: {
+            vehicles: components["schemas"]["VehicleView"][];
+            next_cursor: string | null;
         };
         /**
          * NoteView
@@ -5441,6 +5551,522 @@ export interface operations {
                 };
             };
             /** @description `STORE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    vehicles_own: {
+        parameters: {
+            query?: {
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description UUID */
+                driver_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "vehicles": [
+                     *         {
+                     *           "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "driver_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "version": 1,
+                     *           "plate": "text",
+                     *           "kind": "bicycle",
+                     *           "capacity_l": 1,
+                     *           "created_at": "text",
+                     *           "retired_at": "text"
+                     *         }
+                     *       ],
+                     *       "next_cursor": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["VehiclePage"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    vehicles_add: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key": string | null;
+            };
+            path: {
+                /** @description UUID */
+                driver_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "plate": "LNE4711",
+                 *       "kind": "bicycle",
+                 *       "capacity_l": 1
+                 *     }
+                 */
+                "application/json": components["schemas"]["NewVehicle"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "driver_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "plate": "text",
+                     *       "kind": "bicycle",
+                     *       "capacity_l": 1,
+                     *       "created_at": "text",
+                     *       "retired_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["VehicleView"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REQUIRED` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    vehicles_read: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                driver_id: string;
+                /** @description UUID */
+                vehicle_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "driver_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "plate": "text",
+                     *       "kind": "bicycle",
+                     *       "capacity_l": 1,
+                     *       "created_at": "text",
+                     *       "retired_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["VehicleView"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    vehicles_change: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key": string | null;
+                /** @description The versions (ETags) that you have seen, or `*`; 412 when it is at none of them. */
+                "if-match": string | null;
+            };
+            path: {
+                /** @description UUID */
+                driver_id: string;
+                /** @description UUID */
+                vehicle_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "kind": "bicycle",
+                 *       "capacity_l": 1,
+                 *       "retired": true
+                 *     }
+                 */
+                "application/json": components["schemas"]["ChangedVehicle"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "driver_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "plate": "text",
+                     *       "kind": "bicycle",
+                     *       "capacity_l": 1,
+                     *       "created_at": "text",
+                     *       "retired_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["VehicleView"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REQUIRED` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `WRONG_STATE` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_MISMATCH` */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_REQUIRED` */
+            428: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
             503: {
                 headers: {
                     [name: string]: unknown;
