@@ -30,6 +30,7 @@ from persistence.reads.queries import table_of
 V = TypeVar("V")
 
 ANSWERS, OUTBOX = table_of(tables.Idempotency), table_of(tables.Outbox)
+AUDIT = table_of(tables.AuditEntry)
 _REFUSALS: dict[str, Callable[[], Refusal]] = {}
 for _kind in KINDS.values():
     _REFUSALS |= _kind.refusals
@@ -123,11 +124,23 @@ async def _save(connection: AsyncConnection, kind: Kind, before: Any, decision: 
 
 
 async def _tell(connection: AsyncConnection, kind: Kind, decision: Decision, command: Command) -> None:
-    """An event for each record that is new or has changed. Its payload names no person and holds nothing that people
-    type: who hears of it reads the record."""
+    """An event for each record that is new or has changed, and where an operator acts an entry of the audit log. The
+    event's payload names no person and holds nothing that people type: who hears of it reads the record."""
     records = decision.new if decision.changed is None else (*decision.new, decision.changed)
     if not decision.event or not records:
         return
+    if command.audit:
+        entries = [
+            {
+                "at_ms": command.at_ms,
+                "actor_id": command.actor_id,
+                "actor_role": str(command.role),
+                "action": f"{kind.aggregate}.{decision.event}",
+                "aggregate_id": kind.id_of(record),
+            }
+            for record in records
+        ]
+        await connection.execute(insert(AUDIT), entries)
     rows = [
         {
             "channel": Channel.BUS,

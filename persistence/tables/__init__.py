@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from persistence.tables.accounts import User
 from persistence.tables.append import Idempotency, Lease, Outbox, Region, RegionTotals
+from persistence.tables.audit import AuditEntry
 from persistence.tables.base import Base, Uid
 from persistence.tables.catalogue import Product, Store
 from persistence.tables.lifecycle import OfferEdge, OrderEdge, OrderStep, TaskEdge, TaskStart
@@ -25,6 +26,7 @@ from persistence.tables.orders import (
 
 __all__ = [
     "AgeAttempt",
+    "AuditEntry",
     "Base",
     "DoorstepCheck",
     "DossierEvent",

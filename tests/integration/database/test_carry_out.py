@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import pytest
 from msgspec.structs import replace
 from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 
 from domain.errors import (
     EmailTaken,
@@ -18,8 +19,8 @@ from domain.errors import (
     StoreBusy,
     VersionMismatch,
 )
-from domain.marketplace.accounts import OpenAccount, User
-from domain.marketplace.change import Carried, Claim, Command, Done
+from domain.marketplace.accounts import OpenAccount, SetDisabled, User
+from domain.marketplace.change import Carried, Claim, Command, Done, by_operator
 from domain.marketplace.products import AddProducts, Product
 from domain.marketplace.stores import OpenStore, SetHours
 from domain.orders.hours import Hours, Opening
@@ -221,12 +222,40 @@ async def test_what_happened_is_told_and_names_no_person(
     assert "ann" not in str([row["payload"] for row in told])
 
 
+async def test_what_an_operator_does_is_logged(
+    fresh_database_url: str, world: World, marketplace: Marketplace
+) -> None:
+    made = person("eve")
+    await marketplace.carry_out(command(world, made), lambda _: {}, dict)
+    disabled = SetDisabled(made.user.user_id, 7)
+    for _ in range(2):
+        await marketplace.carry_out(by_operator(disabled, 5, "command line"), lambda _: {}, dict)
+    logged = await rows_of(
+        fresh_database_url, "SELECT * FROM audit_entries WHERE at_ms > 0 ORDER BY entry_id"
+    )
+    assert [
+        (row["action"], row["actor_id"], row["actor_role"], str(row["aggregate_id"])) for row in logged
+    ] == [("account.disabled", "command line", "admin", made.user.user_id)] * 2
+    server = create_plain_engine(server_url(fresh_database_url))
+    try:
+        for statement in ("DELETE FROM audit_entries", "UPDATE audit_entries SET at_ms = 0"):
+            with pytest.raises(ProgrammingError, match="permission denied"):
+                async with server.begin() as connection:
+                    await connection.execute(text(statement))
+    finally:
+        await server.dispose()
+
+
 async def waiting(url: str) -> list[dict[str, Any]]:
     """The outbox, but for what made the world."""
+    return await rows_of(url, "SELECT * FROM outbox WHERE at_ms > 0 ORDER BY event_id")
+
+
+async def rows_of(url: str, query: str) -> list[dict[str, Any]]:
+    """What a query finds."""
     engine = create_plain_engine(url)
     try:
         async with engine.connect() as connection:
-            rows = await connection.execute(text("SELECT * FROM outbox WHERE at_ms > 0 ORDER BY event_id"))
-            return [dict(row) for row in rows.mappings()]
+            return [dict(row) for row in (await connection.execute(text(query))).mappings()]
     finally:
         await engine.dispose()
