@@ -10,10 +10,12 @@ import httpx
 import msgspec
 import pytest
 import pytest_asyncio
+from starlette.responses import Response
 
 from domain.orders.lifecycle import Role
-from gateway.http.policy import Door, Need
-from gateway.rest.kit.routes import Declared
+from gateway.http.auth import Me
+from gateway.http.policy import Door, Need, Policy
+from gateway.rest.kit.routes import Declared, Routes
 from tests.rest.matrix import DOCUMENT, SHOWN, STREAMS, Cast, altered, cast
 from tests.support.database import server_url
 
@@ -209,6 +211,17 @@ async def test_the_matrix_has_its_size() -> None:
     """So that a route that drops out of it is missed."""
     closed = [one for one in SHOWN if one.policy.roles is not Door.OPEN]
     owned = [one for one in SHOWN if one.policy.owner and one.policy.needs_token]
-    assert len(SHOWN) >= 44
-    assert len(closed) >= 38
-    assert len(owned) >= 24
+    assert len(SHOWN) >= 48
+    assert len(closed) >= 42
+    assert len(owned) >= 28
+
+
+async def test_a_path_that_names_an_account_has_an_owner() -> None:
+    routes = Routes("stray")
+    policy = Policy(roles=(Role.MERCHANT,))
+
+    async def stray(_: Me) -> Response:
+        raise AssertionError("never called")
+
+    with pytest.raises(TypeError, match="no owner"):
+        routes.add("GET", "/v1/merchants/{merchant_id}/stray", policy, None, stray)

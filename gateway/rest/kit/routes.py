@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from gateway.http.auth import caller
 from gateway.http.idempotency import CALLS
-from gateway.http.policy import Need, Policy
+from gateway.http.policy import ACCOUNTS, Need, Policy
 from gateway.http.problem import refusals
 from gateway.http.ratelimit import DEFAULTS
 from gateway.http.strict_json import StrictRoute
@@ -146,6 +146,8 @@ def _require_sound(path: str, policy: Policy, endpoint: Callable[..., Any]) -> N
         raise TypeError(f"{where}: there is no budget {policy.limit}")
     if policy.owner and f"{{{policy.owner}}}" not in path:
         raise TypeError(f"{where}: its path has no {policy.owner}")
+    if policy.needs_token and not policy.owner and any(f"{{{name}}}" in path for name in ACCOUNTS):
+        raise TypeError(f"{where}: its path names an account, and its policy no owner")
     if policy.needs_token is not (caller in needs):
         raise TypeError(f"{where}: its policy and its parameters differ on whether a token is needed")
     if (policy.key is not Need.NO) is not bool(needs & CALLS):
