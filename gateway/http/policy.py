@@ -43,8 +43,8 @@ class Policy(Struct, frozen=True, kw_only=True):
     """`roles`: who may call it. `owner`: the id in the path of whose it is: an account's own, or that of a record whose
     row says it; a stranger is told that there is no such thing, and operators are none. `key`: Idempotency-Key;
     `version`: If-Match. `limit`: the budget it is paid from, and `admission` what it is under load; both by the method
-    where nothing is said. `audit`: what an operator does here is logged. `form`: its body is a form. `traced`: False
-    for what machines ask every few seconds.
+    where nothing is said. `form`: its body is a form. `traced`: False for what machines ask every few seconds. That an
+    operator's change is logged needs no word here: every one is (`persistence.marketplace.carry_out`).
     """
 
     roles: tuple[Role, ...] | Door
@@ -53,7 +53,6 @@ class Policy(Struct, frozen=True, kw_only=True):
     version: Need = Need.NO
     limit: str = ""
     admission: Kind | None = None
-    audit: bool = False
     form: bool = False
     traced: bool = True
 
