@@ -89,6 +89,7 @@ sim: $(VENV)/.stamp-runtime ## the long campaign of simulated worlds (SEEDS=1000
 
 cluster-test: $(VENV)/.stamp-dev ## two Ray nodes, one of which dies; a rolling restart; a fleet that comes back at once
 	@$(BIN)/pytest -q tests/integration/cluster/test_two_nodes.py tests/integration/cluster/test_rolling_restart.py \
+		tests/integration/cluster/test_two_of_each.py \
 		tests/integration/bench/test_live.py
 
 chaos: $(VENV)/.stamp-dev ## kill and freeze each part of a server with a demo of 60 drivers; prints how long what was out (10 minutes)
