@@ -144,6 +144,7 @@ class Ask(Struct, frozen=True, kw_only=True, tag=True):
     role: Role
     principal_id: str
     action: Action
+    session: int = 0  # of the driver's socket that the answer goes to; 0: it goes to no socket
     device: Device | None = None
     looked: bool = False  # there is no first answer in the database
 

@@ -378,6 +378,7 @@ class DriverSocket:
             role=Role.DRIVER,
             principal_id=self.driver_id,
             action=question.action,
+            session=self.session,
             device=question.device,
         )
         if self._moved or self.region_id in self._services.forgetful or self._turn.locked():

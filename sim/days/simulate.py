@@ -56,6 +56,7 @@ from solver.registry import solve as solve_here
 
 REGION_ID = "tx-dfw"  # for its rulebook; the places of a day may lie anywhere
 GATEWAY_ID = "gateway:0"
+SESSION = 1  # of every courier's phone
 PROGRESS_EVERY = 500  # orders brought
 TICKS_LIMIT = 1_000  # of the region's deadlines at one instant: more is a bug
 
@@ -219,6 +220,7 @@ class _Market:
             role=role,
             principal_id=who,
             action=action,
+            session=SESSION,
         )
         ready = self.step(message)
         assert isinstance(ready.reply, Answer), f"{action} got no answer"
@@ -377,7 +379,7 @@ class _Market:
         batch = DriversSeen(
             gateway_id=GATEWAY_ID,
             driver_ids=[courier.day.id for courier in couriers],
-            session=np.ones(len(couriers), np.int64),
+            session=np.full(len(couriers), SESSION),
             seq=np.full(len(couriers), self.numbers, np.int64),
             lat=np.array([place[0] for place in places], np.float64),
             lng=np.array([place[1] for place in places], np.float64),

@@ -144,9 +144,10 @@ def ask(
     key: str = "k1",
     fingerprint: str = "same",
     by: str = "ws",
+    session: int = 1,
     device: Device | None = None,
 ) -> Ask:
-    """A request to the region, over the socket unless `by` is `rest`."""
+    """A request to the region, over this socket unless `by` is `rest`."""
     return Ask(
         scope=f"{who}|{by}",
         key=key,
@@ -154,6 +155,7 @@ def ask(
         role=role,
         principal_id=who,
         action=action,
+        session=session if by == "ws" else 0,
         device=device,
     )
 

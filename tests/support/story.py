@@ -146,11 +146,15 @@ class Story:
         key: str | None = None,
         fingerprint: str = "same",
         by: str = "ws",
+        session: int | None = None,
         device: Device | None = None,
     ) -> Answer:
-        """A request and its answer; each has an id of its own unless `key` is given."""
+        """A request and its answer; each has an id of its own unless `key` is given. It comes over the driver's newest
+        socket unless another is named."""
         self._keys += 1
-        message = build.ask(action, role, who, key or f"key-{self._keys}", fingerprint, by, device)
+        key = key or f"key-{self._keys}"
+        session = self.session.get(who, 0) if session is None else session
+        message = build.ask(action, role, who, key, fingerprint, by, session, device)
         reply = self.step(message).reply
         assert isinstance(reply, Answer)
         return reply

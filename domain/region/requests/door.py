@@ -21,7 +21,7 @@ from domain.protocol import TaskUpdated
 from domain.region import offers
 from domain.region.jobs import Job, return_task, short, task_view
 from domain.region.messages import Ask, ConfirmReturn, Deliver, NoteIdCheck, Refuse, SubmitIdCheck
-from domain.region.requests.draft import Draft, by_socket, held, held_by_order, task_answer, whereabouts
+from domain.region.requests.draft import Draft, held, held_by_order, task_answer, tell, whereabouts
 from domain.region.silence import RETURN_FIRST, release
 from domain.region.state import State
 
@@ -128,8 +128,7 @@ def deliver(state: State, now_ms: int, ask: Ask) -> Draft:
         now_ms,
         f"Driver {short(ask.principal_id)} delivered task {short(task.task_id)}, {minutes:.0f} min after it opened",
     )
-    if not by_socket(ask):
-        state.push(ask.principal_id, TaskUpdated(task=task_view(task)))
+    tell(state, ask, TaskUpdated(task=task_view(task)))
     return Draft(task_answer(job), (task,), (), (fact,))
 
 
@@ -187,6 +186,5 @@ def confirm_return(state: State, now_ms: int, ask: Ask) -> Draft:
     state.foresee(ask.principal_id, now_ms)
     state.counters["returned"] += 1
     state.say(now_ms, f"Order {short(task.order_id)} is back in the store")
-    if not by_socket(ask):
-        state.push(ask.principal_id, TaskUpdated(task=task_view(task)))
+    tell(state, ask, TaskUpdated(task=task_view(task)))
     return Draft(task_answer(job), (task,), (), (fact,))

@@ -11,6 +11,7 @@ from domain.errors import Forbidden, NotFound, NotTaskHolder
 from domain.ground.geo import distance_m
 from domain.orders.lifecycle import OrderEvent, Role
 from domain.orders.records import Answer, DoorCheck, Json, OfferRow, OrderFact, Record, StoredAnswer, TaskRow
+from domain.protocol import ServerFrame
 from domain.region.jobs import Job, task_view
 from domain.region.messages import Ask
 from domain.region.state import State
@@ -79,9 +80,12 @@ def whereabouts(state: State, now_ms: int, ask: Ask, job: Job, event: OrderEvent
     return {"distance_m": round(float(away_m)), "position_age_ms": age_ms}
 
 
-def by_socket(ask: Ask) -> bool:
-    """Whether the driver's socket gets the answer itself, so that a push would say it twice."""
-    return ask.scope.endswith("|ws")
+def tell(state: State, ask: Ask, frame: ServerFrame) -> None:
+    """Tell the asking driver's socket what was decided, unless it is the one that gets the answer. A driver may have
+    come back on another phone while a request of the first one was under way: the second would never hear of it."""
+    fleet, row = state.fleet, state.fleet.row(ask.principal_id)
+    if not ask.session or fleet.gateway[row] < 0 or fleet.session[row] != ask.session:
+        state.push(ask.principal_id, frame)
 
 
 def task_answer(job: Job) -> Answer:

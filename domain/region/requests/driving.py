@@ -7,7 +7,7 @@ from domain.orders.lifecycle import OrderEvent, TaskEvent, TaskKind, TaskStatus,
 from domain.protocol import TaskUpdated
 from domain.region.jobs import Job, task_view
 from domain.region.messages import Arrive, Ask, Pickup
-from domain.region.requests.draft import Draft, by_socket, held, task_answer, whereabouts
+from domain.region.requests.draft import Draft, held, task_answer, tell, whereabouts
 from domain.region.state import State
 
 _ARRIVALS = {
@@ -44,6 +44,5 @@ def _move(
     payload = {"task_id": job.task.task_id} | whereabouts(state, now_ms, ask, job, order_event)
     fact = job.move_order(order_event, ask.role, ask.principal_id, now_ms, payload)
     task = job.move_task(task_event)
-    if not by_socket(ask):
-        state.push(ask.principal_id, TaskUpdated(task=task_view(task)))
+    tell(state, ask, TaskUpdated(task=task_view(task)))
     return Draft(task_answer(job), (task,), (), (fact,))

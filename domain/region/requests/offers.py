@@ -12,7 +12,7 @@ from domain.protocol import OfferAccepted, OfferRejected
 from domain.region import offers
 from domain.region.jobs import short, task_view
 from domain.region.messages import Accept, Ask, Reject
-from domain.region.requests.draft import Draft, by_socket, only
+from domain.region.requests.draft import Draft, only, tell
 from domain.region.state import State
 
 
@@ -37,8 +37,7 @@ def accept(state: State, now_ms: int, ask: Ask) -> Draft:
     state.holdings.took(driver_id, offer.task_ids)
     state.foresee(driver_id, now_ms)
     views = tuple(task_view(job.task) for job in jobs)
-    if not by_socket(ask):
-        state.push(driver_id, OfferAccepted(offer_id=offer.offer_id, tasks=views))
+    tell(state, ask, OfferAccepted(offer_id=offer.offer_id, tasks=views))
     state.say(
         now_ms,
         f"Driver {short(driver_id)} took task {short(offer.task_ids[0])} after {_seconds(now_ms, offer)} s",
@@ -57,8 +56,7 @@ def reject(state: State, now_ms: int, ask: Ask) -> Draft:
     tasks = offers.reopen(state, now_ms, offer)
     state.set_state(offer.driver_id)
     state.foresee(offer.driver_id, now_ms)
-    if not by_socket(ask):
-        state.push(offer.driver_id, OfferRejected(offer_id=offer.offer_id))
+    tell(state, ask, OfferRejected(offer_id=offer.offer_id))
     state.say(
         now_ms,
         f"Driver {short(offer.driver_id)} declined task {short(offer.task_ids[0])}: looking for another",

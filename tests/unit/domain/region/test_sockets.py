@@ -10,6 +10,7 @@ from domain.region.messages import (
     Accept,
     Acked,
     Arrive,
+    Deliver,
     Detach,
     GatewayLost,
     Kick,
@@ -18,7 +19,7 @@ from domain.region.messages import (
     Ready,
     Reject,
 )
-from tests.support.build import STORE_AT, at, attach, seen
+from tests.support.build import STORE_AT, at, attach, id_check, seen
 from tests.support.story import Story
 
 
@@ -218,3 +219,27 @@ def test_a_socket_that_was_overtaken_on_its_way_is_closed_and_not_the_later_one(
     assert late.pushes == [Kick("gateway:0", "ann", 1)]
     story.offered("ann")
     assert [push.session for push in story.pushes if isinstance(push, Push)] == [2]
+
+
+def test_another_phone_hears_what_the_first_one_asked_for() -> None:
+    story = Story()
+    offer_id = story.offered()
+    first = story.session["ann"]
+    story.attach("ann")
+    assert story.ask("ann", Accept(offer_id=offer_id), session=first).code is None
+    for action in (Arrive("task-1"), Pickup("task-1"), Arrive("task-1")):
+        assert story.ask("ann", action, session=first).code is None
+    assert story.do("ann", id_check()).code is None
+    assert story.ask("ann", Deliver("order-1"), session=first).code is None
+    assert story.kinds("ann") == ["offer", "offer.accepted", *["task.updated"] * 4]
+
+
+def test_another_phone_hears_of_an_offer_that_the_first_one_declined() -> None:
+    story = Story()
+    offer_id = story.offered()
+    first = story.session["ann"]
+    story.attach("ann")
+    assert story.ask("ann", Reject(offer_id=offer_id), session=first).code is None
+    assert story.kinds("ann") == ["offer", "offer.rejected"]
+    assert story.ask("ann", Reject(offer_id=story.offered("ann"))).code is None
+    assert story.kinds("ann") == ["offer", "offer.rejected", "offer"]  # the socket carries the answer itself
