@@ -30,7 +30,10 @@ ADD = Grant(insert=True)
 # what the column is given for.
 GRANTS: dict[str, Grant] = {
     # The marketplace's records: what their kinds say that may change.
-    **{kind.table.name: Grant(insert=True, update=kind.rights) for kind in KINDS.values()},
+    **{
+        kind.table.name: Grant(insert=True, update=kind.rights, delete=kind.erasable)
+        for kind in KINDS.values()
+    },
     "orders": Grant(
         insert=True,
         update=(

@@ -51,6 +51,12 @@ class VersionMismatch(Refusal):
     code, status, hint = "VERSION_MISMATCH", 412, "Read it again and repeat with the new version in If-Match."
 
 
+class LimitReached(Refusal):
+    """There are as many of these as may be kept."""
+
+    code, status, hint = "LIMIT_REACHED", 409, "Erase or end one first."
+
+
 class OutsideServiceArea(Refusal):
     """The place is not inside a market that is served."""
 

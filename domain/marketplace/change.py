@@ -42,12 +42,14 @@ def by_operator(action: Any, at_ms: int, name: str) -> Command:
 
 
 class Decision(Struct, frozen=True, kw_only=True):
-    """What is to be written: records that come into being, and the one that changes (the kit gives it its next
-    version). `shown`: what the answer is about. `event`: what happened, as others are told, such as `opened`."""
+    """What is to be written: records that come into being, of whatever kinds and in this order, the one that changes
+    (the kit gives it its next version), or the one that is no more. `shown`: what the answer is about. `event`: what
+    happened, as others are told, such as `opened`."""
 
     shown: Any
     new: tuple[Struct, ...] = ()
     changed: Struct | None = None
+    removed: Struct | None = None
     event: str = ""
 
 
@@ -79,6 +81,8 @@ def settled(decide: Any, before: Any, command: Command) -> Decision:
         if stale:
             raise _mismatch(before) from None
         raise
+    if decision.removed is not None and stale:
+        raise _mismatch(before)
     if decision.changed is None or decision.changed == before:
         return replace(decision, changed=None, event="") if decision.changed is not None else decision
     if stale:

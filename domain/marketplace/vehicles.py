@@ -11,6 +11,7 @@ from domain.errors import WrongState
 from domain.marketplace.change import Command, Decision
 
 CAPACITY_LIMIT_L = 20_000
+VEHICLES_LIMIT = 50  # of a driver, retired ones among them
 
 
 class VehicleKind(StrEnum):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from domain.marketplace.accounts import User
@@ -86,10 +86,15 @@ class Marketplace(Protocol):
         ...
 
     async def page(
-        self, aggregate: str, owner_id: str | None, after: tuple[int, str] | None, limit: int
+        self,
+        aggregate: str,
+        owner_id: str | None,
+        after: tuple[int, str] | None,
+        limit: int,
+        where: Mapping[str, Collection[Any]] | None = None,
     ) -> list[Any]:
         """Records newest first, of this owner (None: of all), `after` the time and id of the last one before; one more
-        than the `limit`, if there is one."""
+        than the `limit`, if there is one. `where`: columns and the values of which each has one."""
         ...
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import Query
 from msgspec import Struct
 from pydantic import Field, StringConstraints
 from starlette.responses import Response
@@ -18,9 +17,9 @@ from gateway.http.auth import Me
 from gateway.http.idempotency import Mutation
 from gateway.http.policy import OPERATORS, Need, Policy
 from gateway.rest.kit.answers import Parts, Uid, carry_out, etag, json_response, shown
-from gateway.rest.kit.lists import PAGE_LIMIT, CursorText, read_cursor, write_cursor
+from gateway.rest.kit.lists import Rows, listed
 from gateway.rest.kit.routes import Routes
-from gateway.rest.models import Body, Code, Digits
+from gateway.rest.models import Body, Code
 
 routes = Routes("vehicles", tag="drivers")
 
@@ -69,6 +68,7 @@ class VehiclePage(Struct, frozen=True):
     Policy(roles=(Role.DRIVER,), owner="driver_id", key=Need.MUST),
     VehicleView,
     status=201,
+    refuses=("LIMIT_REACHED",),
 )
 async def add(driver_id: Uid, body: NewVehicle, _: Me, call: Mutation, services: Parts) -> Response:
     """Add a vehicle of yours."""
@@ -80,21 +80,9 @@ async def add(driver_id: Uid, body: NewVehicle, _: Me, call: Mutation, services:
 
 
 @routes.get("/v1/drivers/{driver_id}/vehicles", Policy(roles=_READERS, owner="driver_id"), VehiclePage)
-async def own(
-    driver_id: Uid,
-    _: Me,
-    services: Parts,
-    cursor: CursorText = None,
-    limit: Annotated[int, Query(ge=1, le=PAGE_LIMIT), Digits] = 50,
-) -> Response:
+async def own(driver_id: Uid, _: Me, services: Parts, rows: Rows) -> Response:
     """A driver's vehicles, newest first."""
-    after = read_cursor(cursor) if cursor else None
-    found = await services.marketplace.page("vehicle", str(driver_id), after, limit)
-    page = [_view(vehicle) for vehicle in found[:limit]]
-    last = found[limit - 1] if len(found) > limit else None
-    return json_response(
-        VehiclePage(page, None if last is None else write_cursor(last.created_ms, last.vehicle_id))
-    )
+    return json_response(VehiclePage(*await listed(services, "vehicle", str(driver_id), rows, _view)))
 
 
 @routes.get(

@@ -8,26 +8,28 @@ A refusal writes nothing and keeps no answer: a repeat is decided anew.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from itertools import groupby
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 from sqlalchemy import func, insert, literal, select, tuple_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from domain.errors import IdempotencyKeyReused, NotFound, Refusal
+from domain.errors import IdempotencyKeyReused, LimitReached, NotFound, Refusal
 from domain.marketplace.change import Carried, Claim, Command, Decision, settled
 from domain.ports import Channel
 from persistence import tables
 from persistence.engine import reached
 from persistence.marketplace.kind import Kind, Step, columns
-from persistence.marketplace.registry import KINDS, STEPS
+from persistence.marketplace.registry import KINDS, STEPS, kind_of
 from persistence.orders.load import is_id
 from persistence.reads.queries import table_of
 
 V = TypeVar("V")
+Where: TypeAlias = Mapping[str, Collection[Any]]
 
 ANSWERS, OUTBOX = table_of(tables.Idempotency), table_of(tables.Outbox)
 AUDIT = table_of(tables.AuditEntry)
@@ -54,9 +56,8 @@ class Marketplace:
                         return Carried(msgspec.convert(first, view), replayed=True)
                 before = None if step.on is None else await _lock(connection, step, step.on, command)
                 decision = settled(step.decide, before, command)
-                if step.kind is not None:
-                    await _save(connection, step.kind, before, decision)
-                    await _tell(connection, step.kind, decision, command)
+                await _save(connection, before, decision)
+                await _tell(connection, decision, command)
                 shown = show(decision.shown)
                 if command.claim is not None:
                     await _keep(connection, command.claim, shown, command.at_ms)
@@ -73,15 +74,22 @@ class Marketplace:
         return None if row is None else kind.of(row)
 
     async def page(
-        self, aggregate: str, owner_id: str | None, after: tuple[int, str] | None, limit: int
+        self,
+        aggregate: str,
+        owner_id: str | None,
+        after: tuple[int, str] | None,
+        limit: int,
+        where: Where | None = None,
     ) -> list[Any]:
         """Records newest first, of this owner (None: of all), `after` the time and id of the last one before; one more
-        than the `limit`, if there is one."""
+        than the `limit`, if there is one. `where`: columns and the values of which each has one."""
         kind = KINDS[aggregate]
         place = tuple_(kind.table.c.created_ms, kind.key)
         query = select(kind.table).order_by(kind.table.c.created_ms.desc(), kind.key.desc()).limit(limit + 1)
         if owner_id is not None and kind.owner is not None:
             query = query.where(kind.table.c[kind.owner] == owner_id)
+        for name, values in (where or {}).items():
+            query = query.where(kind.table.c[name].in_(values))
         if after is not None:
             query = query.where(place < tuple_(literal(after[0]), literal(after[1], tables.Uid)))
         with reached():
@@ -116,17 +124,35 @@ async def _lock(connection: AsyncConnection, step: Step, on: Kind, command: Comm
     raise NotFound(on.missing)
 
 
-async def _save(connection: AsyncConnection, kind: Kind, before: Any, decision: Decision) -> None:
-    if decision.new:
-        await connection.execute(insert(kind.table), [columns(record) for record in decision.new])
+async def _save(connection: AsyncConnection, before: Any, decision: Decision) -> None:
+    for _, group in groupby(decision.new, type):
+        records = list(group)
+        kind, rows = kind_of(records[0]), [columns(record) for record in records]
+        if kind.quota is not None:
+            await _require_room(connection, kind, rows)
+        await connection.execute(insert(kind.table), rows)
     if decision.changed is not None:
-        await connection.execute(kind.change(before, decision.changed))
+        await connection.execute(kind_of(decision.changed).change(before, decision.changed))
+    if decision.removed is not None:
+        await connection.execute(kind_of(decision.removed).remove(decision.removed))
 
 
-async def _tell(connection: AsyncConnection, kind: Kind, decision: Decision, command: Command) -> None:
-    """An event for each record that is new or has changed, and where an operator acts an entry of the audit log. The
-    event's payload names no person and holds nothing that people type: who hears of it reads the record."""
-    records = decision.new if decision.changed is None else (*decision.new, decision.changed)
+async def _require_room(connection: AsyncConnection, kind: Kind, rows: list[dict[str, Any]]) -> None:
+    """`LimitReached` where an owner has as many as may be. Who adds at the same time waits here."""
+    assert kind.owner is not None
+    assert kind.quota is not None
+    owner_id = rows[0][kind.owner]
+    name = func.hashtextextended(f"{kind.aggregate}\n{owner_id}", 3)
+    await connection.execute(select(func.pg_advisory_xact_lock(name)))
+    if (await connection.execute(kind.had(owner_id))).scalar_one() + len(rows) > kind.quota:
+        raise LimitReached()
+
+
+async def _tell(connection: AsyncConnection, decision: Decision, command: Command) -> None:
+    """An event for each record that is new, has changed or is gone, and where an operator acts an entry of the audit
+    log. The event's payload names no person and holds nothing that people type: who hears of it reads the record."""
+    ends = [record for record in (decision.changed, decision.removed) if record is not None]
+    records = [(kind_of(record), record) for record in (*decision.new, *ends)]
     if not decision.event or not records:
         return
     if command.audit:
@@ -138,7 +164,7 @@ async def _tell(connection: AsyncConnection, kind: Kind, decision: Decision, com
                 "action": f"{kind.aggregate}.{decision.event}",
                 "aggregate_id": kind.id_of(record),
             }
-            for record in records
+            for kind, record in records
         ]
         await connection.execute(insert(AUDIT), entries)
     rows = [
@@ -155,7 +181,7 @@ async def _tell(connection: AsyncConnection, kind: Kind, decision: Decision, com
                 "by": str(command.role),
             },
         }
-        for record in records
+        for kind, record in records
     ]
     await connection.execute(insert(OUTBOX), rows)
 

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Column, Select, Table, Update, select, update
+from sqlalchemy import Column, Delete, Select, Table, Update, delete, func, literal, select, update
 from sqlalchemy.engine import RowMapping
 
 from domain.errors import Refusal
@@ -22,8 +22,8 @@ class Kind(Struct, frozen=True, kw_only=True):
 
     `aggregate`: their name for events and the audit log. `owner`: the column that says whose they are. `market`: the
     one that says where, if they are of a market. `changes`: columns that may change, and no others: the database's role
-    has the right to these. `refusals`: what a constraint that bites means, by its name. `missing`: said of a record
-    that is not there, or not theirs.
+    has the right to these. `erasable`: rows may go for good. `quota`: so many an owner may have. `refusals`: what a
+    constraint that bites means, by its name. `missing`: said of a record that is not there, or not theirs.
     """
 
     aggregate: str
@@ -33,6 +33,8 @@ class Kind(Struct, frozen=True, kw_only=True):
     owner: str | None = None
     market: str | None = None
     changes: tuple[str, ...] = ()
+    erasable: bool = False
+    quota: int | None = None
     refusals: Mapping[str, Callable[[], Refusal]] = {}
 
     @property
@@ -67,13 +69,24 @@ class Kind(Struct, frozen=True, kw_only=True):
         changed = {name: new[name] for name, value in columns(before).items() if new[name] != value}
         return update(self.table).where(self.key == self.id_of(after)).values(changed)
 
+    def remove(self, record: Struct) -> Delete:
+        """What erases the record, which is locked."""
+        return delete(self.table).where(self.key == self.id_of(record))
+
+    def had(self, owner_id: str) -> Select[Any]:
+        """How many this owner has, counted no further than matters."""
+        assert self.owner is not None
+        assert self.quota is not None
+        some = select(literal(1)).where(self.table.c[self.owner] == owner_id).limit(self.quota)
+        return select(func.count()).select_from(some.subquery())
+
     def of(self, row: RowMapping) -> Any:
         """A row as its record."""
         return msgspec.convert(dict(row), self.record)
 
 
 class Step(Struct, frozen=True, kw_only=True):
-    """What becomes of an action. `kind`: of the records that come into being or change, None for none; `on`: of the
+    """What becomes of an action. `kind`: of the record that it makes or changes, None for none; `on`: of the
     record that it is about, which is locked first and whose id the action has under the name of its column."""
 
     decide: Decide

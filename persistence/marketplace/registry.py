@@ -14,4 +14,15 @@ STEPS: dict[type[Any], Step] = {Done: Step(decide=done)}
 for _resource in RESOURCES:
     STEPS |= _resource.STEPS
 
-KINDS: dict[str, Kind] = {step.kind.aggregate: step.kind for step in STEPS.values() if step.kind is not None}
+_changed = [step.kind for step in STEPS.values() if step.kind is not None]
+KINDS: dict[str, Kind] = {kind.aggregate: kind for kind in _changed}
+
+
+def kind_of(record: Any) -> Kind:
+    """How a record is kept."""
+    return _KIND_OF[type(record)]
+
+
+_KIND_OF: dict[type[Any], Kind] = {kind.record: kind for kind in KINDS.values()}
+if len(_KIND_OF) != len(KINDS):
+    raise TypeError("two kinds have one record")

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from domain.errors import NotFound
 from domain.marketplace.vehicles import (
     CAPACITY_LIMIT_L,
+    VEHICLES_LIMIT,
     AddVehicle,
     ChangeVehicle,
     Vehicle,
@@ -49,6 +50,7 @@ VEHICLES = Kind(
     record=Vehicle,
     owner="driver_id",
     changes=("kind", "capacity_l", "retired_ms"),
+    quota=VEHICLES_LIMIT,
     missing="There is no such vehicle.",
     refusals={"fk_vehicles_driver_id": partial(NotFound, "There is no such driver.")},
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -19,7 +19,7 @@ from domain.orders.records import Answer, OfferRow, StoredAnswer, TaskRow
 from domain.orders.state import Product as OrderProduct
 from domain.orders.state import Store as OrderStore
 from domain.solve import Explanation
-from persistence.marketplace.registry import KINDS, STEPS
+from persistence.marketplace.registry import KINDS, STEPS, kind_of
 from persistence.orders.load import is_id
 from persistence.orders.memory import MemoryStore
 from persistence.reads.views import (
@@ -243,8 +243,8 @@ class MemoryMarketplace:
         for record in decision.new:
             self._require_fit(record)
         for record in (*decision.new, *changed):
-            assert step.kind is not None
-            self._table(step.kind.aggregate)[step.kind.id_of(record)] = record
+            kind = kind_of(record)
+            self._table(kind.aggregate)[kind.id_of(record)] = record
             reads.put(record)
         shown = show(decision.shown)
         if claim is not None:
@@ -265,7 +265,12 @@ class MemoryMarketplace:
         return record if record is None or not owner or owner_id in (None, getattr(record, owner)) else None
 
     async def page(
-        self, aggregate: str, owner_id: str | None, after: tuple[int, str] | None, limit: int
+        self,
+        aggregate: str,
+        owner_id: str | None,
+        after: tuple[int, str] | None,
+        limit: int,
+        where: Mapping[str, Collection[Any]] | None = None,
     ) -> list[Any]:
         raise NotImplementedError("pages are tested on Postgres")
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Callable, Collection
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any, Protocol, TypeVar
 from uuid import UUID
 
 from fastapi import Depends, Query
@@ -22,6 +23,14 @@ from gateway.rest.models import Digits, Instant
 from gateway.rest.views import DropoffView, ItemView, OrderPage, OrderView
 from gateway.services import Services
 from persistence.reads.views import Cursor
+
+
+class _HasId(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+V = TypeVar("V", bound=_HasId)
 
 PAGE_LIMIT = 200
 CursorText = Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before.")]
@@ -102,6 +111,40 @@ def order_view(order: OrderState) -> OrderView:
 
 def _ms(at: datetime | None) -> int | None:
     return None if at is None else millis(at)
+
+
+class Window(Struct, frozen=True):
+    """Which rows of a list: so many at most, after the time and id of the one before."""
+
+    limit: int
+    after: tuple[int, str] | None
+
+
+async def _window(
+    cursor: CursorText = None, limit: Annotated[int, Query(ge=1, le=PAGE_LIMIT), Digits] = 50
+) -> Window:
+    return Window(limit, read_cursor(cursor) if cursor else None)
+
+
+Rows = Annotated[Window, Depends(_window)]
+
+
+async def listed(
+    services: Services,
+    aggregate: str,
+    owner_id: str | None,
+    rows: Window,
+    view: Callable[[Any], V],
+    **where: Collection[Any],
+) -> tuple[list[V], str | None]:
+    """One page of the marketplace's records of one name, newest first, as views with an `id`, and the cursor of the
+    next page. `where`: columns with the values that will do, any where there are none."""
+    wanted = {name: values for name, values in where.items() if values}
+    found = await services.marketplace.page(aggregate, owner_id, rows.after, rows.limit, wanted)
+    page = [view(record) for record in found[: rows.limit]]
+    if len(found) <= rows.limit:
+        return page, None
+    return page, write_cursor(found[rows.limit - 1].created_ms, page[-1].id)
 
 
 def write_cursor(at_ms: int, row_id: str) -> str:

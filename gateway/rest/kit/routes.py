@@ -63,6 +63,10 @@ class Routes:
         """Declare a route; see `add`."""
         return lambda endpoint: self.add("PUT", path, policy, view, endpoint, **about)
 
+    def patch(self, path: str, policy: Policy, view: Any = None, **about: Any) -> Callable[[F], F]:
+        """Declare a route; see `add`."""
+        return lambda endpoint: self.add("PATCH", path, policy, view, endpoint, **about)
+
     def delete(self, path: str, policy: Policy, view: Any = None, **about: Any) -> Callable[[F], F]:
         """Declare a route; see `add`."""
         return lambda endpoint: self.add("DELETE", path, policy, view, endpoint, **about)

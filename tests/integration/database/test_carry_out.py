@@ -14,6 +14,7 @@ from sqlalchemy.exc import ProgrammingError
 from domain.errors import (
     EmailTaken,
     IdempotencyKeyReused,
+    LimitReached,
     NotFound,
     OutsideServiceArea,
     StoreBusy,
@@ -23,6 +24,7 @@ from domain.marketplace.accounts import OpenAccount, SetDisabled, User
 from domain.marketplace.change import Carried, Claim, Command, Done, by_operator
 from domain.marketplace.products import AddProducts, Product
 from domain.marketplace.stores import OpenStore, SetHours
+from domain.marketplace.vehicles import VEHICLES_LIMIT, AddVehicle, VehicleKind
 from domain.orders.hours import Hours, Opening
 from domain.orders.lifecycle import Role
 from persistence.engine import create_plain_engine
@@ -244,6 +246,28 @@ async def test_what_an_operator_does_is_logged(
                     await connection.execute(text(statement))
     finally:
         await server.dispose()
+
+
+async def test_nobody_has_more_than_may_be(
+    fresh_database_url: str, world: World, marketplace: Marketplace
+) -> None:
+    """However many are added at once."""
+
+    def van() -> AddVehicle:
+        return AddVehicle(vehicle_id=new_id(), plate="A", kind=VehicleKind.VAN, capacity_l=1)
+
+    async def add(_: int) -> bool:
+        try:
+            await marketplace.carry_out(command(world, van()), lambda _: {}, dict)
+        except LimitReached:
+            return False
+        return True
+
+    # The driver's part is played by the merchant, whose account it is that counts.
+    added = [taken for n in range(4) for taken in await asyncio.gather(*map(add, range(n, n + 15)))]
+    assert added.count(True) == VEHICLES_LIMIT
+    kept = await rows_of(fresh_database_url, "SELECT count(*) AS n FROM vehicles")
+    assert kept == [{"n": VEHICLES_LIMIT}]
 
 
 async def waiting(url: str) -> list[dict[str, Any]]:
