@@ -13,6 +13,7 @@ PYTEST_ARGS ?=
 BESIDE ?= -n auto --maxprocesses 4 --dist loadgroup
 FRESH_ARGS ?=
 SEEDS ?= 100000
+EXAMPLES ?= 300
 WEB_SOURCES := $(if $(wildcard web/package.json),$(shell find web -type f \
 	-not -path '*/node_modules/*' -not -path 'web/dist/*' -not -name '.*' 2>/dev/null))
 WEB := $(if $(wildcard web/package.json),web/dist/.built)
@@ -31,7 +32,7 @@ WITH_NODE = if ! { $(NODE_IS_NEW); }; then $(MAKE) -s $(VENV)/.stamp-node; expor
 UV_COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --upgrade \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet
 
-.PHONY: help run test test-long check fresh-test arrows fmt web web-check lock sim cluster-test chaos load screenshot clean
+.PHONY: help run test test-long check fresh-test arrows fmt web web-check lock sim cluster-test chaos fuzz-api load screenshot clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -94,6 +95,9 @@ cluster-test: $(VENV)/.stamp-dev ## two Ray nodes, one of which dies; a rolling 
 
 chaos: $(VENV)/.stamp-dev ## kill and freeze each part of a server with a demo of 60 drivers; prints how long what was out (10 minutes)
 	@$(BIN)/pytest -q -s tests/integration/cluster/test_faults.py
+
+fuzz-api: $(VENV)/.stamp-dev ## requests made from OpenAPI, good and bad, against every operation (EXAMPLES=300); CI makes a few
+	@FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/pytest -q -s tests/rest/test_fuzz.py
 
 load: $(VENV)/.stamp-dev ## fleets of 1,000 to 15,000 drivers, then half an hour of 5,000 (about 50 minutes)
 	@$(BIN)/doorstep bench live --sizes 1000,2500,5000,10000,15000 --out fleet

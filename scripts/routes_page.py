@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 
+from doorstep.cli.routes import rows
 from gateway.app import interface
-from gateway.http.policy import Need
-from gateway.rest.kit.openapi import callers
-from gateway.rest.table import DECLARED
 
 _HEAD = """# Routes
 
@@ -29,27 +27,13 @@ budgets in [limits.md](limits.md).
 
 def routes_page(source: str) -> str:
     """docs/routes.md"""
-    rows = []
-    for one in sorted(DECLARED, key=lambda one: (one.path, one.method)):
-        policy = one.policy
-        cells = (
-            f"`{one.method} {one.path}`",
-            f"`{one.name}`",
-            ", ".join(callers(one)),
-            f"`{policy.owner}`" if policy.owner else "",
-            _need(policy.key),
-            _need(policy.version),
-            policy.limit,
-            str(policy.kind),
-        )
-        rows.append(f"| {' | '.join(cells)} |")
-    return _HEAD.format(source=source) + "\n".join(rows) + "\n"
+    lines = []
+    for route, name, roles, owner, *rest in rows():
+        cells = (f"`{route}`", f"`{name}`", roles, f"`{owner}`" if owner else "", *rest)
+        lines.append(f"| {' | '.join(cells)} |")
+    return _HEAD.format(source=source) + "\n".join(lines) + "\n"
 
 
 def openapi() -> str:
     """docs/openapi.json"""
     return json.dumps(interface(), indent=1, ensure_ascii=False, default=str) + "\n"
-
-
-def _need(need: Need) -> str:
-    return "" if need is Need.NO else str(need)

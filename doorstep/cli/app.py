@@ -238,6 +238,14 @@ def migrate(data_dir: DataDir = None) -> None:
 
 
 @app.command()
+def routes() -> None:
+    """Print every route with who may call it and how it is treated, a line each (docs/routes.md)."""
+    from doorstep.cli.routes import routes_command
+
+    routes_command()
+
+
+@app.command()
 def sim(
     seeds: Annotated[int, typer.Option(help="How many worlds.", min=1, max=10_000_000)] = 1_000,
     start: Annotated[int, typer.Option(help="Seed of the first.", min=0)] = 1,

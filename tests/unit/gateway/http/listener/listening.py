@@ -15,21 +15,27 @@ from tests.support.gateway_world import World, running, until
 @asynccontextmanager
 async def serving(app: Any = None, **changes: Any) -> AsyncIterator[tuple[World, int]]:
     """A gateway on a port of its own, in this process."""
-    async with running(**changes) as world:
-        config = _uvicorn_config(app or world.app, world.services, world.services.config)
-        server = _Uvicorn(config)
-        listener = socket.create_server(("127.0.0.1", 0))
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        watching = asyncio.create_task(world.services.connections.run())
-        await until(lambda: server.started)
-        try:
-            yield world, listener.getsockname()[1]
-        finally:
-            watching.cancel()
-            server.should_exit = True
-            for connection in list(server.server_state.connections):
-                connection.transport.abort()
-            await serving
+    async with running(**changes) as world, listening(world, app) as port:
+        yield world, port
+
+
+@asynccontextmanager
+async def listening(world: World, app: Any = None) -> AsyncIterator[int]:
+    """The port on which the world's gateway listens."""
+    config = _uvicorn_config(app or world.app, world.services, world.services.config)
+    server = _Uvicorn(config)
+    listener = socket.create_server(("127.0.0.1", 0))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    watching = asyncio.create_task(world.services.connections.run())
+    await until(lambda: server.started)
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        watching.cancel()
+        server.should_exit = True
+        for connection in list(server.server_state.connections):
+            connection.transport.abort()
+        await serving
 
 
 class Line:
