@@ -63,6 +63,8 @@ GRANTS: dict[str, Grant] = {
         insert=True, update=("done_at", "stage", "attempts", "next_try_at", "reason"), delete=True
     ),
     "audit_entries": ADD,
+    "ledger_movements": ADD,
+    "ledger_entries": ADD,
     "regions": Grant(insert=True, update=("epoch",)),
     "region_totals": Grant(insert=True, update=("before_ms", "tasks", "offers")),
     "leases": Grant(insert=True, update=("holder", "until"), delete=True),

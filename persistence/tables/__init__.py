@@ -2,7 +2,7 @@
 the server's clock, money is integer cents, coordinates are WGS84 degrees.
 
 Triggers (the lifecycle's second lock) are not part of the models: see `migrations/versions/0002_locks.py`,
-`0003_gates.py`, `0004_store_hours.py` and `0006_under_load.py`.
+`0003_gates.py`, `0004_store_hours.py`, `0006_under_load.py` and `0022_ledger.py`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from persistence.tables.append import Idempotency, Lease, Outbox, Region, Region
 from persistence.tables.audit import AuditEntry
 from persistence.tables.base import Base, Uid
 from persistence.tables.catalogue import Product, Store
+from persistence.tables.ledger import LedgerEntry, LedgerMovement
 from persistence.tables.lifecycle import OfferEdge, OrderEdge, OrderStep, TaskEdge, TaskStart
 from persistence.tables.offers import Offer, OfferExplanation
 from persistence.tables.orders import (
@@ -32,6 +33,8 @@ __all__ = [
     "DossierEvent",
     "Idempotency",
     "Lease",
+    "LedgerEntry",
+    "LedgerMovement",
     "Offer",
     "OfferEdge",
     "OfferExplanation",
