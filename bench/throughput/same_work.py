@@ -168,7 +168,12 @@ def _rows(command: OrderCommand, order: OrderState, fact: OrderFact, answer: Ans
     )
     for line, item in enumerate(items):
         yield tables.OrderItem(
-            order_id=order.order_id, line=line, product_id=item.product_id, quantity=item.quantity
+            order_id=order.order_id,
+            line=line,
+            product_id=item.product_id,
+            quantity=item.quantity,
+            price_cents=item.price_cents,
+            tax_cents=item.tax_cents,
         )
     yield tables.DossierEvent(**msgspec.structs.asdict(entry))
     event = {

@@ -26,6 +26,7 @@ from domain.errors import (
 )
 from domain.ground.markets import MARKETS, serves
 from domain.ground.times import in_ms
+from domain.marketplace.pricing import Line, price
 from domain.orders.commands import (
     ITEMS_LIMIT,
     QUANTITY_LIMIT,
@@ -40,6 +41,7 @@ from domain.orders.commands import (
     MerchantReject,
     OrderAction,
     OrderCommand,
+    OrderItem,
     PaymentAction,
     RecordAgeCheck,
     RecordPayment,
@@ -58,8 +60,10 @@ from domain.orders.payment_decisions import abandon_payment, begin_payment, deci
 from domain.orders.reasons import CancelReason, RejectReason, known
 from domain.orders.records import AgeAttempt, Answer, CheckOutcome, OrderBrief, TaskRow
 from domain.orders.state import (
+    AMOUNTS,
     DECIDER_MOVED,
     Decision,
+    OrderLine,
     OrderState,
     Product,
     Store,
@@ -96,28 +100,27 @@ def decide_create(
             raise Forbidden("Only a customer can place an order.")
         if store is None:
             raise NotFound("There is no such store.")
-        lines = [(products.get(item.product_id), item) for item in action.items]
-        missing = [
-            item.product_id
-            for product, item in lines
-            if product is None or product.store_id != store.store_id
-        ]
-        if missing:
-            raise NotFound(f"The store has no product {missing[0]}.")
+        lines = [(_product(products, store, item), item) for item in action.items]
         if not 0 < len(lines) <= ITEMS_LIMIT or any(
             not 0 < item.quantity <= QUANTITY_LIMIT for _, item in lines
         ):
             raise InvalidRequest(
                 f"An order has from 1 to {ITEMS_LIMIT} items, each with a quantity from 1 to {QUANTITY_LIMIT}."
             )
-        total_cents = sum(product.price_cents * item.quantity for product, item in lines if product)
-        if total_cents > TOTAL_LIMIT_CENTS:
-            raise InvalidRequest(f"An order comes to {TOTAL_LIMIT_CENTS // 100} dollars at most.")
         market = MARKETS[store.region_id]
         if not serves(market, action.dropoff_lat, action.dropoff_lng):
             raise OutsideServiceArea()
-        # How long packing takes, the merchant says later.
         door = action.dropoff_lat, action.dropoff_lng
+        priced = price(
+            [Line(product.price_cents, item.quantity, product.tax_class) for product, item in lines],
+            market_id=store.region_id,
+            store=(store.lat, store.lng),
+            door=door,
+            at_ms=command.at_ms,
+        )
+        if priced.total_cents > TOTAL_LIMIT_CENTS:
+            raise InvalidRequest(f"An order comes to {TOTAL_LIMIT_CENTS // 100} dollars at most.")
+        # How long packing takes, the merchant says later.
         _return_by_ms(policy_of(store.region_id), store, command.at_ms, command.at_ms, door)
     except Refusal as error:
         return Decision(answer=refused(error))
@@ -129,9 +132,16 @@ def decide_create(
         store_id=store.store_id,
         status=OrderStatus.DRAFT,
         version=1,
-        min_age=RULEBOOKS[market.jurisdiction].min_age([product.category for product, _ in lines if product]),
-        total_cents=total_cents,
-        items=action.items,
+        min_age=RULEBOOKS[market.jurisdiction].min_age([product.category for product, _ in lines]),
+        goods_cents=priced.goods_cents,
+        fee_cents=priced.fee_cents,
+        tax_cents=priced.tax_cents,
+        tip_cents=priced.tip_cents,
+        total_cents=priced.total_cents,
+        items=tuple(
+            OrderLine(item.product_id, item.quantity, product.price_cents, tax_cents)
+            for (product, item), tax_cents in zip(lines, priced.line_taxes_cents, strict=True)
+        ),
         pickup_lat=store.lat,
         pickup_lng=store.lng,
         dropoff_lat=action.dropoff_lat,
@@ -141,12 +151,19 @@ def decide_create(
     )
     payload = {
         "store_id": order.store_id,
-        "total_cents": order.total_cents,
+        **{name: getattr(order, name) for name in AMOUNTS},
         "min_age": order.min_age,
         "items": [{"product_id": item.product_id, "quantity": item.quantity} for item in order.items],
     }
     fact = fact_of(command, OrderEvent.CREATED, order.status, payload)
     return Decision(answer=answer_of(order), order=order, facts=(fact,))
+
+
+def _product(products: dict[str, Product], store: Store, item: OrderItem) -> Product:
+    product = products.get(item.product_id)
+    if product is None or product.store_id != store.store_id:
+        raise NotFound(f"The store has no product {item.product_id}.")
+    return product
 
 
 def decide(

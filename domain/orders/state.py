@@ -8,6 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain.errors import Refusal
+from domain.marketplace.pricing import TaxClass
 from domain.orders.commands import OrderCommand, OrderItem
 from domain.orders.hours import Hours
 from domain.orders.lifecycle import OrderEvent, OrderStatus, advance_order
@@ -31,6 +32,14 @@ class Product(Struct, frozen=True, kw_only=True):
     store_id: str
     category: str
     price_cents: int
+    tax_class: TaxClass = TaxClass.STANDARD
+
+
+class OrderLine(OrderItem, frozen=True):
+    """A line as it was ordered: cents apiece, and the tax on all of it."""
+
+    price_cents: int
+    tax_cents: int
 
 
 class OrderState(Struct, frozen=True, kw_only=True):
@@ -44,8 +53,12 @@ class OrderState(Struct, frozen=True, kw_only=True):
     status: OrderStatus
     version: int
     min_age: int
-    total_cents: int
-    items: tuple[OrderItem, ...]
+    goods_cents: int
+    fee_cents: int
+    tax_cents: int
+    tip_cents: int
+    total_cents: int  # the sum of these four
+    items: tuple[OrderLine, ...]
     pickup_lat: float
     pickup_lng: float
     dropoff_lat: float
@@ -63,6 +76,10 @@ class OrderState(Struct, frozen=True, kw_only=True):
         """Since when nobody knows what became of an authorization; None where there is no such."""
         attempt = open_attempt(self.payments)
         return None if attempt is None else attempt.begun_ms
+
+
+# What an order comes to, part by part and in all.
+AMOUNTS = ("goods_cents", "fee_cents", "tax_cents", "tip_cents", "total_cents")
 
 
 class Decision(Struct, frozen=True, kw_only=True):

@@ -95,10 +95,12 @@ class OrderRef(Struct, frozen=True, omit_defaults=True):
 
 
 class ItemView(Struct, frozen=True):
-    """So many of a product."""
+    """So many of a product, in cents apiece; the tax is on all of the line."""
 
     product_id: str
     quantity: int
+    price_cents: int
+    tax_cents: int
 
 
 class DropoffView(Struct, frozen=True):
@@ -110,7 +112,7 @@ class DropoffView(Struct, frozen=True):
 
 
 class OrderView(Struct, frozen=True, kw_only=True):
-    """An order."""
+    """An order. What it comes to is the sum of goods, delivery fee, tax on both, and tip."""
 
     id: str
     status: OrderStatus
@@ -122,6 +124,10 @@ class OrderView(Struct, frozen=True, kw_only=True):
     items: tuple[ItemView, ...]
     dropoff: DropoffView
     min_age: int
+    goods_cents: int
+    fee_cents: int
+    tax_cents: int
+    tip_cents: int
     total_cents: int
     created_at: datetime
     ready_at: datetime | None

@@ -13,12 +13,11 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from domain.orders.commands import OrderItem
 from domain.orders.hours import Hours
 from domain.orders.lifecycle import OfferStatus, OrderStatus, TaskKind, TaskStatus
 from domain.orders.payment import Attempt
 from domain.orders.records import AgeAttempt, Answer, CheckOutcome, Json, OfferRow, StoredAnswer, TaskRow
-from domain.orders.state import OrderState, Product, Store
+from domain.orders.state import AMOUNTS, OrderLine, OrderState, Product, Store
 from domain.solve import Explanation
 from persistence.engine import Connection
 from persistence.orders.plan import Head, Needs, Rows
@@ -45,7 +44,8 @@ _EPOCHS = (
 
 _LOCK_ORDERS = """
 SELECT o.*, CASE WHEN o.order_id = ANY($2::uuid[]) THEN ARRAY(
-    SELECT i.product_id::text || ' ' || i.quantity FROM order_items i WHERE i.order_id = o.order_id ORDER BY i.line)
+    SELECT concat_ws(' ', i.product_id, i.quantity, i.price_cents, i.tax_cents)
+    FROM order_items i WHERE i.order_id = o.order_id ORDER BY i.line)
 END AS lines
 FROM orders o WHERE o.order_id = ANY($1::uuid[]) ORDER BY o.order_id FOR NO KEY UPDATE OF o
 """
@@ -136,8 +136,8 @@ async def load(connection: Connection, need: Needs) -> Rows:
 def head_of(row: Row) -> Head:
     items = []
     for line in row["lines"] or ():
-        product_id, quantity = line.split()
-        items.append(OrderItem(product_id, int(quantity)))
+        product_id, *numbers = line.split()
+        items.append(OrderLine(product_id, *map(int, numbers)))
     order = OrderState(
         order_id=str(row["order_id"]),
         region_id=row["region_id"],
@@ -147,7 +147,7 @@ def head_of(row: Row) -> Head:
         status=OrderStatus(row["status"]),
         version=row["version"],
         min_age=row["min_age"],
-        total_cents=row["total_cents"],
+        **{name: row[name] for name in AMOUNTS},
         items=tuple(items),
         pickup_lat=row["pickup_lat"],
         pickup_lng=row["pickup_lng"],

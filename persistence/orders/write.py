@@ -10,6 +10,7 @@ import msgspec
 from domain.orders.dossier import Entry
 from domain.orders.lifecycle import OfferStatus
 from domain.orders.records import OfferRow, StoredAnswer, TaskRow
+from domain.orders.state import AMOUNTS
 from persistence.engine import Connection
 from persistence.orders.layers import Layer, layers
 from persistence.orders.plan import ConstraintBroken, Key, OrderWrite, OutboxRow, Plan
@@ -151,19 +152,20 @@ async def _tasks(connection: Connection, tasks: list[TaskRow]) -> None:
 # -- orders -----------------------------------------------------------------------------------------------------------
 
 _ORDER_FIELDS = (
-    "order_id", "region_id", "customer_id", "merchant_id", "store_id", "status", "version", "min_age", "total_cents",
+    "order_id", "region_id", "customer_id", "merchant_id", "store_id", "status", "version", "min_age", *AMOUNTS,
     "pickup_lat", "pickup_lng", "dropoff_lat", "dropoff_lng", "dropoff_address", "created_ms", "age_attempts",
     "payment_ref", "ready_ms", "due_ms",
 )  # fmt: skip
 
 _NEW_ORDERS = """
-INSERT INTO orders (order_id, region_id, customer_id, merchant_id, store_id, status, version, min_age, total_cents,
-                    pickup_lat, pickup_lng, dropoff_lat, dropoff_lng, dropoff_address, created_ms, age_attempts,
-                    payment_ref, ready_ms, due_ms, dossier_seq, dossier_hash, updated_ms)
+INSERT INTO orders (order_id, region_id, customer_id, merchant_id, store_id, status, version, min_age, goods_cents,
+                    fee_cents, tax_cents, tip_cents, total_cents, pickup_lat, pickup_lng, dropoff_lat, dropoff_lng,
+                    dropoff_address, created_ms, age_attempts, payment_ref, ready_ms, due_ms, dossier_seq, dossier_hash,
+                    updated_ms)
 SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::int[], $8::int[],
-                     $9::bigint[], $10::float8[], $11::float8[], $12::float8[], $13::float8[], $14::text[],
-                     $15::bigint[], $16::int[], $17::text[], $18::bigint[], $19::bigint[], $20::int[], $21::bytea[],
-                     $22::bigint[])
+                     $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::float8[],
+                     $15::float8[], $16::float8[], $17::float8[], $18::text[], $19::bigint[], $20::int[], $21::text[],
+                     $22::bigint[], $23::bigint[], $24::int[], $25::bytea[], $26::bigint[])
 """
 
 _MOVE_ORDERS = """
@@ -191,14 +193,14 @@ def _order_columns(writes: list[OrderWrite], fields: tuple[str, ...]) -> list[li
 
 
 _ITEMS = """
-INSERT INTO order_items (order_id, line, product_id, quantity)
-SELECT * FROM unnest($1::uuid[], $2::int[], $3::uuid[], $4::int[])
+INSERT INTO order_items (order_id, line, product_id, quantity, price_cents, tax_cents)
+SELECT * FROM unnest($1::uuid[], $2::int[], $3::uuid[], $4::int[], $5::bigint[], $6::bigint[])
 """
 
 
 async def _items(connection: Connection, writes: list[OrderWrite]) -> None:
     lines = [
-        (write.head.order.order_id, line, item.product_id, item.quantity)
+        (write.head.order.order_id, line, item.product_id, item.quantity, item.price_cents, item.tax_cents)
         for write in writes
         for line, item in enumerate(write.head.order.items)
     ]

@@ -78,7 +78,8 @@ class MemoryReads:
             fields = {name: getattr(record, name) for name in OrderStore.__struct_fields__}
             self.memory.add_store(OrderStore(**fields))
         elif isinstance(record, Product):
-            fields = {name: getattr(record, name) for name in OrderProduct.__struct_fields__}
+            known = set(OrderProduct.__struct_fields__) & set(record.__struct_fields__)
+            fields = {name: getattr(record, name) for name in known}
             self.memory.products[record.product_id] = OrderProduct(**fields)
 
     async def products(self, store_id: str) -> list[Product]:

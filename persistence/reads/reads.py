@@ -57,7 +57,9 @@ OPEN = OFFERS.c.closed_ms.is_(None)  # status OFFERED, by a check of the table; 
 
 
 def _orders() -> Select[Any]:
-    line = ITEMS.c.product_id.cast(Text) + " " + ITEMS.c.quantity.cast(Text)
+    line = func.concat_ws(
+        " ", ITEMS.c.product_id, ITEMS.c.quantity, ITEMS.c.price_cents, ITEMS.c.tax_cents, type_=Text
+    )
     lines = select(func.array_agg(aggregate_order_by(line, ITEMS.c.line))).where(
         ITEMS.c.order_id == ORDERS.c.order_id
     )

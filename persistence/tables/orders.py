@@ -26,6 +26,10 @@ class Order(Base):
     status: Mapped[str]
     version: Mapped[int] = mapped_column(Integer)
     min_age: Mapped[int] = mapped_column(Integer)
+    goods_cents: Mapped[int]
+    fee_cents: Mapped[int]
+    tax_cents: Mapped[int]
+    tip_cents: Mapped[int]
     total_cents: Mapped[int]
     pickup_lat: Mapped[float]
     pickup_lng: Mapped[float]
@@ -48,6 +52,11 @@ class Order(Base):
         *on_earth("pickup_", "dropoff_"),
         CheckConstraint("version > 0 AND dossier_seq > 0 AND octet_length(dossier_hash) = 32", name="head"),
         CheckConstraint("min_age >= 0 AND total_cents >= 0 AND age_attempts >= 0", name="amounts"),
+        CheckConstraint(
+            "least(goods_cents, fee_cents, tax_cents, tip_cents) >= 0"
+            " AND total_cents = goods_cents + fee_cents + tax_cents + tip_cents",
+            name="total",
+        ),
         Index("ix_orders_customer", "customer_id", "created_ms", "order_id"),
         Index("ix_orders_merchant", "merchant_id", "created_ms", "order_id"),
         Index("ix_orders_created", "created_ms", "order_id"),
@@ -67,7 +76,12 @@ class OrderItem(Base):
     line: Mapped[int] = mapped_column(Integer, primary_key=True)
     product_id: Mapped[str] = mapped_column(Uid, ForeignKey("products.product_id"))
     quantity: Mapped[int] = mapped_column(Integer)
-    __table_args__ = (CheckConstraint(f"quantity BETWEEN 1 AND {QUANTITY_LIMIT}", name="quantity"),)
+    price_cents: Mapped[int]  # apiece
+    tax_cents: Mapped[int]  # on all of the line
+    __table_args__ = (
+        CheckConstraint(f"quantity BETWEEN 1 AND {QUANTITY_LIMIT}", name="quantity"),
+        CheckConstraint("price_cents >= 0 AND tax_cents >= 0", name="amounts"),
+    )
 
 
 _ENDED = ", ".join(f"'{status}'" for status in sorted(TASK_ENDED))

@@ -9,7 +9,6 @@ from msgspec.structs import replace
 
 from domain.errors import EmailTaken, NotFound, VersionMismatch
 from domain.marketplace.accounts import User
-from domain.orders.commands import OrderItem
 from domain.orders.dossier import verify
 from domain.orders.lifecycle import OfferStatus, OrderStatus, Role
 from domain.orders.records import OfferRow
@@ -136,7 +135,7 @@ async def test_stores_and_products(reads: ReadSide, writes: Marketplace, world: 
     order_id = await world.draft()
     order = await reads.order(order_id)
     assert order is not None
-    assert order.total_cents == 2 * beer.price_cents + bread.price_cents
+    assert order.goods_cents == 2 * beer.price_cents + bread.price_cents
     # By name.
     cider = replace(beer, product_id=new_id(), name="Ale")
     await put(writes, cider)
@@ -155,7 +154,9 @@ async def test_an_order_with_its_items_and_dossier(reads: ReadSide, world: World
     await world.answer(world.age(order_id))
     order = await reads.order(order_id)
     assert order is not None
-    assert order.items == (OrderItem(world.beer_id, 2), OrderItem(world.bread_id, 1))
+    lines = [(line.product_id, line.quantity, line.price_cents, line.tax_cents) for line in order.items]
+    assert lines == [(world.beer_id, 2, 1299, 214), (world.bread_id, 1, 450, 37)]
+    assert (order.goods_cents, order.fee_cents, order.tax_cents, order.tip_cents) == (3048, 499, 292, 0)
     assert (order.status, order.version, order.updated_ms) == ("AGE_VERIFIED", 2, world.now_ms)
     dossier = await reads.dossier(order_id)
     assert verify(dossier).head == order.dossier_hash.hex()

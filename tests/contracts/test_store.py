@@ -440,7 +440,7 @@ async def test_the_servers_own_work_waits_in_channels_of_its_own(world: World) -
     (settle,) = await world.waiting(Channel.PAYMENTS)
     assert (settle.topic, settle.payload) == (
         "payment.settle",
-        {"status": "DELIVERED", "payment_ref": "pay-1", "total_cents": 2 * 1299 + 450},
+        {"status": "DELIVERED", "payment_ref": "pay-1", "total_cents": 2 * 1299 + 450 + 499 + 292},
     )
     await world.answer(world.command(order_id, CloseOrder("pay-1"), Role.SYSTEM))
     assert await world.waiting(Channel.PAYMENTS) == [settle]

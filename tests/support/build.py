@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
-from domain.orders.commands import OrderAction, OrderCommand, OrderItem, PaymentAction
+from domain.orders.commands import OrderAction, OrderCommand, PaymentAction
 from domain.orders.dossier import GENESIS, Entry, extend
 from domain.orders.lifecycle import OrderEvent, OrderStatus, Role, TaskKind, TaskStatus
 from domain.orders.records import OrderBrief, OrderFact, RegionImage, TaskRow
-from domain.orders.state import OrderState, Product, Store
+from domain.orders.state import OrderLine, OrderState, Product, Store
 from domain.region.messages import Action, Ask, Attach, Device, DriversSeen, SubmitIdCheck
 from domain.solve import NEVER_MS, DriverColumns, SolveRequest, TaskColumns, Weights
 
@@ -87,8 +87,12 @@ def order_state(status: OrderStatus = OrderStatus.DRAFT, **changes: Any) -> Orde
         status=status,
         version=3,
         min_age=21,
+        goods_cents=2500,
+        fee_cents=0,
+        tax_cents=0,
+        tip_cents=0,
         total_cents=2500,
-        items=(OrderItem("beer", 2),),
+        items=(OrderLine("beer", 2, 1250, 0),),
         pickup_lat=STORE_AT[0],
         pickup_lng=STORE_AT[1],
         dropoff_lat=DOOR_AT[0],

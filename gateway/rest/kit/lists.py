@@ -99,9 +99,15 @@ def order_view(order: OrderState) -> OrderView:
         customer_id=order.customer_id,
         merchant_id=order.merchant_id,
         store_id=order.store_id,
-        items=tuple(ItemView(item.product_id, item.quantity) for item in order.items),
+        items=tuple(
+            ItemView(item.product_id, item.quantity, item.price_cents, item.tax_cents) for item in order.items
+        ),
         dropoff=DropoffView(order.dropoff_lat, order.dropoff_lng, order.dropoff_address),
         min_age=order.min_age,
+        goods_cents=order.goods_cents,
+        fee_cents=order.fee_cents,
+        tax_cents=order.tax_cents,
+        tip_cents=order.tip_cents,
         total_cents=order.total_cents,
         created_at=instant(order.created_ms),
         ready_at=None if order.ready_ms is None else instant(order.ready_ms),

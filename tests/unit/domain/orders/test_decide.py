@@ -61,10 +61,15 @@ def test_a_customer_places_an_order() -> None:
     assert decision.order is not None
     assert decision.answer.code is None
     assert decision.answer.body == {"id": "order-1", "status": "DRAFT", "version": 1}
-    assert (decision.order.total_cents, decision.order.min_age) == (5 * 1250, 21)
+    # 1.08 km: the first band's fee, 8.25 % on each line and on the fee.
+    order = decision.order
+    parts = (order.goods_cents, order.fee_cents, order.tax_cents, order.tip_cents, order.total_cents)
+    assert (parts, order.min_age) == ((5 * 1250, 499, 206 + 309 + 41, 0, 7305), 21)
+    assert [(line.price_cents, line.tax_cents) for line in order.items] == [(1250, 206), (1250, 309)]
     assert (decision.order.customer_id, decision.order.merchant_id) == ("cara", "max")
     [fact] = decision.facts
     assert (fact.event, fact.status) == (OrderEvent.CREATED, OrderStatus.DRAFT)
+    assert (fact.payload["fee_cents"], fact.payload["total_cents"]) == (499, 7305)
     assert fact.payload["items"] == [
         {"product_id": "beer", "quantity": 2},
         {"product_id": "bread", "quantity": 3},

@@ -1196,7 +1196,7 @@ export interface components {
             status: number;
             detail: string;
             /** @enum {string} */
-            code: "ACCOUNT_DISABLED" | "AGE_ATTEMPTS_EXHAUSTED" | "AGE_CHECK_UNDER_WAY" | "AGE_NOT_VERIFIED" | "BAD_FRAME" | "EMAIL_TAKEN" | "EXPLANATION_EXPIRED" | "FORBIDDEN" | "HEAD_TOO_LARGE" | "IDEMPOTENCY_KEY_REQUIRED" | "IDEMPOTENCY_KEY_REUSED" | "ID_CHECK_INCONCLUSIVE" | "INTERNAL_CONFLICT" | "INTERNAL_ERROR" | "INVALID_REQUEST" | "MALFORMED_REQUEST" | "METHOD_NOT_ALLOWED" | "NOT_FOUND" | "NOT_TASK_HOLDER" | "OFFER_EXPIRED" | "OFFER_TAKEN" | "OUTSIDE_SERVICE_AREA" | "OUT_OF_ORDER" | "OVERLOADED" | "PAYLOAD_TOO_LARGE" | "PAYMENT_DECLINED" | "PAYMENT_UNDER_WAY" | "RATE_LIMITED" | "REGION_UNAVAILABLE" | "REQUEST_TIMEOUT" | "STORE_BUSY" | "STORE_CLOSED" | "STORE_UNAVAILABLE" | "TOO_LATE_TODAY" | "UNAUTHENTICATED" | "UNSUPPORTED_MEDIA_TYPE" | "URI_TOO_LONG" | "VENDOR_UNAVAILABLE" | "VERSION_MISMATCH" | "VERSION_REQUIRED" | "WEAK_PASSWORD" | "WRONG_STATE";
+            code: "ACCOUNT_DISABLED" | "AGE_ATTEMPTS_EXHAUSTED" | "AGE_CHECK_UNDER_WAY" | "AGE_NOT_VERIFIED" | "BAD_FRAME" | "EMAIL_TAKEN" | "EXPLANATION_EXPIRED" | "FORBIDDEN" | "HEAD_TOO_LARGE" | "IDEMPOTENCY_KEY_REQUIRED" | "IDEMPOTENCY_KEY_REUSED" | "ID_CHECK_INCONCLUSIVE" | "INTERNAL_CONFLICT" | "INTERNAL_ERROR" | "INVALID_REQUEST" | "LIMIT_REACHED" | "MALFORMED_REQUEST" | "METHOD_NOT_ALLOWED" | "NOT_FOUND" | "NOT_TASK_HOLDER" | "OFFER_EXPIRED" | "OFFER_TAKEN" | "OUTSIDE_SERVICE_AREA" | "OUT_OF_ORDER" | "OVERLOADED" | "PAYLOAD_TOO_LARGE" | "PAYMENT_DECLINED" | "PAYMENT_UNDER_WAY" | "RATE_LIMITED" | "REGION_UNAVAILABLE" | "REQUEST_TIMEOUT" | "STORE_BUSY" | "STORE_CLOSED" | "STORE_UNAVAILABLE" | "TOO_LATE_TODAY" | "UNAUTHENTICATED" | "UNSUPPORTED_MEDIA_TYPE" | "URI_TOO_LONG" | "VENDOR_UNAVAILABLE" | "VERSION_MISMATCH" | "VERSION_REQUIRED" | "WEAK_PASSWORD" | "WRONG_STATE";
             /** Format: uri */
             instance: string;
             hint?: string;
@@ -1258,7 +1258,7 @@ export interface components {
         };
         /**
          * OrderView
-         * @description An order.
+         * @description An order. What it comes to is the sum of goods, delivery fee, tax on both, and tip.
          */
         OrderView: {
             id: string;
@@ -1271,6 +1271,10 @@ export interface components {
             items: components["schemas"]["ItemView"][];
             dropoff: components["schemas"]["DropoffView"];
             min_age: number;
+            goods_cents: number;
+            fee_cents: number;
+            tax_cents: number;
+            tip_cents: number;
             total_cents: number;
             created_at: string;
             ready_at: string | null;
@@ -1278,11 +1282,13 @@ export interface components {
         };
         /**
          * ItemView
-         * @description So many of a product.
+         * @description So many of a product, in cents apiece; the tax is on all of the line.
          */
         ItemView: {
             product_id: string;
             quantity: number;
+            price_cents: number;
+            tax_cents: number;
         };
         /**
          * DropoffView
@@ -1691,7 +1697,9 @@ export interface operations {
                      *           "items": [
                      *             {
                      *               "product_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
-                     *               "quantity": 1
+                     *               "quantity": 1,
+                     *               "price_cents": 1,
+                     *               "tax_cents": 1
                      *             }
                      *           ],
                      *           "dropoff": {
@@ -1700,6 +1708,10 @@ export interface operations {
                      *             "address": "1 Main Street"
                      *           },
                      *           "min_age": 1,
+                     *           "goods_cents": 1,
+                     *           "fee_cents": 1,
+                     *           "tax_cents": 1,
+                     *           "tip_cents": 1,
                      *           "total_cents": 1,
                      *           "created_at": "text",
                      *           "ready_at": "text",
@@ -1952,7 +1964,9 @@ export interface operations {
                      *       "items": [
                      *         {
                      *           "product_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
-                     *           "quantity": 1
+                     *           "quantity": 1,
+                     *           "price_cents": 1,
+                     *           "tax_cents": 1
                      *         }
                      *       ],
                      *       "dropoff": {
@@ -1961,6 +1975,10 @@ export interface operations {
                      *         "address": "1 Main Street"
                      *       },
                      *       "min_age": 1,
+                     *       "goods_cents": 1,
+                     *       "fee_cents": 1,
+                     *       "tax_cents": 1,
+                     *       "tip_cents": 1,
                      *       "total_cents": 1,
                      *       "created_at": "text",
                      *       "ready_at": "text",
@@ -4497,7 +4515,9 @@ export interface operations {
                      *           "items": [
                      *             {
                      *               "product_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
-                     *               "quantity": 1
+                     *               "quantity": 1,
+                     *               "price_cents": 1,
+                     *               "tax_cents": 1
                      *             }
                      *           ],
                      *           "dropoff": {
@@ -4506,6 +4526,10 @@ export interface operations {
                      *             "address": "1 Main Street"
                      *           },
                      *           "min_age": 1,
+                     *           "goods_cents": 1,
+                     *           "fee_cents": 1,
+                     *           "tax_cents": 1,
+                     *           "tip_cents": 1,
                      *           "total_cents": 1,
                      *           "created_at": "text",
                      *           "ready_at": "text",
@@ -5744,6 +5768,15 @@ export interface operations {
             };
             /** @description `NOT_FOUND` */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `LIMIT_REACHED` */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
