@@ -28,6 +28,7 @@ from domain.errors.lifecycle import (
 )
 from domain.errors.offers import ExplanationExpired, OfferExpired, OfferTaken
 from domain.errors.requests import (
+    AddressNotDeliverable,
     HeadTooLarge,
     IdempotencyKeyRequired,
     IdempotencyKeyReused,
@@ -60,6 +61,7 @@ from domain.errors.socket import BadFrame
 __all__ = [
     "CATALOGUE",
     "AccountDisabled",
+    "AddressNotDeliverable",
     "AgeAttemptsExhausted",
     "AgeCheckUnderWay",
     "AgeNotVerified",

@@ -63,6 +63,12 @@ class OutsideServiceArea(Refusal):
     code, status = "OUTSIDE_SERVICE_AREA", 422
 
 
+class AddressNotDeliverable(Refusal):
+    """This is not an address that can be delivered to."""
+
+    code, status = "ADDRESS_NOT_DELIVERABLE", 422
+
+
 class StoreClosed(Refusal):
     """The store is closed."""
 

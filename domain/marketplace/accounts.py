@@ -6,6 +6,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain.marketplace.change import Command, Decision
+from domain.marketplace.customers import Customer
 from domain.orders.lifecycle import Role
 
 
@@ -36,9 +37,12 @@ class SetDisabled(Struct, frozen=True):
 
 
 def open_account(action: OpenAccount, before: None, command: Command) -> Decision:
-    """Addresses are kept in lower case, so that each has one account."""
+    """Addresses are kept in lower case, so that each has one account. A customer's has its profile at once."""
     user = replace(action.user, email=action.user.email.lower())
-    return Decision(shown=user, new=(user,), event="opened")
+    new: tuple[Struct, ...] = (user,)
+    if user.role is Role.CUSTOMER:
+        new += (Customer(customer_id=user.user_id, name=user.name, created_ms=user.created_ms),)
+    return Decision(shown=user, new=new, event="opened")
 
 
 def set_disabled(action: SetDisabled, before: User, command: Command) -> Decision:

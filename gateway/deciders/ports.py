@@ -16,6 +16,7 @@ from domain.orders.records import Answer, Json, OfferRow, StoredAnswer, TaskRow
 from domain.region.messages import Acked, Ask, Attach, Attached, Detach, DriversSeen, OfferSeenBy
 from domain.region.ops.frames import OpsFrame
 from domain.solve import Explanation
+from persistence.reads.reports import Reports
 from persistence.reads.views import (
     Cursor,
     DriverWork,
@@ -100,6 +101,11 @@ class Marketplace(Protocol):
 
 class ReadSide(Protocol):
     """What the gateway reads of the database."""
+
+    @property
+    def reports(self) -> Reports:
+        """Lists and sums over many rows."""
+        ...
 
     async def user(self, user_id: str) -> User | None: ...
 

@@ -9,6 +9,7 @@ from gateway.http.policy import RouteTable
 from gateway.rest import (
     accounts,
     apidocs,
+    customers,
     drivers,
     internal,
     merchants,
@@ -32,6 +33,7 @@ ROUTERS: tuple[Routes, ...] = (
     stores.routes,
     products.routes,
     vehicles.routes,
+    customers.routes,
     notes.routes,
     accounts.routes,
     routing.routes,

@@ -22,6 +22,7 @@ from domain.solve import Explanation
 from persistence.marketplace.registry import KINDS, STEPS, kind_of
 from persistence.orders.load import is_id
 from persistence.orders.memory import MemoryStore
+from persistence.reads.reports import Reports
 from persistence.reads.views import (
     Cursor,
     DriverWork,
@@ -46,6 +47,10 @@ class MemoryReads:
         self.shops: dict[str, Store] = {}
         self.goods: dict[str, Product] = {}
         self.typed: dict[str, OrderNote] = {}
+
+    @property
+    def reports(self) -> Reports:
+        raise NotImplementedError("reports are tested on Postgres")
 
     async def user(self, user_id: str) -> User | None:
         return self.users.get(user_id)

@@ -37,6 +37,7 @@ from persistence.orders.load import Row, head_of, hours_of, is_id, offer_of, sto
 from persistence.pool import CONNECT_TIMEOUT_S, IDLE_TIMEOUT_S, LOCK_TIMEOUT_S, POOL_SIZE, STATEMENT_TIMEOUT_S
 from persistence.reads.offers import OFFERS, OfferReads
 from persistence.reads.queries import Fixed, table_of
+from persistence.reads.reports import Reports
 from persistence.reads.views import (
     Cursor,
     DriverWork,
@@ -131,6 +132,11 @@ class Reads(OfferReads):
                 name=name,
             )
         )
+
+    @property
+    def reports(self) -> Reports:
+        """Lists and sums over many rows, by the same connections."""
+        return Reports(self.engine)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -133,6 +133,7 @@ async def cast(database_url: str) -> AsyncIterator[Cast]:
         }
         ids = {
             "merchant_id": order.merchant_id,
+            "customer_id": order.customer_id,
             "store_id": order.store_id,
             "product_id": product["id"],
             "order_id": order.id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Protocol, TypeVar
 from uuid import UUID
@@ -147,10 +147,15 @@ async def listed(
     next page. `where`: columns with the values that will do, any where there are none."""
     wanted = {name: values for name, values in where.items() if values}
     found = await services.marketplace.page(aggregate, owner_id, rows.after, rows.limit, wanted)
-    page = [view(record) for record in found[: rows.limit]]
-    if len(found) <= rows.limit:
-        return page, None
-    return page, write_cursor(found[rows.limit - 1].created_ms, page[-1].id)
+    views = [view(record) for record in found]
+    places = [(record.created_ms, one.id) for record, one in zip(found, views, strict=True)]
+    return views[: rows.limit], next_cursor(places, rows.limit)
+
+
+def next_cursor(places: Sequence[tuple[int, str]], limit: int) -> str | None:
+    """The cursor of the next page, by time and id of the rows that were found, one more than the limit where there is
+    a next one."""
+    return write_cursor(*places[limit - 1]) if len(places) > limit else None
 
 
 def write_cursor(at_ms: int, row_id: str) -> str:
