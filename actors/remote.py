@@ -37,7 +37,7 @@ from actors.wire import APPEND, POST, WIRES
 from domain.orders.records import Outcome, RegionImage
 from domain.ports import Command
 from domain.region.messages import DriversSeen, Kick, Push, TaskOpened
-from domain.region.ops.frames import OpsFrame
+from domain.region.ops.frames import DriverLine, DriversAsked, OpsFrame
 from domain.solve import Plan, SolveRequest
 
 R = TypeVar("R")
@@ -420,6 +420,9 @@ class RegionActor(Heart):
 
     async def stats(self) -> dict[str, float | int | str]:
         return self._shell.stats()
+
+    async def drivers(self, asked: DriversAsked) -> list[DriverLine]:
+        return self._shell.drivers(asked)
 
     async def lately(self, wall_s: float) -> dict[str, list[float]]:
         return self._shell.lately(wall_s)

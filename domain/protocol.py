@@ -260,11 +260,17 @@ class OfferExpired(Server, frozen=True, tag="offer.expired"):
 
 class OfferRevoked(Server, frozen=True, tag="offer.revoked"):
     """The offer was withdrawn. `reason`: `ORDER_CANCELLED`, `DRIVER_OFF_DUTY`, `TAKEN` by another who was asked too,
-    `RETURN_FIRST`: there are goods to bring back, or `SERVER_RESTARTED` when its time ran out while nobody could have
-    answered."""
+    `RETURN_FIRST`: there are goods to bring back, `ASSIGNED`: a dispatcher gave the task to somebody or you another
+    one, or `SERVER_RESTARTED` when its time ran out while nobody could have answered."""
 
     offer_id: str
     reason: str
+
+
+class TaskAssigned(Server, frozen=True, tag="task.assigned"):
+    """A dispatcher gave you this task: it is yours, durably, as if you had accepted an offer of it."""
+
+    task: TaskView
 
 
 class TaskUpdated(Server, frozen=True, tag="task.updated"):
@@ -275,8 +281,9 @@ class TaskUpdated(Server, frozen=True, tag="task.updated"):
 
 class TaskCancelled(Server, frozen=True, tag="task.cancelled"):
     """The task is no longer yours: drop it. `reason`: `ORDER_CANCELLED` (or `CANCELLED`, when told again after a
-    restart), `DRIVER_LOST`: you were not heard of for so long that it is offered to others, or `RETURN_FIRST`: you have
-    goods to bring back first.
+    restart), `DRIVER_LOST`: you were not heard of for so long that it is offered to others, `RETURN_FIRST`: you have
+    goods to bring back first, `RELEASED` or `REASSIGNED` by a dispatcher, or `RESOLVED`: a dispatcher has settled what
+    became of the goods.
     """
 
     task_id: str
@@ -310,6 +317,7 @@ ServerFrame: TypeAlias = (
     | OfferRejected
     | OfferExpired
     | OfferRevoked
+    | TaskAssigned
     | TaskUpdated
     | TaskCancelled
     | AuthExpired

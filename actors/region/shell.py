@@ -39,8 +39,8 @@ from domain.region.messages import (
     SolveFailed,
     Tick,
 )
-from domain.region.ops.frames import Health, OpsFrame
-from domain.region.ops.views import region_view
+from domain.region.ops.frames import DriverLine, DriversAsked, Health, OpsFrame
+from domain.region.ops.views import driver_lines, region_view
 from domain.region.policy import RegionPolicy
 from domain.region.restoring import is_mended, restored
 from domain.solve import Plan, SolveRequest
@@ -169,6 +169,10 @@ class RegionShell:
         view = region_view(pump.region, self._clock.now_ms(), self._limits.ops_positions)
         fields = {name: getattr(view, name) for name in view.__struct_fields__}
         return OpsFrame(**fields, speed=self._clock.speed, health=self._health(pump))
+
+    def drivers(self, asked: DriversAsked) -> list[DriverLine]:
+        """Drivers as dispatchers see them, by id."""
+        return driver_lines(self._serving().region, self._clock.now_ms(), asked)
 
     def stats(self) -> dict[str, float | int | str]:
         """Flat figures for the statistics endpoint and the metrics page."""

@@ -26,7 +26,7 @@ from domain.errors.lifecycle import (
     VendorUnavailable,
     WrongState,
 )
-from domain.errors.offers import ExplanationExpired, OfferExpired, OfferTaken
+from domain.errors.offers import DriverUnavailable, ExplanationExpired, OfferExpired, OfferTaken
 from domain.errors.requests import (
     AddressNotDeliverable,
     HeadTooLarge,
@@ -66,6 +66,7 @@ __all__ = [
     "AgeCheckUnderWay",
     "AgeNotVerified",
     "BadFrame",
+    "DriverUnavailable",
     "EmailTaken",
     "ExplanationExpired",
     "Forbidden",

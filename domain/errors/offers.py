@@ -17,6 +17,13 @@ class OfferExpired(Refusal):
     code, status = "OFFER_EXPIRED", 409
 
 
+class DriverUnavailable(Refusal):
+    """The driver cannot be given this task now."""
+
+    code, status = "DRIVER_UNAVAILABLE", 409
+    hint = "The detail says why; another driver may do."
+
+
 class ExplanationExpired(Refusal):
     """It is no longer kept, or was not kept, why this offer was made."""
 

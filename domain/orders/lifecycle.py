@@ -19,6 +19,10 @@ class Role(StrEnum):
     SYSTEM = "system"
 
 
+# Who watches over a market and steps in.
+OPERATORS = frozenset({Role.DISPATCHER, Role.ADMIN})
+
+
 class OrderStatus(StrEnum):
     DRAFT = "DRAFT"
     AGE_VERIFIED = "AGE_VERIFIED"
@@ -35,6 +39,7 @@ class OrderStatus(StrEnum):
     REFUSED = "REFUSED"
     RETURNING = "RETURNING"
     RETURNED = "RETURNED"
+    WRITTEN_OFF = "WRITTEN_OFF"
 
 
 class OrderEvent(StrEnum):
@@ -61,6 +66,8 @@ class OrderEvent(StrEnum):
     RETURN_INITIATED = "RETURN_INITIATED"
     ARRIVED_FOR_RETURN = "ARRIVED_FOR_RETURN"
     RETURN_CONFIRMED = "RETURN_CONFIRMED"
+    RETURN_RESOLVED = "RETURN_RESOLVED"
+    WRITTEN_OFF = "WRITTEN_OFF"
     DELIVERED = "DELIVERED"
     CANCELLED = "CANCELLED"
     CLOSED = "ORDER_CLOSED"
@@ -92,6 +99,7 @@ class TaskEvent(StrEnum):
     PICKUP = "pickup"
     COMPLETE = "complete"
     FAIL = "fail"
+    RESOLVE = "resolve"
     CANCEL = "cancel"
 
 
@@ -115,7 +123,7 @@ _CUSTOMER = frozenset({Role.CUSTOMER})
 _MERCHANT = frozenset({Role.MERCHANT})
 _DRIVER = frozenset({Role.DRIVER})
 _SYSTEM = frozenset({Role.SYSTEM})
-_CANCELLERS = frozenset({Role.CUSTOMER, Role.DISPATCHER, Role.ADMIN})
+_CANCELLERS = frozenset({Role.CUSTOMER}) | OPERATORS
 
 # fmt: off
 ORDER: dict[tuple[OrderStatus, OrderEvent], Edge] = {
@@ -133,10 +141,10 @@ ORDER: dict[tuple[OrderStatus, OrderEvent], Edge] = {
     (_O.DELIVERED,          _E.CLOSED):             Edge(_O.CLOSED, _SYSTEM),
     # decided by the region, while the order has a task
     (_O.CONFIRMED,          _E.GOODS_READY):        Edge(_O.CONFIRMED, _MERCHANT),
-    (_O.CONFIRMED,          _E.ASSIGNED):           Edge(_O.ASSIGNED, _DRIVER),
+    (_O.CONFIRMED,          _E.ASSIGNED):           Edge(_O.ASSIGNED, _DRIVER | OPERATORS),
     (_O.CONFIRMED,          _E.CANCELLED):          Edge(_O.CANCELLED, _CANCELLERS),
     (_O.ASSIGNED,           _E.GOODS_READY):        Edge(_O.ASSIGNED, _MERCHANT),
-    (_O.ASSIGNED,           _E.RELEASED):           Edge(_O.CONFIRMED, _SYSTEM),
+    (_O.ASSIGNED,           _E.RELEASED):           Edge(_O.CONFIRMED, _SYSTEM | OPERATORS),
     (_O.ASSIGNED,           _E.ARRIVED_AT_STORE):   Edge(_O.ASSIGNED, _DRIVER),
     (_O.ASSIGNED,           _E.PICKED_UP):          Edge(_O.PICKED_UP, _DRIVER),
     (_O.ASSIGNED,           _E.CANCELLED):          Edge(_O.CANCELLED, _CANCELLERS),
@@ -150,6 +158,16 @@ ORDER: dict[tuple[OrderStatus, OrderEvent], Edge] = {
     (_O.REFUSED,            _E.RETURN_INITIATED):   Edge(_O.RETURNING, _SYSTEM),
     (_O.RETURNING,          _E.ARRIVED_FOR_RETURN): Edge(_O.RETURNING, _DRIVER),
     (_O.RETURNING,          _E.RETURN_CONFIRMED):   Edge(_O.RETURNED, _DRIVER),
+    # goods in a vehicle that do not get where they should: an operator says what became of them, never that they were
+    # handed over
+    (_O.PICKED_UP,          _E.RETURN_RESOLVED):    Edge(_O.RETURNED, OPERATORS),
+    (_O.PICKED_UP,          _E.WRITTEN_OFF):        Edge(_O.WRITTEN_OFF, OPERATORS),
+    (_O.AT_DOOR,            _E.RETURN_RESOLVED):    Edge(_O.RETURNED, OPERATORS),
+    (_O.AT_DOOR,            _E.WRITTEN_OFF):        Edge(_O.WRITTEN_OFF, OPERATORS),
+    (_O.ID_VERIFIED,        _E.RETURN_RESOLVED):    Edge(_O.RETURNED, OPERATORS),
+    (_O.ID_VERIFIED,        _E.WRITTEN_OFF):        Edge(_O.WRITTEN_OFF, OPERATORS),
+    (_O.RETURNING,          _E.RETURN_RESOLVED):    Edge(_O.RETURNED, OPERATORS),
+    (_O.RETURNING,          _E.WRITTEN_OFF):        Edge(_O.WRITTEN_OFF, OPERATORS),
 }
 
 _T, _V = TaskStatus, TaskEvent
@@ -166,8 +184,10 @@ TASK: dict[tuple[TaskStatus, TaskEvent], TaskStatus] = {
     (_T.AT_PICKUP,  _V.RELEASE):  _T.OPEN,
     (_T.AT_PICKUP,  _V.CANCEL):   _T.CANCELLED,
     (_T.PICKED_UP,  _V.ARRIVE):   _T.AT_DROPOFF,
+    (_T.PICKED_UP,  _V.RESOLVE):  _T.FAILED,
     (_T.AT_DROPOFF, _V.COMPLETE): _T.DONE,
     (_T.AT_DROPOFF, _V.FAIL):     _T.FAILED,
+    (_T.AT_DROPOFF, _V.RESOLVE):  _T.FAILED,
 }
 # A delivery starts OPEN; a return starts with the goods already in the vehicle of the driver who was refused.
 TASK_START: dict[TaskKind, TaskStatus] = {TaskKind.DELIVERY: _T.OPEN, TaskKind.RETURN: _T.PICKED_UP}

@@ -66,6 +66,28 @@ class DeclineReason(StrEnum):
     OTHER = "OTHER"
 
 
+class DispatchReason(StrEnum):
+    """Why an operator gives a task to a driver, or takes it from one."""
+
+    NO_DRIVER = "NO_DRIVER"
+    DRIVER_ASKED = "DRIVER_ASKED"
+    DRIVER_DELAYED = "DRIVER_DELAYED"
+    DRIVER_UNREACHABLE = "DRIVER_UNREACHABLE"
+    VEHICLE_TROUBLE = "VEHICLE_TROUBLE"
+    CUSTOMER_ASKED = "CUSTOMER_ASKED"
+    STORE_ASKED = "STORE_ASKED"
+    BETTER_FIT = "BETTER_FIT"
+    OTHER = "OTHER"
+
+
+class Resolution(StrEnum):
+    """What became of goods that were picked up and got neither to their door nor back by their driver."""
+
+    RETURNED_BY_OTHER = "RETURNED_BY_OTHER"
+    LOST = "LOST"
+    BROKEN = "BROKEN"
+
+
 R = TypeVar("R", bound=StrEnum)
 
 

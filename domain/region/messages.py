@@ -9,7 +9,7 @@ import numpy.typing as npt
 from msgspec import Struct, field
 
 from domain.orders.lifecycle import Role
-from domain.orders.reasons import CancelReason, DeclineReason, RefuseReason
+from domain.orders.reasons import CancelReason, DeclineReason, DispatchReason, RefuseReason, Resolution
 from domain.orders.records import Answer, CheckOutcome, OrderBrief, Record, TaskRow
 from domain.protocol import ServerFrame, Snapshot
 from domain.solve import Plan, SolveRequest
@@ -98,6 +98,38 @@ class GoodsReady(Struct, frozen=True, tag=True):
     order_id: str
 
 
+class Assign(Struct, frozen=True, tag=True):
+    """An operator gives a task that nobody holds to a driver, who is not asked."""
+
+    task_id: str
+    driver_id: str
+    reason: DispatchReason
+
+
+class Reassign(Struct, frozen=True, tag=True):
+    """An operator takes a task whose goods are still in the store from its holder and gives it to another driver."""
+
+    task_id: str
+    driver_id: str
+    reason: DispatchReason
+
+
+class Release(Struct, frozen=True, tag=True):
+    """An operator takes a task whose goods are still in the store from its holder: it is offered to others."""
+
+    task_id: str
+    reason: DispatchReason
+
+
+class Resolve(Struct, frozen=True, tag=True):
+    """An operator says what became of goods that their holder neither hands over nor brings back. `evidence_ref`: a
+    token of whoever keeps the evidence, no text."""
+
+    task_id: str
+    outcome: Resolution
+    evidence_ref: str
+
+
 class ExpireOffers(Struct, frozen=True, tag=True):
     """Expire at most `limit` offers that are past their time. The region does so by itself; this is for recovery."""
 
@@ -120,6 +152,10 @@ Action: TypeAlias = (
     | ConfirmReturn
     | Cancel
     | GoodsReady
+    | Assign
+    | Reassign
+    | Release
+    | Resolve
     | ExpireOffers
     | DispatchTick
 )

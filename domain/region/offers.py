@@ -11,7 +11,7 @@ from domain.ground.times import in_ms
 from domain.orders.lifecycle import OfferStatus, TaskEvent, TaskStatus
 from domain.orders.records import OfferRow, Record, TaskRow
 from domain.protocol import Offer, OfferExpired, OfferRevoked
-from domain.region.jobs import offer_view, short
+from domain.region.jobs import Job, offer_view, short
 from domain.region.messages import OfferSeenBy
 from domain.region.policy import Escalation
 from domain.region.state import State
@@ -23,6 +23,7 @@ _CLOSED_COUNTER = {
     OfferStatus.EXPIRED: "offers_expired",
     OfferStatus.REVOKED: "offers_revoked",
 }
+BY_HAND = "ASSIGNED"  # why offers end where an operator gives a task to a driver
 # Features that are the same whoever the offer goes to.
 _SHARED = frozenset({"trip_km", "refusal", "orders", "open_tasks", "idle_drivers", "pressure"})
 
@@ -69,6 +70,32 @@ def _made(state: State, now_ms: int, assignment: Assignment, driver_id: str, ste
         features=_features(state, assignment, driver_id) | {"bump_cents": float(step.bump_cents)},
         explanation=assignment.explanation,
     )
+
+
+def by_hand(state: State, now_ms: int, job: Job, driver_id: str) -> OfferRow:
+    """Give an open task to a driver as if an offer of it had been made and taken in the same moment: the offer log has
+    every assignment, and the database's lock on who may hold a task is the same. Tells nothing about the driver.
+
+    The offer as it is made is recorded here; returns it as it is taken, which is the caller's to write.
+    """
+    offer = OfferRow(
+        offer_id=state.new_id(),
+        region_id=state.id,
+        driver_id=driver_id,
+        task_ids=(job.task.task_id,),
+        status=OfferStatus.OFFERED,
+        made_ms=now_ms,
+        expires_ms=now_ms + in_ms(state.policy.offer_ttl_s),
+        features={"by_hand": 1.0},
+    )
+    job.move_task(TaskEvent.OFFER, offer_id=offer.offer_id)
+    state.take_from_open(job.task.task_id)
+    state.record(Record(record_id=state.new_id(), tasks=(job.task,), offers=(offer,)))
+    taken = replace(offer, status=OfferStatus.ACCEPTED, closed_ms=now_ms, reason=BY_HAND)
+    state.offers.note_closed(taken.offer_id, taken.status)
+    for counter in ("offers_made", _CLOSED_COUNTER[taken.status]):
+        state.counters[counter] += 1
+    return taken
 
 
 def _features(state: State, assignment: Assignment, driver_id: str) -> dict[str, float]:

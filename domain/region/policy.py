@@ -37,6 +37,7 @@ class RegionPolicy(Struct, frozen=True, kw_only=True):
     driver_stale_s: float = 90.0  # a driver not heard of for so long gets no offer
     driver_lost_s: float = 600.0  # ... and for so long loses what is not picked up yet
     driver_forget_s: float = 86_400.0  # ... and for so long, without a socket or a task, is as one who is new
+    hold_limit: int = 4  # tasks that a driver holds at most where an operator gives them
     decline_cooldown_s: float = (
         60.0  # who declined a task is not asked again so soon; who ignored one gets none
     )

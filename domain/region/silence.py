@@ -8,7 +8,7 @@ from __future__ import annotations
 from domain.orders.lifecycle import OrderEvent, Role, TaskEvent
 from domain.orders.records import OrderFact, Record, TaskRow
 from domain.protocol import TaskCancelled
-from domain.region.jobs import short
+from domain.region.jobs import Job, short
 from domain.region.state import State
 
 REASON = "DRIVER_LOST"
@@ -25,13 +25,9 @@ def release(state: State, now_ms: int, driver_id: str, reason: str = REASON) -> 
     tasks: list[TaskRow] = []
     facts: list[OrderFact] = []
     for task_id in state.releasable(driver_id):
-        job = state.jobs[task_id]
-        payload = {"driver_id": driver_id, "task_id": task_id, "reason": reason}
-        facts.append(job.move_order(OrderEvent.RELEASED, Role.SYSTEM, state.id, now_ms, payload))
-        state.let_go(job)
-        tasks.append(job.move_task(TaskEvent.RELEASE, driver_id=None, offer_id=None))
-        job.note_decline(driver_id, now_ms)
-        state.put_open(task_id, now_ms)
+        task, fact = take_back(state, now_ms, state.jobs[task_id], Role.SYSTEM, state.id, reason)
+        tasks.append(task)
+        facts.append(fact)
         state.say(
             now_ms,
             f"Driver {short(driver_id)} {_BECAUSE[reason].format(state.policy.driver_lost_s / 60)}: "
@@ -41,3 +37,19 @@ def release(state: State, now_ms: int, driver_id: str, reason: str = REASON) -> 
     state.record(Record(record_id=state.new_id(), tasks=tuple(tasks), orders=tuple(facts)))
     for task in tasks:
         state.push(driver_id, TaskCancelled(task_id=task.task_id, reason=reason))
+
+
+def take_back(
+    state: State, now_ms: int, job: Job, role: Role, actor_id: str, reason: str
+) -> tuple[TaskRow, OrderFact]:
+    """Take a task whose goods are still in the store from its holder: it is open again, and goes to others first. The
+    holder is the caller's to tell, and to foresee."""
+    task_id, driver_id = job.task.task_id, job.held_by
+    assert driver_id is not None
+    payload = {"driver_id": driver_id, "task_id": task_id, "reason": reason}
+    fact = job.move_order(OrderEvent.RELEASED, role, actor_id, now_ms, payload)
+    state.let_go(job)
+    task = job.move_task(TaskEvent.RELEASE, driver_id=None, offer_id=None)
+    job.note_decline(driver_id, now_ms)
+    state.put_open(task_id, now_ms)
+    return task, fact

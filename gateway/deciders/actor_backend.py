@@ -17,7 +17,7 @@ from domain.errors import InternalConflict, Overloaded, RegionUnavailable, Store
 from domain.orders.commands import OrderCommand
 from domain.orders.records import Answer, Done, Held, Json, Outcome, RecordRefused
 from domain.region.messages import Accept, Ask, Attach, Attached, Detach, DriversSeen, Message
-from domain.region.ops.frames import OpsFrame
+from domain.region.ops.frames import DriverLine, DriversAsked, OpsFrame
 from gateway.deciders.collector import Collector, Unavailable
 from gateway.deciders.ports import Notice
 
@@ -155,6 +155,11 @@ class ActorBackend:
         """See `Backend`."""
         stats: dict[str, Json] = await self._once(region_id, FRAME_TIMEOUT_S, "stats")
         return stats
+
+    async def drivers(self, region_id: str, asked: DriversAsked) -> list[DriverLine]:
+        """See `Backend`."""
+        lines: list[DriverLine] = await self._once(region_id, FRAME_TIMEOUT_S, "drivers", asked)
+        return lines
 
     async def answers(self, part: str) -> None:
         """See `Backend`."""

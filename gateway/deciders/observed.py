@@ -13,7 +13,7 @@ from domain.errors import InternalError, Refusal
 from domain.orders.commands import OrderCommand
 from domain.orders.records import Answer, Json
 from domain.region.messages import Ask, Attach, Attached, DriversSeen
-from domain.region.ops.frames import OpsFrame
+from domain.region.ops.frames import DriverLine, DriversAsked, OpsFrame
 from gateway.deciders.ports import Backend, Notice
 from gateway.http.metrics import Metrics
 
@@ -90,6 +90,10 @@ class Observed:
     async def stats(self, region_id: str) -> dict[str, Json]:
         """See `Backend`."""
         return await self._backend.stats(region_id)
+
+    async def drivers(self, region_id: str, asked: DriversAsked) -> list[DriverLine]:
+        """See `Backend`."""
+        return await self._backend.drivers(region_id, asked)
 
     async def answers(self, part: str) -> None:
         """See `Backend`."""

@@ -11,13 +11,14 @@ from domain.marketplace.products import Product
 from domain.marketplace.stores import Store
 from domain.orders.commands import OrderCommand
 from domain.orders.dossier import Entry
-from domain.orders.lifecycle import OfferStatus, OrderStatus
+from domain.orders.lifecycle import OfferStatus, OrderStatus, TaskStatus
 from domain.orders.records import Answer, Json, OfferRow, StoredAnswer, TaskRow
 from domain.region.messages import Acked, Ask, Attach, Attached, Detach, DriversSeen, OfferSeenBy
-from domain.region.ops.frames import OpsFrame
+from domain.region.ops.frames import DriverLine, DriversAsked, OpsFrame
 from domain.solve import Explanation
 from persistence.reads.reports import Reports
 from persistence.reads.views import (
+    AssignmentPage,
     Cursor,
     DriverWork,
     Holder,
@@ -26,6 +27,8 @@ from persistence.reads.views import (
     OrderNote,
     OrderPage,
     OrderRow,
+    TaskCursor,
+    TaskPage,
 )
 
 V = TypeVar("V")
@@ -67,6 +70,10 @@ class Backend(Protocol):
 
     async def stats(self, region_id: str) -> dict[str, Json]:
         """The region's numbers. One attempt."""
+        ...
+
+    async def drivers(self, region_id: str, asked: DriversAsked) -> list[DriverLine]:
+        """Drivers as the region knows them. One attempt."""
         ...
 
     async def answers(self, part: str) -> None:
@@ -156,6 +163,31 @@ class ReadSide(Protocol):
     async def erase_note(self, note_id: str) -> None: ...
 
     async def task(self, task_id: str) -> TaskRow | None: ...
+
+    async def tasks(
+        self,
+        *,
+        region_id: str | None = None,
+        driver_id: str | None = None,
+        order_id: str | None = None,
+        status: Collection[TaskStatus] = (),
+        cursor: TaskCursor | None = None,
+        limit: int = 50,
+    ) -> TaskPage:
+        """Newest first."""
+        ...
+
+    async def assignments(
+        self,
+        *,
+        region_id: str | None = None,
+        driver_id: str | None = None,
+        active: bool | None = None,
+        cursor: OfferCursor | None = None,
+        limit: int = 50,
+    ) -> AssignmentPage:
+        """Offers that were taken, newest first; `active`: those of which a task is still under way, or the others."""
+        ...
 
     async def holder_of(self, order_id: str) -> str | None:
         """Who holds the order's delivery, or its return, now."""

@@ -48,6 +48,7 @@ from persistence.orders.guards import (
 )
 from persistence.orders.image import ANSWERS_LIMIT, RECENT_LIMIT, RECENT_MS, counters
 from persistence.orders.plan import (
+    AuditRow,
     ConstraintBroken,
     Head,
     Key,
@@ -134,6 +135,7 @@ class MemoryStore:
         self.products: dict[str, Product] = {}
         self.answers: dict[Key, tuple[StoredAnswer, str | None]] = {}
         self.dossiers: dict[str, list[Entry]] = {}
+        self.audit: list[AuditRow] = []
         self.outbox: dict[Channel, dict[int, OutboxEvent]] = {
             channel: {} for channel in Channel
         }  # not yet done
@@ -398,6 +400,7 @@ class MemoryStore:
             self._checks_of.setdefault(check.order_id, set()).add(check.check_id)
         for entry in planned.entries:
             self.dossiers.setdefault(entry.order_id, []).append(entry)
+        self.audit.extend(planned.audit)
         for row in planned.outbox:
             self._event_id += 1
             self.outbox[row.channel][self._event_id] = OutboxEvent(

@@ -26,7 +26,7 @@ from domain.orders.commands import (
 )
 from domain.orders.decide import PolicyOf, decide, decide_create, one_policy
 from domain.orders.dossier import GENESIS, Entry, extend
-from domain.orders.lifecycle import REGION_DECIDES, OrderStatus
+from domain.orders.lifecycle import OPERATORS, REGION_DECIDES, OrderStatus
 from domain.orders.records import (
     ORDER,
     AgeAttempt,
@@ -50,7 +50,13 @@ log = logging.getLogger(__name__)
 
 # Here an order has come to its end: its payment is taken after DELIVERED and let go after the others.
 _SETTLED = frozenset(
-    {OrderStatus.DELIVERED, OrderStatus.CANCELLED, OrderStatus.REJECTED, OrderStatus.RETURNED}
+    {
+        OrderStatus.DELIVERED,
+        OrderStatus.CANCELLED,
+        OrderStatus.REJECTED,
+        OrderStatus.RETURNED,
+        OrderStatus.WRITTEN_OFF,
+    }
 )
 
 # Tries at age checks that are older count nowhere.
@@ -114,6 +120,16 @@ class OutboxRow(Struct, frozen=True):
     payload: dict[str, Json]
 
 
+class AuditRow(Struct, frozen=True):
+    """What an operator did, for the audit log: `action` as others are told, such as `order.cancelled`."""
+
+    at_ms: int
+    actor_id: str
+    actor_role: str
+    action: str
+    aggregate_id: str
+
+
 class Plan(Struct):
     """The outcome of each command and all that is to be written for them."""
 
@@ -121,6 +137,7 @@ class Plan(Struct):
     units: list[Unit] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     outbox: list[OutboxRow] = field(default_factory=list)
+    audit: list[AuditRow] = field(default_factory=list)
     answers: list[tuple[StoredAnswer, str | None]] = field(
         default_factory=list
     )  # with the region that gave it
@@ -319,6 +336,9 @@ def _put(before: Head, after: OrderState, fact: OrderFact, rows: Rows, result: P
     head = Head(after, entry.seq, entry.hash)
     rows.orders[after.order_id] = head
     result.entries.append(entry)
+    if fact.role in OPERATORS:
+        action = f"{ORDER}.{str(fact.event).lower()}"
+        result.audit.append(AuditRow(fact.at_ms, fact.actor_id, str(fact.role), action, after.order_id))
     result.outbox.append(
         _told(
             Channel.BUS,

@@ -30,6 +30,8 @@ async def write(connection: Connection, plan: Plan) -> None:
     items = [write for unit in plan.units for write in unit.orders if write.new]
     if items:
         await _items(connection, items)
+    if plan.audit:
+        await connection.execute(_AUDIT, *_columns(plan.audit, _AUDIT_FIELDS))
     if plan.entries or plan.outbox or plan.answers:
         stored = await _log(connection, plan.entries, plan.outbox, plan.answers)
         if plan.own_keys - stored:
@@ -250,6 +252,13 @@ FROM unnest($17::text[], $18::text[], $19::text[], $20::text[], $21::text[], $22
      AS a(scope, key, fingerprint, code, detail, body, at_ms, region_id)
 ON CONFLICT (scope, key) DO NOTHING
 RETURNING scope, key
+"""
+
+_AUDIT_FIELDS = ("at_ms", "actor_id", "actor_role", "action", "aggregate_id")
+
+_AUDIT = """
+INSERT INTO audit_entries (at_ms, actor_id, actor_role, action, aggregate_id)
+SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::uuid[])
 """
 
 _ENTRY_FIELDS = ("order_id", "seq", "type", "status", "at_ms", "actor")

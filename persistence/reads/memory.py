@@ -14,7 +14,7 @@ from domain.marketplace.change import Carried, Command, settled
 from domain.marketplace.products import Product
 from domain.marketplace.stores import Store
 from domain.orders.dossier import Entry
-from domain.orders.lifecycle import TASK_ENDED, TASK_HELD, OfferStatus, OrderStatus, Role
+from domain.orders.lifecycle import TASK_ENDED, TASK_HELD, OfferStatus, OrderStatus, Role, TaskStatus
 from domain.orders.records import Answer, OfferRow, StoredAnswer, TaskRow
 from domain.orders.state import Product as OrderProduct
 from domain.orders.state import Store as OrderStore
@@ -24,6 +24,7 @@ from persistence.orders.load import is_id
 from persistence.orders.memory import MemoryStore
 from persistence.reads.reports import Reports
 from persistence.reads.views import (
+    AssignmentPage,
     Cursor,
     DriverWork,
     Holder,
@@ -32,6 +33,8 @@ from persistence.reads.views import (
     OrderNote,
     OrderPage,
     OrderRow,
+    TaskCursor,
+    TaskPage,
 )
 
 V = TypeVar("V")
@@ -188,6 +191,66 @@ class MemoryReads:
         page = found[:limit]
         last = OfferCursor(page[-1].made_ms, page[-1].offer_id) if len(found) > limit else None
         return OfferPage(page, last)
+
+    async def tasks(
+        self,
+        *,
+        region_id: str | None = None,
+        driver_id: str | None = None,
+        order_id: str | None = None,
+        status: Collection[TaskStatus] = (),
+        cursor: TaskCursor | None = None,
+        limit: int = 50,
+    ) -> TaskPage:
+        found = [
+            task
+            for task in self.memory.tasks.values()
+            if region_id in (None, task.region_id)
+            and driver_id in (None, task.driver_id)
+            and order_id in (None, task.order_id)
+            and (not status or task.status in status)
+            and (cursor is None or (task.opened_ms, task.task_id) < (cursor.opened_ms, cursor.task_id))
+        ]
+        found.sort(key=lambda task: (task.opened_ms, task.task_id), reverse=True)
+        page = found[:limit]
+        more = len(found) > limit
+        return TaskPage(page, TaskCursor(page[-1].opened_ms, page[-1].task_id) if more else None)
+
+    async def assignments(
+        self,
+        *,
+        region_id: str | None = None,
+        driver_id: str | None = None,
+        active: bool | None = None,
+        cursor: OfferCursor | None = None,
+        limit: int = 50,
+    ) -> AssignmentPage:
+        tasks = self.memory.tasks
+        taken = [
+            offer
+            for offer in self.memory.offers.values()
+            if offer.status is OfferStatus.ACCEPTED
+            and region_id in (None, offer.region_id)
+            and driver_id in (None, offer.driver_id)
+            and (cursor is None or (offer.made_ms, offer.offer_id) < (cursor.made_ms, cursor.offer_id))
+        ]
+        found = [
+            offer
+            for offer in taken
+            if active
+            in (
+                None,
+                any(
+                    tasks[task_id].offer_id == offer.offer_id and tasks[task_id].ended_ms is None
+                    for task_id in offer.task_ids
+                ),
+            )
+        ]
+        found.sort(key=lambda offer: (offer.made_ms, offer.offer_id), reverse=True)
+        page = found[:limit]
+        of_page = {task_id: tasks[task_id] for offer in page for task_id in offer.task_ids}
+        last = OfferCursor(page[-1].made_ms, page[-1].offer_id) if len(found) > limit else None
+        return AssignmentPage(page, of_page, last)
 
     async def explanation(self, offer_id: str) -> Explanation | None:
         return self.memory.explanations.get(offer_id)

@@ -35,7 +35,8 @@ from persistence import tables
 from persistence.engine import create_engine, create_plain_engine
 from persistence.orders.load import Row, head_of, hours_of, is_id, offer_of, stored_answer_of, task_of
 from persistence.pool import CONNECT_TIMEOUT_S, IDLE_TIMEOUT_S, LOCK_TIMEOUT_S, POOL_SIZE, STATEMENT_TIMEOUT_S
-from persistence.reads.offers import OFFERS, OfferReads
+from persistence.reads.dispatch import TASKS, DispatchReads
+from persistence.reads.offers import OFFERS
 from persistence.reads.queries import Fixed, table_of
 from persistence.reads.reports import Reports
 from persistence.reads.views import (
@@ -49,7 +50,7 @@ from persistence.reads.views import (
 
 USERS, STORES, PRODUCTS = table_of(tables.User), table_of(tables.Store), table_of(tables.Product)
 ORDERS, ITEMS, EVENTS = table_of(tables.Order), table_of(tables.OrderItem), table_of(tables.DossierEvent)
-TASKS, REGIONS = table_of(tables.Task), table_of(tables.Region)
+REGIONS = table_of(tables.Region)
 ANSWERS, NOTES = table_of(tables.Idempotency), table_of(tables.OrderNote)
 
 LIVE = TASKS.c.live
@@ -105,7 +106,7 @@ _DRIVER_REGION = Fixed(
 )
 
 
-class Reads(OfferReads):
+class Reads(DispatchReads):
     """Each method is one short query on its own connection. An id that is none is not found, it raises nothing."""
 
     @classmethod

@@ -65,6 +65,29 @@ class OfferPage(Struct, frozen=True):
     next: OfferCursor | None
 
 
+class TaskCursor(Struct, frozen=True):
+    """The last task of a page: the next page starts after it."""
+
+    opened_ms: int
+    task_id: str
+
+
+class TaskPage(Struct, frozen=True):
+    """Tasks newest first; `next` is None on the last page."""
+
+    tasks: list[TaskRow]
+    next: TaskCursor | None
+
+
+class AssignmentPage(Struct, frozen=True):
+    """Offers that were taken, newest first, with their tasks as far as they are there; `next` is None on the last
+    page."""
+
+    offers: list[OfferRow]
+    tasks: dict[str, TaskRow]
+    next: OfferCursor | None
+
+
 class DriverWork(Struct, frozen=True):
     """A driver's open offers with the tasks that they offer, and the tasks that the driver holds. `last_n`: the
     greatest number that the driver's devices gave a step of their orders, 0 for none."""

@@ -33,6 +33,13 @@ class Offer(Base):
         CheckConstraint("(status = 'OFFERED') = (closed_ms IS NULL)", name="closed"),
         Index("ix_offers_driver_live", "driver_id", postgresql_where=text("closed_ms IS NULL")),
         Index("ix_offers_region", "region_id", "closed_ms"),
+        Index(
+            "ix_offers_taken",
+            "driver_id",
+            "made_ms",
+            "offer_id",
+            postgresql_where=text("status = 'ACCEPTED'"),
+        ),
         Index("ix_offers_made", "made_ms", "offer_id"),
     )
 

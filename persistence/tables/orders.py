@@ -126,6 +126,7 @@ class Task(Base):
         Index(
             "uq_tasks_delivery", "order_id", unique=True, postgresql_where=text("kind = 'DELIVERY' AND live")
         ),
+        Index("ix_tasks_opened", "opened_ms", "task_id"),
         Index("ix_tasks_region", "region_id", "live", "ended_ms"),
         Index("ix_tasks_driver", "driver_id", "live", postgresql_where=text("driver_id IS NOT NULL")),
         {"postgresql_with": {"fillfactor": "50"}},

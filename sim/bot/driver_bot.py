@@ -211,6 +211,8 @@ class DriverBot:
             case wire.OfferRevoked():
                 self.stats["revoked"] += frame.offer_id in self._offers.open
                 self._offers.close(frame.offer_id)
+            case wire.TaskAssigned():
+                self._runner.won(now_s, (frame.task,), asked=True)
             case wire.TaskUpdated():
                 self._runner.hold(now_s, frame.task)
             case wire.TaskCancelled():

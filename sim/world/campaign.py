@@ -29,6 +29,7 @@ Progress = Callable[[str], None]
 EVERY_WORLD = (
     *(str(event) for event in OrderEvent if event is not OrderEvent.RELEASED),
     *("bundle", "asked beside another", "tunnel", "done offline", "sent late"),
+    *("by hand assign", "by hand reassign", "by hand release", "by hand resolve"),
     *("polled", "solved by batch", "solved by fast", "two markets", "two persistence actors"),
 )
 EVERY_FAULT = (
@@ -77,6 +78,7 @@ class Summary(Struct, kw_only=True):
             ("delivered", f"{saw[str(OrderEvent.DELIVERED)]:,}"),
             ("refused and returned", f"{saw[str(OrderEvent.RETURN_CONFIRMED)]:,}"),
             ("called off", f"{saw[str(OrderEvent.CANCELLED)]:,}"),
+            ("given, taken by hand", f"{saw['by hand assign']:,}, {saw['by hand release']:,}"),
             ("released", f"{saw[str(OrderEvent.RELEASED)]:,}"),
             ("tunnels", f"{saw['tunnel']:,}, steps done offline {saw['done offline']:,}"),
             ("processes killed", f"{saw['fault crash']:,}"),

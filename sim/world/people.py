@@ -8,7 +8,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from domain.errors import IdempotencyKeyReused
-from domain.orders.lifecycle import OrderStatus, Role
+from domain.orders.lifecycle import TASK_ENDED, TASK_RELEASABLE, OrderStatus, Role
 from gateway.http.auth import Principal
 from sim.bot.motion import offset
 from sim.world.payment_vendor import token
@@ -20,6 +20,9 @@ DECIDES_S = (0.1, 6.0)  # wall time that people take over a step
 WATCH_S = 4.0  # wall time between a dispatcher's looks at what is stuck
 STUCK_S = 1800.0  # server time after which a dispatcher calls an order off that is not picked up
 SHUT_S = 400.0  # the same, for a store that is shut
+HANDS_ON_SHARE = 0.3  # worlds in which a dispatcher moves tasks by hand
+HANDS_S = (2.0, 20.0)  # wall time between two steps of such a one
+LOST_SHARE = 0.1  # of the tasks on the road that are looked at, those whose goods got lost
 AGAIN_SHARE = 0.5  # customers who order twice
 IMPATIENT_SHARE = 0.15  # of payments that are made several times at once, or called off meanwhile
 
@@ -43,6 +46,8 @@ class People:
             chance = Random(f"{world.seed}:order:{number}")
             world.loop.start(self._order(number, chance, chance.uniform(0, over_s)))
         world.loop.start(self._dispatcher(Random(f"{world.seed}:dispatcher")))
+        if Random(f"{world.seed}:hands-on").random() < HANDS_ON_SHARE:
+            world.loop.start(self._hands_on(Random(f"{world.seed}:hands")))
 
     async def _order(self, number: int, chance: Random, start_s: float) -> None:
         try:
@@ -136,6 +141,35 @@ class People:
                     path = f"/v1/orders/{order.order_id}/cancel"
                     dispatcher = Person(dispatcher_id, Role.DISPATCHER, order.region_id)
                     await self._do(dispatcher, path, {"reason": "NO_DRIVER"}, f"dispatcher-{asked}", chance)
+
+    async def _hands_on(self, chance: Random) -> None:
+        """Gives tasks to drivers, takes them away, and settles what got lost on the road, at whim."""
+        world, done = self._world, 0
+        dispatcher_id, drivers = world.uid("dispatcher"), sorted(world.users)
+        while not world.over and world.faults.active:
+            await asyncio.sleep(chance.uniform(*HANDS_S))
+            tasks = [task for task in world.checker.memory.tasks.values() if task.status not in TASK_ENDED]
+            if not tasks:
+                continue
+            task, driver_id = chance.choice(tasks), chance.choice(drivers)
+            body: dict[str, Any] = {"driver_id": driver_id, "reason": "BETTER_FIT"}
+            if task.driver_id is None:
+                step = "assign"
+            elif task.status not in TASK_RELEASABLE:
+                if chance.random() > LOST_SHARE:
+                    continue
+                outcome = chance.choice(["RETURNED_BY_OTHER", "LOST", "BROKEN"])
+                step, body = "resolve", {"outcome": outcome, "evidence_ref": f"incident:{done}"}
+            else:
+                step = chance.choice(["reassign", "release"])
+                if step == "release":
+                    body = {"reason": "DRIVER_DELAYED"}
+            done += 1
+            dispatcher = Person(dispatcher_id, Role.DISPATCHER, task.region_id)
+            status, _ = await self._do(
+                dispatcher, f"/v1/tasks/{task.task_id}/{step}", body, f"hands-{done}", chance
+            )
+            world.checker.saw[f"by hand {step}"] += status == 200
 
     async def _do(
         self, who: Person, path: str, body: dict[str, Any], key: str, chance: Random

@@ -37,10 +37,10 @@ _STEPS = """
     CONFIRMED           GOODS_READY         merchant                  CONFIRMED
     ASSIGNED            GOODS_READY         merchant                  ASSIGNED
 
-    # One driver takes the order and answers for it. Only the server itself takes it away again, and only before the
-    # goods are in the car.
-    CONFIRMED           TASK_ASSIGNED       driver                    ASSIGNED
-    ASSIGNED            TASK_RELEASED       system                    CONFIRMED
+    # One driver takes the order, or is given it by an operator, and answers for it. Only the server itself and
+    # operators take it away again, and only before the goods are in the car (G5).
+    CONFIRMED           TASK_ASSIGNED       driver,dispatcher,admin   ASSIGNED
+    ASSIGNED            TASK_RELEASED       system,dispatcher,admin   CONFIRMED
     ASSIGNED            ARRIVED_AT_STORE    driver                    ASSIGNED
     ASSIGNED            PICKED_UP           driver                    PICKED_UP
     PICKED_UP           ARRIVED_AT_DOOR     driver                    AT_DOOR
@@ -59,7 +59,18 @@ _STEPS = """
     RETURNING           ARRIVED_FOR_RETURN  driver                    RETURNING
     RETURNING           RETURN_CONFIRMED    driver                    RETURNED
 
-    # Customer and operators may call it off while the goods are in the store. That is all an operator may do.
+    # Goods that are in a car and get neither to their door nor back by their driver: an operator says whether somebody
+    # else brought them back, or that they are gone. Never that they were handed over (G5).
+    PICKED_UP           RETURN_RESOLVED     dispatcher,admin          RETURNED
+    PICKED_UP           WRITTEN_OFF         dispatcher,admin          WRITTEN_OFF
+    AT_DOOR             RETURN_RESOLVED     dispatcher,admin          RETURNED
+    AT_DOOR             WRITTEN_OFF         dispatcher,admin          WRITTEN_OFF
+    ID_VERIFIED         RETURN_RESOLVED     dispatcher,admin          RETURNED
+    ID_VERIFIED         WRITTEN_OFF         dispatcher,admin          WRITTEN_OFF
+    RETURNING           RETURN_RESOLVED     dispatcher,admin          RETURNED
+    RETURNING           WRITTEN_OFF         dispatcher,admin          WRITTEN_OFF
+
+    # Customer and operators may call it off while the goods are in the store.
     DRAFT               CANCELLED           customer,dispatcher,admin CANCELLED
     AGE_VERIFIED        CANCELLED           customer,dispatcher,admin CANCELLED
     PAYMENT_AUTHORIZED  CANCELLED           customer,dispatcher,admin CANCELLED
@@ -117,7 +128,15 @@ IN_THE_CAR = frozenset(
         OrderStatus.RETURNING,
     }
 )
-OVER = frozenset({OrderStatus.CLOSED, OrderStatus.CANCELLED, OrderStatus.REJECTED, OrderStatus.RETURNED})
+OVER = frozenset(
+    {
+        OrderStatus.CLOSED,
+        OrderStatus.CANCELLED,
+        OrderStatus.REJECTED,
+        OrderStatus.RETURNED,
+        OrderStatus.WRITTEN_OFF,
+    }
+)
 
 # A region decides while there is a task to be driven, the order's row before and after (no state has two deciders).
 WITH_A_TASK = frozenset({OrderStatus.CONFIRMED, OrderStatus.ASSIGNED}) | IN_THE_CAR
@@ -128,7 +147,7 @@ def _along(*lines: str) -> frozenset[tuple[str, str]]:
 
 
 # A task is driven by whoever accepted it, goes back among the open ones before the goods are in the car, and is called
-# off until then; afterwards it ends at the door.
+# off until then; afterwards it ends at the door, or by an operator's word.
 TASK_PAIRS: frozenset[tuple[TaskStatus, TaskStatus]] = frozenset(
     (TaskStatus(at), TaskStatus(to))
     for at, to in _along(
@@ -140,6 +159,7 @@ TASK_PAIRS: frozenset[tuple[TaskStatus, TaskStatus]] = frozenset(
         "OFFERED CANCELLED",
         "ASSIGNED CANCELLED",
         "AT_PICKUP CANCELLED",
+        "PICKED_UP FAILED",
         "AT_DROPOFF FAILED",
     )
 )

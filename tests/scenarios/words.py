@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from domain.orders.records import Answer, OrderFact, Record
-from domain.protocol import Offer, OfferRevoked, Server, TaskCancelled, TaskUpdated
+from domain.protocol import Offer, OfferRevoked, Server, TaskAssigned, TaskCancelled, TaskUpdated
 from domain.region.mailbox import SEQ_ROOM
 from domain.region.messages import Attached, Kick, Push, Reported
 from domain.solve import SolveRequest
@@ -100,7 +100,7 @@ def _frame(frame: Server) -> str:
     kind = str(frame.__struct_config__.tag)
     if isinstance(frame, Offer):
         return f"{kind} {frame.offer_id} for {frame.ttl_s:g} s"
-    if isinstance(frame, TaskUpdated):
+    if isinstance(frame, TaskAssigned | TaskUpdated):
         return f"{kind} {frame.task.task_id} {frame.task.status}"
     reason = f" {frame.reason}" if isinstance(frame, OfferRevoked | TaskCancelled) else ""
     return f"{kind} {getattr(frame, 'offer_id', None) or getattr(frame, 'task_id', '')}{reason}"

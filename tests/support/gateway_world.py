@@ -22,7 +22,7 @@ from domain.orders.lifecycle import Role
 from domain.orders.records import Answer, Done, Json
 from domain.protocol import SUBPROTOCOL
 from domain.region.messages import Ask, Attach, Attached, DriversSeen, Kick, Push, TaskOpened
-from domain.region.ops.frames import OpsFrame
+from domain.region.ops.frames import DriverLine, DriversAsked, OpsFrame
 from domain.region.policy import RegionPolicy
 from domain.solve import Plan, SolveRequest
 from gateway.app import build_app
@@ -149,6 +149,9 @@ class InProcess:
 
     async def seen(self, region_id: str, batch: DriversSeen) -> int:
         return self.regions[region_id].seen(batch)
+
+    async def drivers(self, region_id: str, asked: DriversAsked) -> list[DriverLine]:
+        return self.regions[region_id].drivers(asked)
 
     async def frame(self, region_id: str) -> OpsFrame:
         return self.regions[region_id].frame()

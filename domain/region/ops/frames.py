@@ -23,6 +23,31 @@ class DriversView(Struct, frozen=True):
     total: int
 
 
+class DriversAsked(Struct, frozen=True, kw_only=True):
+    """Which drivers: up to `limit` of these states (none: of all), those after this id."""
+
+    limit: int
+    states: tuple[str, ...] = ()
+    after: str = ""
+
+
+class DriverLine(Struct, frozen=True, kw_only=True):
+    """A driver as the region knows them now. `seen_ms`: when they were at this place; None where that was never told,
+    as is the place. `until_ms`: the end of the shift; `free_ms`: when what is held is expected to be done."""
+
+    driver_id: str
+    state: str
+    on_duty: bool
+    connected: bool
+    lat: float | None
+    lng: float | None
+    seen_ms: int | None
+    until_ms: int | None
+    free_ms: int | None
+    task_ids: tuple[str, ...]
+    offer_id: str | None
+
+
 class TaskPoint(Struct, frozen=True):
     """`waiting`: why an open task is not offered, see `solving.reasons.Waiting`; None unless it is open."""
 

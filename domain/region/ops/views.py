@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from itertools import islice
 
 import numpy as np
+import numpy.typing as npt
 
 from domain.orders.lifecycle import TASK_HELD
 from domain.region.jobs import AREA_DIGITS, dropoff_of, pickup_of
@@ -13,6 +15,8 @@ from domain.region.machine import Region
 from domain.region.ops.frames import (
     DRIVER_STATES,
     DecisionLine,
+    DriverLine,
+    DriversAsked,
     DriversView,
     Hex,
     OfferLine,
@@ -21,6 +25,7 @@ from domain.region.ops.frames import (
     TasksView,
 )
 from domain.region.ops.outlook import Outlook
+from domain.solve import NEVER_MS
 
 BLOCK_DIGITS = 3  # decimals of a degree of a door that somebody is on the way to: a block or so
 STALE, OFF = DRIVER_STATES.index("stale"), DRIVER_STATES.index("off")
@@ -41,13 +46,53 @@ def region_view(region: Region, now_ms: int, positions_limit: int) -> RegionView
     )
 
 
-def _drivers(region: Region, now_ms: int, limit: int) -> DriversView:
+def driver_lines(region: Region, now_ms: int, asked: DriversAsked) -> list[DriverLine]:
+    """One page of the region's drivers, by id."""
+    fleet, states = region.state.fleet, _states(region, now_ms)
+    wanted = {DRIVER_STATES.index(name) for name in asked.states} or set(range(len(DRIVER_STATES)))
+    found = (
+        driver_id
+        for driver_id, row in fleet.index.items()
+        if driver_id > asked.after and int(states[row]) in wanted
+    )
+    page = heapq.nsmallest(asked.limit, found)
+    return [_line(region, driver_id, DRIVER_STATES[states[fleet.index[driver_id]]]) for driver_id in page]
+
+
+def _line(region: Region, driver_id: str, state: str) -> DriverLine:
+    fleet, row = region.state.fleet, region.state.fleet.index[driver_id]
+    seen_ms, until_ms, free_ms = int(fleet.seen_ms[row]), int(fleet.until_ms[row]), int(fleet.free_ms[row])
+    held = region.state.holdings.of(driver_id)
+    offer = region.state.offers.of_driver(driver_id)
+    return DriverLine(
+        driver_id=driver_id,
+        state=state,
+        on_duty=bool(fleet.on_duty[row]),
+        connected=bool(fleet.gateway[row] >= 0),
+        lat=round(float(fleet.lat[row]), 5) if seen_ms else None,
+        lng=round(float(fleet.lng[row]), 5) if seen_ms else None,
+        seen_ms=seen_ms or None,
+        until_ms=None if until_ms == NEVER_MS else until_ms,
+        free_ms=free_ms if held else None,
+        task_ids=tuple(sorted(held)),
+        offer_id=None if offer is None else offer.offer_id,
+    )
+
+
+def _states(region: Region, now_ms: int) -> npt.NDArray[np.int64]:
+    """Every row's state, an index into DRIVER_STATES."""
     fleet, n = region.state.fleet, len(region.state.fleet)
     stale = now_ms - fleet.seen_ms[:n] >= region.policy.driver_stale_s * 1000
     state = fleet.state[:n].astype(np.int64)
     state[stale] = STALE
     # A driver who went off duty but still holds a task is shown by the task.
     state[~fleet.on_duty[:n] & (fleet.state[:n] == 0)] = OFF
+    return state
+
+
+def _drivers(region: Region, now_ms: int, limit: int) -> DriversView:
+    fleet, n = region.state.fleet, len(region.state.fleet)
+    state = _states(region, now_ms)
     counts = np.bincount(state, minlength=len(DRIVER_STATES))
     counts[OFF] -= len(fleet.vacant)
     shown = np.flatnonzero((state != OFF) & (fleet.seen_ms[:n] > 0))

@@ -17,6 +17,7 @@ from domain.region.messages import (
     Action,
     Arrive,
     Ask,
+    Assign,
     Cancel,
     ConfirmReturn,
     Deliver,
@@ -25,10 +26,14 @@ from domain.region.messages import (
     GoodsReady,
     NoteIdCheck,
     Pickup,
+    Reassign,
     Refuse,
     Reject,
+    Release,
+    Resolve,
     SubmitIdCheck,
 )
+from domain.region.requests.dispatch import assign, reassign, release, resolve
 from domain.region.requests.door import confirm_return, deliver, note_id_check, refuse, submit_id_check
 from domain.region.requests.draft import Draft
 from domain.region.requests.driving import arrive, pickup
@@ -77,6 +82,10 @@ HANDLERS: dict[type[Action], Handler] = {
     ConfirmReturn: confirm_return,
     Cancel: cancel,
     GoodsReady: goods_ready,
+    Assign: assign,
+    Reassign: reassign,
+    Release: release,
+    Resolve: resolve,
     ExpireOffers: expire_offers,
     DispatchTick: dispatch_tick,
 }

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from domain.errors import Forbidden, NotFound, NotTaskHolder
 from domain.ground.geo import distance_m
-from domain.orders.lifecycle import OrderEvent, Role
+from domain.orders.lifecycle import OPERATORS, OrderEvent, Role
 from domain.orders.records import Answer, DoorCheck, Json, OfferRow, OrderFact, Record, StoredAnswer, TaskRow
 from domain.protocol import ServerFrame
 from domain.region.jobs import Job, task_view
@@ -45,6 +45,12 @@ def only(ask: Ask, role: Role) -> None:
     """`Forbidden` unless it is this role that asks."""
     if ask.role is not role:
         raise Forbidden(f"This step belongs to: {role}.")
+
+
+def operator(ask: Ask) -> None:
+    """`Forbidden` unless an operator asks."""
+    if ask.role not in OPERATORS:
+        raise Forbidden(f"This step belongs to: {', '.join(sorted(OPERATORS))}.")
 
 
 def held(state: State, ask: Ask, task_id: str) -> Job:

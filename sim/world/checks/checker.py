@@ -42,7 +42,15 @@ from sim.bot.personas import Door
 from sim.world.checks.money import MoneyRules
 from sim.world.payment_vendor import Bank
 
-ENDED = frozenset({OrderStatus.CLOSED, OrderStatus.CANCELLED, OrderStatus.REJECTED, OrderStatus.RETURNED})
+ENDED = frozenset(
+    {
+        OrderStatus.CLOSED,
+        OrderStatus.CANCELLED,
+        OrderStatus.REJECTED,
+        OrderStatus.RETURNED,
+        OrderStatus.WRITTEN_OFF,
+    }
+)
 # Before a merchant took it on, an order may be left lying by its customer.
 UNBOUND = frozenset({OrderStatus.DRAFT, OrderStatus.AGE_VERIFIED, OrderStatus.PAYMENT_AUTHORIZED})
 LATE_MS = 10_000  # server time after which a step was sent late, and not just on its way
@@ -205,10 +213,8 @@ class Checker:
             for held in self._held.get(offer.driver_id, {}).values():
                 rule = "return first" if held.kind is TaskKind.RETURN else "one at a time"
                 # With nothing but doors before them, drivers may be asked for the next trip.
-                doors = (
-                    self._offers_ahead
-                    and held.kind is TaskKind.DELIVERY
-                    and held.status not in TASK_RELEASABLE
+                doors = held.kind is TaskKind.DELIVERY and (
+                    (self._offers_ahead and held.status not in TASK_RELEASABLE) or "by_hand" in offer.features
                 )
                 self.must(doors, rule, f"{name}, who holds the {held.kind} {held.task_id}, {held.status}")
             other = self._open.setdefault(offer.driver_id, offer.offer_id)
@@ -340,7 +346,7 @@ class Checker:
             self._offer_is_durable(frame.offer_id, OfferStatus.REVOKED)
         elif isinstance(frame, wire.OfferRejected):
             self._offer_is_durable(frame.offer_id, OfferStatus.REJECTED)
-        elif isinstance(frame, wire.TaskUpdated):
+        elif isinstance(frame, wire.TaskAssigned | wire.TaskUpdated):
             self._is_durable(frame.task.task_id, frame.task.status, driver_id)
         elif isinstance(frame, wire.OfferAccepted):
             self._accepted(driver_id, frame.offer_id, tuple(view.task_id for view in frame.tasks))

@@ -32,7 +32,13 @@ from domain.orders.lifecycle import (
 
 S = TypeVar("S", bound=Hashable)
 
-ORDER_ENDED = {OrderStatus.CLOSED, OrderStatus.CANCELLED, OrderStatus.REJECTED, OrderStatus.RETURNED}
+ORDER_ENDED = {
+    OrderStatus.CLOSED,
+    OrderStatus.CANCELLED,
+    OrderStatus.REJECTED,
+    OrderStatus.RETURNED,
+    OrderStatus.WRITTEN_OFF,
+}
 
 
 def reachable(start: Iterable[S], edges: Iterable[tuple[S, S]]) -> set[S]:

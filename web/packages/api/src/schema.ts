@@ -391,6 +391,146 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/tasks/{task_id}/assign": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Assign
+         * @description Give a task that nobody holds to a driver, who is told and not asked.
+         */
+        post: operations["dispatch_assign"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tasks/{task_id}/reassign": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Reassign
+         * @description Take a task whose goods are still in the store from its driver and give it to another.
+         */
+        post: operations["dispatch_reassign"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tasks/{task_id}/release": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Release
+         * @description Take a task whose goods are still in the store from its driver: it is offered to others.
+         */
+        post: operations["dispatch_release"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tasks/{task_id}/resolve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Resolve
+         * @description Settle what became of goods that their driver neither hands over nor brings back. Never as delivered.
+         */
+        post: operations["dispatch_resolve"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tasks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tasks
+         * @description Tasks, newest first.
+         */
+        get: operations["dispatch_tasks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/assignments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Assignments
+         * @description Which driver was given which tasks, newest first.
+         */
+        get: operations["dispatch_assignments"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/drivers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Drivers
+         * @description The drivers whom a market has seen lately, as it knows them now, by id.
+         */
+        get: operations["dispatch_drivers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/merchants/{merchant_id}/orders": {
         parameters: {
             query?: never;
@@ -580,6 +720,123 @@ export interface paths {
          * @description Say what a vehicle of yours is by now, or that it is driven no more.
          */
         put: operations["vehicles_change"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/customers/{customer_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read
+         * @description A customer's profile. The ETag is its version, for If-Match.
+         */
+        get: operations["customers_read"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change
+         * @description Say what has changed of a profile.
+         */
+        patch: operations["customers_change"];
+        trace?: never;
+    };
+    "/v1/customers/{customer_id}/addresses": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Addresses
+         * @description A customer's doors, newest first.
+         */
+        get: operations["customers_addresses"];
+        put?: never;
+        /**
+         * Add address
+         * @description Keep a door of yours. It is checked that one can deliver there: state, ZIP code and pin agree, and a box is no
+         *     door.
+         */
+        post: operations["customers_add_address"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/customers/{customer_id}/addresses/{address_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Address
+         * @description One door. The ETag is its version, for If-Match.
+         */
+        get: operations["customers_address"];
+        /**
+         * Change address
+         * @description Say what a door is by now. Orders keep the door that they were sent to.
+         */
+        put: operations["customers_change_address"];
+        post?: never;
+        /**
+         * Erase address
+         * @description Forget a door for good. Orders keep the door that they were sent to, for as long as the law wants them kept.
+         */
+        delete: operations["customers_erase_address"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/customers/{customer_id}/addresses/{address_id}/default": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Prefer address
+         * @description Make it the door that you order to if you say nothing.
+         */
+        post: operations["customers_prefer_address"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/customers/{customer_id}/age-verifications": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Age verifications
+         * @description What a customer's age checks came to, newest first.
+         */
+        get: operations["customers_age_verifications"];
+        put?: never;
         post?: never;
         delete?: never;
         options?: never;
@@ -911,6 +1168,48 @@ export interface components {
             /** Note */
             note?: string | null;
         };
+        /**
+         * AddressBody
+         * @description A door. `state`: two letters; `lat` and `lng`: where it is, inside a market.
+         */
+        AddressBody: {
+            /**
+             * Line
+             * @example 1500 Marilla Street
+             */
+            line: string;
+            /**
+             * Unit
+             * @default
+             * @example Apt 4
+             */
+            unit: string;
+            /**
+             * City
+             * @example Dallas
+             */
+            city: string;
+            /**
+             * State
+             * @example TX
+             */
+            state: string;
+            /**
+             * Zip
+             * @example 75201
+             */
+            zip: string;
+            /** Lat */
+            lat: number;
+            /** Lng */
+            lng: number;
+            /**
+             * Instructions
+             * @default
+             * @example the bell sticks
+             */
+            instructions: string;
+        };
         /** Body_accounts_token */
         Body_accounts_token: {
             /** Grant Type */
@@ -952,6 +1251,17 @@ export interface components {
          */
         CancelReason: "UNSPECIFIED" | "CHANGED_MIND" | "ORDERED_BY_MISTAKE" | "TAKES_TOO_LONG" | "WRONG_ADDRESS" | "AGE_NOT_VERIFIED" | "PAYMENT_TROUBLE" | "STORE_TROUBLE" | "NO_DRIVER" | "SUSPECTED_FRAUD" | "OTHER";
         /**
+         * ChangedCustomer
+         * @description What has changed; what is left out stays. `phone` null: none.
+         */
+        ChangedCustomer: {
+            /** Name */
+            name?: string | null;
+            /** Phone */
+            phone?: string | null;
+            language?: components["schemas"]["Language"] | null;
+        };
+        /**
          * ChangedVehicle
          * @description What it is by now; one that is `retired` comes back no more.
          */
@@ -981,6 +1291,12 @@ export interface components {
          * @enum {string}
          */
         DeclineReason: "NOT_NOW" | "TOO_FAR" | "TOO_LONG" | "ENDING_SHIFT" | "VEHICLE_TROUBLE" | "UNSAFE" | "OTHER";
+        /**
+         * DispatchReason
+         * @description Why an operator gives a task to a driver, or takes it from one.
+         * @enum {string}
+         */
+        DispatchReason: "NO_DRIVER" | "DRIVER_ASKED" | "DRIVER_DELAYED" | "DRIVER_UNREACHABLE" | "VEHICLE_TROUBLE" | "CUSTOMER_ASKED" | "STORE_ASKED" | "BETTER_FIT" | "OTHER";
         /**
          * DoorCheck
          * @description An ID check at the door: the vendor reads the ID, the driver sees whether the customer is sober. `method`: how
@@ -1028,6 +1344,13 @@ export interface components {
             begins?: string | null;
         };
         /**
+         * FromDriver
+         * @description Why the task is taken away.
+         */
+        FromDriver: {
+            reason: components["schemas"]["DispatchReason"];
+        };
+        /**
          * HoursBody
          * @description A store's whole week; null: always open. Openings may touch and overlap.
          */
@@ -1047,6 +1370,59 @@ export interface components {
             product_id: string;
             /** Quantity */
             quantity: number;
+        };
+        /**
+         * Language
+         * @description What a customer is written to in.
+         * @enum {unknown}
+         */
+        Language: "en" | "es";
+        /**
+         * NewAddress
+         * @description A door of yours, and whether it is the one that you order to if you say nothing.
+         */
+        NewAddress: {
+            /**
+             * Line
+             * @example 1500 Marilla Street
+             */
+            line: string;
+            /**
+             * Unit
+             * @default
+             * @example Apt 4
+             */
+            unit: string;
+            /**
+             * City
+             * @example Dallas
+             */
+            city: string;
+            /**
+             * State
+             * @example TX
+             */
+            state: string;
+            /**
+             * Zip
+             * @example 75201
+             */
+            zip: string;
+            /** Lat */
+            lat: number;
+            /** Lng */
+            lng: number;
+            /**
+             * Instructions
+             * @default
+             * @example ring twice
+             */
+            instructions: string;
+            /**
+             * Is Default
+             * @default false
+             */
+            is_default: boolean;
         };
         /**
          * NewOrder
@@ -1132,7 +1508,7 @@ export interface components {
          * OrderStatus
          * @enum {unknown}
          */
-        OrderStatus: "AGE_VERIFIED" | "ASSIGNED" | "AT_DOOR" | "CANCELLED" | "CLOSED" | "CONFIRMED" | "DELIVERED" | "DRAFT" | "ID_VERIFIED" | "PAYMENT_AUTHORIZED" | "PICKED_UP" | "REFUSED" | "REJECTED" | "RETURNED" | "RETURNING";
+        OrderStatus: "AGE_VERIFIED" | "ASSIGNED" | "AT_DOOR" | "CANCELLED" | "CLOSED" | "CONFIRMED" | "DELIVERED" | "DRAFT" | "ID_VERIFIED" | "PAYMENT_AUTHORIZED" | "PICKED_UP" | "REFUSED" | "REJECTED" | "RETURNED" | "RETURNING" | "WRITTEN_OFF";
         /**
          * Refuse
          * @description Why the goods are not handed over, and what you want to say beside it, which is kept apart and can be erased.
@@ -1172,6 +1548,42 @@ export interface components {
          */
         RejectReason: "UNSPECIFIED" | "OUT_OF_STOCK" | "TOO_BUSY" | "CLOSING" | "SUSPECTED_FRAUD" | "OTHER";
         /**
+         * Resolution
+         * @description What became of goods that were picked up and got neither to their door nor back by their driver.
+         * @enum {string}
+         */
+        Resolution: "RETURNED_BY_OTHER" | "LOST" | "BROKEN";
+        /**
+         * Settled
+         * @description What became of the goods. `evidence_ref`: the token under which the evidence is kept; no text, for it stands in
+         *     the order's dossier for good.
+         */
+        Settled: {
+            outcome: components["schemas"]["Resolution"];
+            /**
+             * Evidence Ref
+             * @example incident:2041
+             */
+            evidence_ref: string;
+        };
+        /**
+         * TaskStatus
+         * @enum {unknown}
+         */
+        TaskStatus: "ASSIGNED" | "AT_DROPOFF" | "AT_PICKUP" | "CANCELLED" | "DONE" | "FAILED" | "OFFERED" | "OPEN" | "PICKED_UP";
+        /**
+         * ToDriver
+         * @description Who is to have the task, and why.
+         */
+        ToDriver: {
+            /**
+             * Driver Id
+             * Format: uuid
+             */
+            driver_id: string;
+            reason: components["schemas"]["DispatchReason"];
+        };
+        /**
          * VehicleKind
          * @description What it is.
          * @enum {unknown}
@@ -1196,7 +1608,7 @@ export interface components {
             status: number;
             detail: string;
             /** @enum {string} */
-            code: "ACCOUNT_DISABLED" | "AGE_ATTEMPTS_EXHAUSTED" | "AGE_CHECK_UNDER_WAY" | "AGE_NOT_VERIFIED" | "BAD_FRAME" | "EMAIL_TAKEN" | "EXPLANATION_EXPIRED" | "FORBIDDEN" | "HEAD_TOO_LARGE" | "IDEMPOTENCY_KEY_REQUIRED" | "IDEMPOTENCY_KEY_REUSED" | "ID_CHECK_INCONCLUSIVE" | "INTERNAL_CONFLICT" | "INTERNAL_ERROR" | "INVALID_REQUEST" | "LIMIT_REACHED" | "MALFORMED_REQUEST" | "METHOD_NOT_ALLOWED" | "NOT_FOUND" | "NOT_TASK_HOLDER" | "OFFER_EXPIRED" | "OFFER_TAKEN" | "OUTSIDE_SERVICE_AREA" | "OUT_OF_ORDER" | "OVERLOADED" | "PAYLOAD_TOO_LARGE" | "PAYMENT_DECLINED" | "PAYMENT_UNDER_WAY" | "RATE_LIMITED" | "REGION_UNAVAILABLE" | "REQUEST_TIMEOUT" | "STORE_BUSY" | "STORE_CLOSED" | "STORE_UNAVAILABLE" | "TOO_LATE_TODAY" | "UNAUTHENTICATED" | "UNSUPPORTED_MEDIA_TYPE" | "URI_TOO_LONG" | "VENDOR_UNAVAILABLE" | "VERSION_MISMATCH" | "VERSION_REQUIRED" | "WEAK_PASSWORD" | "WRONG_STATE";
+            code: "ACCOUNT_DISABLED" | "ADDRESS_NOT_DELIVERABLE" | "AGE_ATTEMPTS_EXHAUSTED" | "AGE_CHECK_UNDER_WAY" | "AGE_NOT_VERIFIED" | "BAD_FRAME" | "DRIVER_UNAVAILABLE" | "EMAIL_TAKEN" | "EXPLANATION_EXPIRED" | "FORBIDDEN" | "HEAD_TOO_LARGE" | "IDEMPOTENCY_KEY_REQUIRED" | "IDEMPOTENCY_KEY_REUSED" | "ID_CHECK_INCONCLUSIVE" | "INTERNAL_CONFLICT" | "INTERNAL_ERROR" | "INVALID_REQUEST" | "LIMIT_REACHED" | "MALFORMED_REQUEST" | "METHOD_NOT_ALLOWED" | "NOT_FOUND" | "NOT_TASK_HOLDER" | "OFFER_EXPIRED" | "OFFER_TAKEN" | "OUTSIDE_SERVICE_AREA" | "OUT_OF_ORDER" | "OVERLOADED" | "PAYLOAD_TOO_LARGE" | "PAYMENT_DECLINED" | "PAYMENT_UNDER_WAY" | "RATE_LIMITED" | "REGION_UNAVAILABLE" | "REQUEST_TIMEOUT" | "STORE_BUSY" | "STORE_CLOSED" | "STORE_UNAVAILABLE" | "TOO_LATE_TODAY" | "UNAUTHENTICATED" | "UNSUPPORTED_MEDIA_TYPE" | "URI_TOO_LONG" | "VENDOR_UNAVAILABLE" | "VERSION_MISMATCH" | "VERSION_REQUIRED" | "WEAK_PASSWORD" | "WRONG_STATE";
             /** Format: uri */
             instance: string;
             hint?: string;
@@ -1453,6 +1865,107 @@ export interface components {
             };
         };
         /**
+         * StepView
+         * @description An order and its task after an operator's step.
+         */
+        StepView: {
+            id: string;
+            status: components["schemas"]["OrderStatus"];
+            task: components["schemas"]["StepTaskView"];
+        };
+        /**
+         * StepTaskView
+         * @description The task that the step was about.
+         */
+        StepTaskView: {
+            task_id: string;
+            order_id: string;
+            kind: components["schemas"]["TaskKind"];
+            status: components["schemas"]["TaskStatus"];
+        };
+        /**
+         * TaskKind
+         * @enum {unknown}
+         */
+        TaskKind: "DELIVERY" | "RETURN";
+        /**
+         * TaskLogPage
+         * @description One page; ask again with `cursor=next_cursor` for the next one, until it is null.
+         */
+        TaskLogPage: {
+            tasks: components["schemas"]["TaskLogRow"][];
+            next_cursor: string | null;
+        };
+        /**
+         * TaskLogRow
+         * @description A task. `due_at`: when it was promised; `ended_at`: null while it is under way.
+         */
+        TaskLogRow: {
+            id: string;
+            order_id: string;
+            region_id: string;
+            store_id: string;
+            kind: components["schemas"]["TaskKind"];
+            status: components["schemas"]["TaskStatus"];
+            driver_id: string | null;
+            offer_id: string | null;
+            opened_at: string;
+            ready_at: string;
+            due_at: string;
+            ended_at: string | null;
+        };
+        /**
+         * AssignmentPage
+         * @description One page; ask again with `cursor=next_cursor` for the next one, until it is null.
+         */
+        AssignmentPage: {
+            assignments: components["schemas"]["AssignmentView"][];
+            next_cursor: string | null;
+        };
+        /**
+         * AssignmentView
+         * @description An offer that was taken. `by_hand`: given by an operator, whom the order's dossier names; `active`: one of its
+         *     tasks is still under way with this driver.
+         */
+        AssignmentView: {
+            id: string;
+            region_id: string;
+            driver_id: string;
+            task_ids: string[];
+            order_ids: string[];
+            assigned_at: string;
+            by_hand: boolean;
+            active: boolean;
+        };
+        /**
+         * DriverLinePage
+         * @description One page; ask again with `cursor=next_cursor` for the next one, until it is null.
+         */
+        DriverLinePage: {
+            drivers: components["schemas"]["DriverLineView"][];
+            next_cursor: string | null;
+        };
+        /**
+         * DriverLineView
+         * @description A driver as the region knows them now. `seen_at`: when they were at this place; `until`: the end of the shift;
+         *     `free_at`: when what is held is expected to be done; `connected`: a socket is open.
+         */
+        DriverLineView: {
+            id: string;
+            region_id: string;
+            /** @enum {unknown} */
+            state: "free" | "off" | "offered" | "returning" | "stale" | "to_dropoff" | "to_pickup";
+            on_duty: boolean;
+            connected: boolean;
+            lat: number | null;
+            lng: number | null;
+            seen_at: string | null;
+            until: string | null;
+            free_at: string | null;
+            task_ids: string[];
+            offer_id: string | null;
+        };
+        /**
          * StoreView
          * @description A store. `hours`: its week on the market's clock, null where it is always open; `open`: whether it is now.
          */
@@ -1522,6 +2035,74 @@ export interface components {
             vehicles: components["schemas"]["VehicleView"][];
             next_cursor: string | null;
         };
+        /**
+         * CustomerView
+         * @description A customer's profile.
+         */
+        CustomerView: {
+            id: string;
+            version: number;
+            name: string;
+            phone: string | null;
+            language: components["schemas"]["Language"];
+            created_at: string;
+        };
+        /**
+         * ChangedView
+         * @description What was changed, and its version by now.
+         */
+        ChangedView: {
+            id: string;
+            customer_id: string;
+            version: number;
+        };
+        /**
+         * AddressView
+         * @description A door. `region_id`: the market that it is in.
+         */
+        AddressView: {
+            id: string;
+            customer_id: string;
+            version: number;
+            region_id: string;
+            line: string;
+            unit: string;
+            city: string;
+            state: string;
+            zip: string;
+            lat: number;
+            lng: number;
+            instructions: string;
+            is_default: boolean;
+            created_at: string;
+        };
+        /**
+         * AgeVerificationPage
+         * @description One page; ask again with `cursor=next_cursor` for the next one, until it is null.
+         */
+        AgeVerificationPage: {
+            age_verifications: components["schemas"]["AgeVerificationView"][];
+            next_cursor: string | null;
+        };
+        /**
+         * AgeVerificationView
+         * @description What an age check came to. One is `valid` that was passed, for its own order, until that ends: the next order is
+         *     checked anew.
+         */
+        AgeVerificationView: {
+            id: string;
+            order_id: string;
+            min_age: number;
+            at: string;
+            outcome: components["schemas"]["CheckOutcome"];
+            valid: boolean;
+        };
+        /**
+         * CheckOutcome
+         * @description What a check of age or ID came to. ASKED: the vendor has not answered yet, or never did.
+         * @enum {unknown}
+         */
+        CheckOutcome: "ASKED" | "FAIL" | "PASS" | "REVIEW" | "UNAVAILABLE";
         /**
          * NoteView
          * @description What somebody typed beside a step of an order. `about`: `cancel`, `refuse` or `reject`.
@@ -4473,6 +5054,913 @@ export interface operations {
             };
         };
     };
+    dispatch_assign: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key": string | null;
+            };
+            path: {
+                /** @description UUID */
+                task_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "driver_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                 *       "reason": "NO_DRIVER"
+                 *     }
+                 */
+                "application/json": components["schemas"]["ToDriver"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "status": "AGE_VERIFIED",
+                     *       "task": {
+                     *         "task_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *         "order_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *         "kind": "DELIVERY",
+                     *         "status": "ASSIGNED"
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["StepView"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REQUIRED` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `WRONG_STATE`, `DRIVER_UNAVAILABLE` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `REGION_UNAVAILABLE`, `OVERLOADED` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    dispatch_reassign: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key": string | null;
+            };
+            path: {
+                /** @description UUID */
+                task_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "driver_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                 *       "reason": "NO_DRIVER"
+                 *     }
+                 */
+                "application/json": components["schemas"]["ToDriver"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "status": "AGE_VERIFIED",
+                     *       "task": {
+                     *         "task_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *         "order_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *         "kind": "DELIVERY",
+                     *         "status": "ASSIGNED"
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["StepView"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REQUIRED` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `WRONG_STATE`, `DRIVER_UNAVAILABLE` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `REGION_UNAVAILABLE`, `OVERLOADED` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    dispatch_release: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key": string | null;
+            };
+            path: {
+                /** @description UUID */
+                task_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "reason": "NO_DRIVER"
+                 *     }
+                 */
+                "application/json": components["schemas"]["FromDriver"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "status": "AGE_VERIFIED",
+                     *       "task": {
+                     *         "task_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *         "order_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *         "kind": "DELIVERY",
+                     *         "status": "ASSIGNED"
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["StepView"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REQUIRED` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `WRONG_STATE` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `REGION_UNAVAILABLE`, `OVERLOADED` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    dispatch_resolve: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key": string | null;
+            };
+            path: {
+                /** @description UUID */
+                task_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "outcome": "RETURNED_BY_OTHER",
+                 *       "evidence_ref": "incident:2041"
+                 *     }
+                 */
+                "application/json": components["schemas"]["Settled"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "status": "AGE_VERIFIED",
+                     *       "task": {
+                     *         "task_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *         "order_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *         "kind": "DELIVERY",
+                     *         "status": "ASSIGNED"
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["StepView"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REQUIRED` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `WRONG_STATE` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `REGION_UNAVAILABLE`, `OVERLOADED` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    dispatch_tasks: {
+        parameters: {
+            query?: {
+                region_id?: string | null;
+                /** @description Who holds it, or held it last. */
+                driver_id?: string | null;
+                order_id?: string | null;
+                /** @description Any of these. */
+                status?: components["schemas"]["TaskStatus"][] | null;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "tasks": [
+                     *         {
+                     *           "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "order_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "region_id": "tx-dfw",
+                     *           "store_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "kind": "DELIVERY",
+                     *           "status": "ASSIGNED",
+                     *           "driver_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "offer_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "opened_at": "text",
+                     *           "ready_at": "text",
+                     *           "due_at": "text",
+                     *           "ended_at": "text"
+                     *         }
+                     *       ],
+                     *       "next_cursor": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["TaskLogPage"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    dispatch_assignments: {
+        parameters: {
+            query?: {
+                region_id?: string | null;
+                driver_id?: string | null;
+                state?: ("active" | "ended") | null;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "assignments": [
+                     *         {
+                     *           "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "region_id": "tx-dfw",
+                     *           "driver_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "task_ids": [
+                     *             "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f"
+                     *           ],
+                     *           "order_ids": [
+                     *             "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f"
+                     *           ],
+                     *           "assigned_at": "text",
+                     *           "by_hand": true,
+                     *           "active": true
+                     *         }
+                     *       ],
+                     *       "next_cursor": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["AssignmentPage"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    dispatch_drivers: {
+        parameters: {
+            query: {
+                region_id: string;
+                /** @description Any of these. */
+                state?: ("free" | "offered" | "to_pickup" | "to_dropoff" | "returning" | "stale" | "off")[] | null;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "drivers": [
+                     *         {
+                     *           "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "region_id": "tx-dfw",
+                     *           "state": "free",
+                     *           "on_duty": true,
+                     *           "connected": true,
+                     *           "lat": 32.78,
+                     *           "lng": -96.8,
+                     *           "seen_at": "text",
+                     *           "until": "text",
+                     *           "free_at": "text",
+                     *           "task_ids": [
+                     *             "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f"
+                     *           ],
+                     *           "offer_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f"
+                     *         }
+                     *       ],
+                     *       "next_cursor": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["DriverLinePage"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     merchants_merchant_orders: {
         parameters: {
             query?: {
@@ -6100,6 +7588,1119 @@ export interface operations {
                 };
             };
             /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    customers_read: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                customer_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "name": "Corner",
+                     *       "phone": "text",
+                     *       "language": "en",
+                     *       "created_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["CustomerView"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    customers_change: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key"?: string | null;
+                /** @description The versions (ETags) that you have seen, or `*`; 412 when it is at none of them. */
+                "if-match": string | null;
+            };
+            path: {
+                /** @description UUID */
+                customer_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "name": "Corner",
+                 *       "phone": "+12145550100",
+                 *       "language": "en"
+                 *     }
+                 */
+                "application/json": components["schemas"]["ChangedCustomer"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "customer_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ChangedView"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_MISMATCH` */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_REQUIRED` */
+            428: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    customers_addresses: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                customer_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example [
+                     *       {
+                     *         "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *         "customer_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *         "version": 1,
+                     *         "region_id": "tx-dfw",
+                     *         "line": "text",
+                     *         "unit": "text",
+                     *         "city": "text",
+                     *         "state": "text",
+                     *         "zip": "text",
+                     *         "lat": 32.78,
+                     *         "lng": -96.8,
+                     *         "instructions": "text",
+                     *         "is_default": true,
+                     *         "created_at": "text"
+                     *       }
+                     *     ]
+                     */
+                    "application/json": components["schemas"]["AddressView"][];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    customers_add_address: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key": string | null;
+            };
+            path: {
+                /** @description UUID */
+                customer_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "line": "1500 Marilla Street",
+                 *       "unit": "Apt 4",
+                 *       "city": "Dallas",
+                 *       "state": "TX",
+                 *       "zip": "75201",
+                 *       "lat": 32.78,
+                 *       "lng": -96.8,
+                 *       "instructions": "ring twice",
+                 *       "is_default": true
+                 *     }
+                 */
+                "application/json": components["schemas"]["NewAddress"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "customer_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ChangedView"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REQUIRED` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `LIMIT_REACHED` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `OUTSIDE_SERVICE_AREA`, `ADDRESS_NOT_DELIVERABLE`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    customers_address: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                customer_id: string;
+                /** @description UUID */
+                address_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "customer_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "region_id": "tx-dfw",
+                     *       "line": "text",
+                     *       "unit": "text",
+                     *       "city": "text",
+                     *       "state": "text",
+                     *       "zip": "text",
+                     *       "lat": 32.78,
+                     *       "lng": -96.8,
+                     *       "instructions": "text",
+                     *       "is_default": true,
+                     *       "created_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["AddressView"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    customers_change_address: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key"?: string | null;
+                /** @description The versions (ETags) that you have seen, or `*`; 412 when it is at none of them. */
+                "if-match": string | null;
+            };
+            path: {
+                /** @description UUID */
+                customer_id: string;
+                /** @description UUID */
+                address_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "line": "1500 Marilla Street",
+                 *       "unit": "Apt 4",
+                 *       "city": "Dallas",
+                 *       "state": "TX",
+                 *       "zip": "75201",
+                 *       "lat": 32.78,
+                 *       "lng": -96.8,
+                 *       "instructions": "the bell sticks"
+                 *     }
+                 */
+                "application/json": components["schemas"]["AddressBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "customer_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ChangedView"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_MISMATCH` */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `OUTSIDE_SERVICE_AREA`, `ADDRESS_NOT_DELIVERABLE`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_REQUIRED` */
+            428: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    customers_erase_address: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key"?: string | null;
+                /** @description The versions (ETags) that you have seen, or `*`; 412 when it is at none of them. */
+                "if-match"?: string | null;
+            };
+            path: {
+                /** @description UUID */
+                customer_id: string;
+                /** @description UUID */
+                address_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_MISMATCH` */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    customers_prefer_address: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key": string | null;
+                /** @description The versions (ETags) that you have seen, or `*`; 412 when it is at none of them. */
+                "if-match"?: string | null;
+            };
+            path: {
+                /** @description UUID */
+                customer_id: string;
+                /** @description UUID */
+                address_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "customer_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ChangedView"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REQUIRED` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_MISMATCH` */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    customers_age_verifications: {
+        parameters: {
+            query?: {
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description UUID */
+                customer_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "age_verifications": [
+                     *         {
+                     *           "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "order_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "min_age": 1,
+                     *           "at": "text",
+                     *           "outcome": "ASKED",
+                     *           "valid": true
+                     *         }
+                     *       ],
+                     *       "next_cursor": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["AgeVerificationPage"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE` */
             503: {
                 headers: {
                     [name: string]: unknown;
