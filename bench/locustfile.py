@@ -37,6 +37,8 @@ PASSWORD = secrets.token_urlsafe()  # of this run's accounts: who reads this sig
 # A token of a dispatcher, for what only operators may read; without one the operator asks for what is open to all.
 METRICS_TOKEN = os.environ.get("LOCUST_METRICS_TOKEN", "")
 OPS_TOKEN = os.environ.get("LOCUST_OPS_TOKEN", "")
+# A token of an administrator, who approves the merchants: without one they open stores and sell nothing.
+ADMIN_TOKEN = os.environ.get("LOCUST_ADMIN_TOKEN", "")
 STORE_WAIT_S = 60.0  # for the first merchant's store, before a customer gives up
 SOCKET_TIMEOUT_S = 20.0
 BACK_OFF_S = 1.0
@@ -188,10 +190,20 @@ class MerchantUser(Person):
     wait_time = constant_pacing(1)
 
     def on_start(self) -> None:
-        """See `Person`; then open the store."""
+        """See `Person`; then apply, be approved and open the store."""
         super().on_start()
+        about = {"name": "Locust", "legal_name": "Locust LLC", "address": "1 Main Street"}
+        self._merchant_id = str(self.send("POST", "/v1/merchants", body=about).get("id", ""))
+        self.send(
+            "POST",
+            f"/v1/admin/merchants/{self._merchant_id}/review",
+            name="/v1/admin/merchants/{id}/review",
+            body={"verdict": "approve"},
+            token=ADMIN_TOKEN,
+            headers={"If-Match": '"1"'},
+        )
         where = offset(CENTRE, MARKET.chance.uniform(-4000, 4000), MARKET.chance.uniform(-4000, 4000))
-        stores, named = f"/v1/merchants/{self.user_id}/stores", "/v1/merchants/{id}/stores"
+        stores, named = f"/v1/merchants/{self._merchant_id}/stores", "/v1/merchants/{id}/stores"
         store = {
             "name": f"Locust {uuid.uuid4().hex[:6]}",
             "region_id": REGION_ID,
@@ -214,7 +226,7 @@ class MerchantUser(Person):
             "GET", "/v1/orders?status=PAYMENT_AUTHORIZED&limit=50", name="/v1/orders (to accept)"
         )
         for order in page.get("orders", []):
-            path = f"/v1/merchants/{self.user_id}/stores/{self._store_id}/orders/{order['id']}/action"
+            path = f"/v1/merchants/{self._merchant_id}/stores/{self._store_id}/orders/{order['id']}/action"
             for action in ("accept", "ready"):
                 self.send("POST", path, name=f"/v1/merchants/.../action {action}", body={"action": action})
 

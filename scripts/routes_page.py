@@ -15,6 +15,7 @@ Made from the table of routes (`gateway/rest/table.py`), where each stands with 
 [openapi.json](openapi.json), which `GET /openapi.json` serves as well; error codes are in [errors.md](errors.md) and
 budgets in [limits.md](limits.md).
 
+* *for*: roles; of those who work for a merchant those with the jobs in brackets, all where none are named.
 * *owner*: the id in the path that says whose it is. A stranger is told that there is no such thing; operators are none.
 * *key*, *version*: whether an `Idempotency-Key` and an `If-Match` may or must come with it.
 * *budget*: what it is paid from. *under load*: `new` can come later, `under_way` goes on with something or is little

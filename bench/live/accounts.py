@@ -67,7 +67,7 @@ async def gather_party(
     people = [Person(account.user_id, account.token) for account in accounts]
     return Party(
         drivers=people[1 + CUSTOMERS :],
-        merchant=people[0],
+        merchant=Person(merchant.merchant_id, merchant.token),
         customers=people[1 : 1 + CUSTOMERS],
         stands=[Stand(shop.store_id, shop.product_ids[0], shop.point.lat, shop.point.lng) for shop in shops],
     )

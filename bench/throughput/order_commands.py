@@ -16,7 +16,9 @@ from msgspec.structs import replace
 
 from domain.ground.markets import MARKETS
 from domain.marketplace.accounts import OpenAccount, User
-from domain.marketplace.change import Command
+from domain.marketplace.change import Command, by_operator
+from domain.marketplace.merchants import Apply, MerchantEvent, MoveMerchant
+from domain.marketplace.party import Job, Membership
 from domain.marketplace.products import AddProducts, Product
 from domain.marketplace.stores import OpenStore
 from domain.orders.commands import (
@@ -78,11 +80,19 @@ async def open_shop(reads: Reads, region_id: str, chance: Random) -> Shop:
         address="1 Main St",
     )
     beer = Product(product_id=product, store_id=store, name="Beer", category="alcohol", price_cents=1299)
-    for action in (OpenAccount(user), opening, AddProducts(store, (beer,))):
+    application = Apply(merchant_id=merchant, name="Bench", legal_name="Bench", address="1 Main St")
+    for action in (OpenAccount(user), application, opening, AddProducts(store, (beer,))):
         command = Command(
-            action=action, actor_id=merchant, role=Role.MERCHANT, at_ms=CREATED_MS, owner_id=merchant
+            action=action,
+            actor_id=merchant,
+            role=Role.MERCHANT,
+            at_ms=CREATED_MS,
+            owner_id=merchant,
+            member=Membership(merchant, Job.OWNER),
         )
         await marketplace.carry_out(command, lambda _: {}, dict)
+    approval = MoveMerchant(merchant_id=merchant, event=MerchantEvent.APPROVED)
+    await marketplace.carry_out(by_operator(approval, CREATED_MS, "bench"), lambda _: {}, dict)
     return Shop(region_id, store, merchant, product, market.lat, market.lng)
 
 

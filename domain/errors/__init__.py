@@ -27,6 +27,7 @@ from domain.errors.lifecycle import (
     WrongState,
 )
 from domain.errors.offers import DriverUnavailable, ExplanationExpired, OfferExpired, OfferTaken
+from domain.errors.parties import AlreadyEmployed, LastOwner, MerchantNotApproved
 from domain.errors.requests import (
     AddressNotDeliverable,
     HeadTooLarge,
@@ -65,6 +66,7 @@ __all__ = [
     "AgeAttemptsExhausted",
     "AgeCheckUnderWay",
     "AgeNotVerified",
+    "AlreadyEmployed",
     "BadFrame",
     "DriverUnavailable",
     "EmailTaken",
@@ -77,8 +79,10 @@ __all__ = [
     "InternalConflict",
     "InternalError",
     "InvalidRequest",
+    "LastOwner",
     "LimitReached",
     "MalformedRequest",
+    "MerchantNotApproved",
     "MethodNotAllowed",
     "NotFound",
     "NotTaskHolder",

@@ -11,7 +11,7 @@ from domain.orders.lifecycle import Role
 
 
 class User(Struct, frozen=True, kw_only=True):
-    """An account; `email` in lower case. A user of role merchant is the merchant."""
+    """An account; `email` in lower case. One of role merchant works for a merchant (`domain.marketplace.staff`)."""
 
     user_id: str
     email: str

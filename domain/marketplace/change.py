@@ -8,6 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain.errors import Refusal, VersionMismatch
+from domain.marketplace.party import Membership
 from domain.orders.lifecycle import Role
 
 V = TypeVar("V")
@@ -24,16 +25,23 @@ class Claim(Struct, frozen=True):
 
 class Command(Struct, frozen=True, kw_only=True):
     """One change. `action`: a struct of a resource; `owner_id`: whose record it must be, None where anybody's will do;
-    `claim` None: it cannot come again; `audit`: it goes into the log of what operators did."""
+    `member`: whom the actor works for, whose record it must be where it is a merchant's; `claim` None: it cannot come
+    again; `audit`: it goes into the log of what operators did."""
 
     action: Any
     actor_id: str
     role: Role
     at_ms: int
     owner_id: str | None
+    member: Membership | None = None
     claim: Claim | None = None
     if_match: tuple[int, ...] | None = None
     audit: bool = False
+
+    @property
+    def merchant_id(self) -> str:
+        """The merchant that the actor works for; empty for none."""
+        return "" if self.member is None else self.member.merchant_id
 
 
 def by_operator(action: Any, at_ms: int, name: str) -> Command:

@@ -49,7 +49,7 @@ def open_store(action: OpenStore, before: None, command: Command) -> Decision:
         raise OutsideServiceArea("The store is not inside its market.")
     store = Store(
         store_id=action.store_id,
-        merchant_id=command.actor_id,
+        merchant_id=command.merchant_id,
         region_id=action.region_id,
         name=action.name,
         lat=action.lat,

@@ -107,7 +107,9 @@ PaymentAction: TypeAlias = BeginPayment | AbandonPayment
 
 
 class OrderCommand(Struct, frozen=True, kw_only=True, tag=True):
-    """An action on one order. (scope, key) is the request's id, see `domain.orders.records.StoredAnswer`."""
+    """An action on one order. (scope, key) is the request's id, see `domain.orders.records.StoredAnswer`.
+    `principal_id`: who acts, as the dossier has it; `acts_for`: the merchant that they work for, None for themselves.
+    """
 
     scope: str
     key: str
@@ -118,3 +120,9 @@ class OrderCommand(Struct, frozen=True, kw_only=True, tag=True):
     at_ms: int
     action: OrderAction | PaymentAction
     if_match: tuple[int, ...] | None = None  # any of these versions; None: whatever it is
+    acts_for: str | None = None
+
+    @property
+    def party_id(self) -> str:
+        """Whose orders they are."""
+        return self.principal_id if self.acts_for is None else self.acts_for

@@ -17,6 +17,7 @@ from domain.errors import (
     AgeNotVerified,
     Forbidden,
     InvalidRequest,
+    MerchantNotApproved,
     NotFound,
     OutsideServiceArea,
     Refusal,
@@ -327,6 +328,8 @@ def _merchant_accept(
 def _return_by_ms(
     policy: RegionPolicy, store: Store, at_ms: int, ready_ms: int, door: tuple[float, float]
 ) -> int | None:
+    if not store.sells:
+        raise MerchantNotApproved()
     timezone, shop = MARKETS[store.region_id].timezone, (store.lat, store.lng)
     return return_by_ms(
         store.hours,
@@ -378,4 +381,4 @@ _OWNERS = {Role.CUSTOMER: "customer_id", Role.MERCHANT: "merchant_id"}
 
 def _may_see(command: OrderCommand, order: OrderState) -> bool:
     owner = _OWNERS.get(command.role)
-    return owner is None or getattr(order, owner) == command.principal_id
+    return owner is None or getattr(order, owner) == command.party_id

@@ -17,7 +17,7 @@ from domain.orders.records import AgeAttempt, Answer, OrderBrief, OrderFact, Tas
 
 
 class Store(Struct, frozen=True, kw_only=True):
-    """A merchant's store, as far as orders are concerned."""
+    """A merchant's store, as far as orders are concerned. `sells`: whether its merchant is approved."""
 
     store_id: str
     merchant_id: str
@@ -25,6 +25,7 @@ class Store(Struct, frozen=True, kw_only=True):
     lat: float
     lng: float
     hours: Hours = None
+    sells: bool = True
 
 
 class Product(Struct, frozen=True, kw_only=True):

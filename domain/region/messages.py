@@ -172,7 +172,8 @@ class Device(Struct, frozen=True, omit_defaults=True):
 
 
 class Ask(Struct, frozen=True, kw_only=True, tag=True):
-    """Somebody asks for an action. (scope, key) is the request's id: a repeat gets the first answer."""
+    """Somebody asks for an action. (scope, key) is the request's id: a repeat gets the first answer. `acts_for`: the
+    merchant that the principal works for, None for themselves."""
 
     scope: str
     key: str
@@ -183,6 +184,12 @@ class Ask(Struct, frozen=True, kw_only=True, tag=True):
     session: int = 0  # of the driver's socket that the answer goes to; 0: it goes to no socket
     device: Device | None = None
     looked: bool = False  # there is no first answer in the database
+    acts_for: str | None = None
+
+    @property
+    def party_id(self) -> str:
+        """Whose orders they are."""
+        return self.principal_id if self.acts_for is None else self.acts_for
 
 
 class Settled(Struct, frozen=True, tag=True):

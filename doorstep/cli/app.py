@@ -156,9 +156,10 @@ def demo(
     from doorstep.cli.up import demo_command, demo_password
     from sim.demo.run import DemoOptions
 
+    settings = settings_of(data_dir=data_dir)
     options = DemoOptions(
         server=server,
-        password=demo_password(settings_of(data_dir=data_dir)),
+        password=demo_password(settings),
         replay=replay,
         from_min=from_min,
         to_min=to_min,
@@ -166,7 +167,7 @@ def demo(
         duration_s=duration_s,
         seed=seed,
     )
-    run(demo_command(options, out, say))
+    run(demo_command(settings, options, out, say))
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -26,6 +27,7 @@ from bench.live.usage import NoFiles, Processes
 from bench.report import Report
 from bench.throughput.ingest import IngestOptions, run_ingest
 from bench.throughput.writes import WritesOptions, run_writes
+from doorstep.cli.operators import employ_operator, find_operator
 from doorstep.cluster.bootstrapper import client_of
 from doorstep.cluster.rolling import RestartError
 from doorstep.embedded.services import EmbeddedError
@@ -49,6 +51,7 @@ async def _server(settings: Settings, url: str | None, say: Say) -> AsyncIterato
     """The URL to measure, and the Redis beside it where that is known."""
     if url is not None:
         know(url, settings.metrics_key())
+        await find_operator(url, settings, secrets.token_urlsafe())
         yield url, settings.redis_url
         return
     async with _fresh(settings, say) as server:
@@ -65,6 +68,7 @@ async def _fresh(settings: Settings, say: Say, **changes: object) -> AsyncIterat
         fresh = settings.model_copy(update=own)
         async with running(fresh, say) as server, client_of(server.data_dir, server.config.namespace):
             know(server.url, server.config.metrics_token)
+            await employ_operator(server.url, server.config.database_url, secrets.token_urlsafe())
             yield server
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.http.policy import Need
+from gateway.http.policy import Need, Policy
 from gateway.rest.kit.openapi import callers
 from gateway.rest.kit.routes import Declared
 from gateway.rest.table import DECLARED
@@ -20,13 +20,17 @@ def _row(one: Declared) -> tuple[str, ...]:
     return (
         f"{one.method} {one.path}",
         one.name,
-        ", ".join(callers(one)),
+        ", ".join(callers(one)) + _jobs(policy),
         policy.owner,
         _need(policy.key),
         _need(policy.version),
         policy.limit,
         str(policy.kind),
     )
+
+
+def _jobs(policy: Policy) -> str:
+    return f" ({', '.join(policy.jobs).lower()})" if policy.jobs else ""
 
 
 def _need(need: Need) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 
+from doorstep.cli.operators import employ_operator, find_operator
 from doorstep.embedded.services import Embedded, EmbeddedError, running_services
 from doorstep.server import Server, StartError, running, until_signalled
 from doorstep.settings.secret_files import local_secret
@@ -59,6 +60,7 @@ async def serve(
                 options = DemoOptions(
                     server=server.url, drivers=demo_drivers, password=demo_password(settings)
                 )
+                await employ_operator(server.url, server.config.database_url, options.password)
                 status = await _beside(waiting, server, options, say)
             if server.given_up.done():
                 say(server.given_up.result())
@@ -100,12 +102,13 @@ async def _beside(signalled: asyncio.Future[None], server: Server, options: Demo
     return 0
 
 
-async def demo_command(options: DemoOptions, out: Path | None, say: Say) -> int:
+async def demo_command(settings: Settings, options: DemoOptions, out: Path | None, say: Say) -> int:
     """Drive a running server until the replay or the duration ends, or Ctrl-C; prints the summary."""
     stop = asyncio.Event()
     signalled = asyncio.ensure_future(until_signalled())
     signalled.add_done_callback(lambda _: stop.set())
     try:
+        await find_operator(options.server, settings, options.password)
         summary = await run_demo(options, say, stop)
     except (ServerRefused, ValueError, OSError) as error:
         say(str(error))

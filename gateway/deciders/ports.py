@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 from domain.marketplace.accounts import User
 from domain.marketplace.change import Carried, Command
+from domain.marketplace.party import Membership
 from domain.marketplace.products import Product
 from domain.marketplace.stores import Store
 from domain.orders.commands import OrderCommand
@@ -120,6 +121,10 @@ class ReadSide(Protocol):
 
     async def revoked(self, holders: Collection[Holder]) -> set[Holder]:
         """Those whose account is gone or disabled, or has another role or another version of tokens by now."""
+        ...
+
+    async def members(self, user_ids: Collection[str]) -> dict[str, Membership]:
+        """Whom these accounts work for; those who work for no merchant are missing."""
         ...
 
     async def store(self, store_id: str) -> Store | None: ...

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Mapping
 
 from domain.errors import Unauthenticated
+from domain.marketplace.party import Membership
+from domain.orders.lifecycle import Role
 from gateway.deciders.ports import ReadSide
 from gateway.http.auth import Principal
 from persistence.reads.views import Holder
@@ -20,24 +23,28 @@ def holder(principal: Principal) -> Holder:
 
 class Accounts:
     """A look at the account with each request, which is believed for `keep_s` seconds. Who asks while a read is under
-    way goes with the next one, so that many strangers at once are one read."""
+    way goes with the next one, so that many strangers at once are one read. That a merchant's account works for nobody
+    is believed never: whoever has just applied goes on at once."""
 
     def __init__(self, reads: ReadSide, keep_s: float) -> None:
         self._reads, self._keep_s = reads, keep_s
-        self._good_until_s: dict[Holder, float] = {}
-        self._waiting: dict[Holder, asyncio.Future[bool]] = {}
+        self._good: dict[Holder, tuple[float, Membership | None]] = {}  # until when, and whom it works for
+        self._waiting: dict[Holder, asyncio.Future[tuple[bool, Membership | None]]] = {}
         self._reading: asyncio.Task[None] | None = None
 
-    async def require(self, principal: Principal) -> None:
-        """`Unauthenticated` unless the account is there, enabled, of the token's role and version. The reads' own
-        errors when the database cannot be asked: then nobody is let in on trust."""
+    async def require(self, principal: Principal) -> Membership | None:
+        """Whom the account works for. `Unauthenticated` unless it is there, enabled, of the token's role and version.
+        The reads' own errors when the database cannot be asked: then nobody is let in on trust."""
         who = holder(principal)
-        if self._good_until_s.get(who, 0.0) > asyncio.get_running_loop().time():
-            return
-        if not await asyncio.shield(self._answer(who)):
+        until_s, member = self._good.get(who, (0.0, None))
+        if until_s > asyncio.get_running_loop().time():
+            return member
+        is_good, member = await asyncio.shield(self._answer(who))
+        if not is_good:
             raise Unauthenticated("The account is gone or disabled, or this token of it was taken back.")
+        return member
 
-    def _answer(self, who: Holder) -> asyncio.Future[bool]:
+    def _answer(self, who: Holder) -> asyncio.Future[tuple[bool, Membership | None]]:
         answer = self._waiting.get(who)
         if answer is None:
             answer = self._waiting[who] = asyncio.get_running_loop().create_future()
@@ -52,26 +59,34 @@ class Accounts:
                 asked = dict(list(self._waiting.items())[:HOLDERS_AT_ONCE])
                 try:
                     revoked = await self._reads.revoked(asked)
+                    members = await self._members(asked)
                 except Exception as error:
                     for answer in asked.values():
                         answer.set_exception(error)
                 else:
                     for who, answer in asked.items():
-                        answer.set_result(who not in revoked)
-                    self._remember([who for who in asked if who not in revoked])
+                        answer.set_result((who not in revoked, members.get(who.user_id)))
+                    self._remember({who: members.get(who.user_id) for who in asked if who not in revoked})
                 for who in asked:
                     del self._waiting[who]
         finally:
             self._reading = None
 
-    def _remember(self, good: list[Holder]) -> None:
-        if len(self._good_until_s) + len(good) > KNOWN_LIMIT:
-            self._good_until_s.clear()
+    async def _members(self, asked: Iterable[Holder]) -> Mapping[str, Membership]:
+        """Whom those work for who are a merchant's."""
+        ids = [who.user_id for who in asked if who.role is Role.MERCHANT]
+        return await self._reads.members(ids) if ids else {}
+
+    def _remember(self, good: Mapping[Holder, Membership | None]) -> None:
+        if len(self._good) + len(good) > KNOWN_LIMIT:
+            self._good.clear()
         until_s = asyncio.get_running_loop().time() + self._keep_s
-        self._good_until_s.update(dict.fromkeys(good, until_s))
+        for who, member in good.items():
+            if member is not None or who.role is not Role.MERCHANT:
+                self._good[who] = until_s, member
 
 
-def _looked_at(answer: asyncio.Future[bool]) -> None:
+def _looked_at(answer: asyncio.Future[tuple[bool, Membership | None]]) -> None:
     """An answer whose asker has gone is nobody's unhandled error."""
     if not answer.cancelled():
         answer.exception()

@@ -17,8 +17,10 @@ from fastapi.security import OAuth2PasswordBearer
 from fastapi.security.base import SecurityBase
 from fastapi.security.utils import get_authorization_scheme_param
 from msgspec import Struct
+from msgspec.structs import replace
 
 from domain.errors import Unauthenticated, WeakPassword
+from domain.marketplace.party import Membership
 from domain.orders.lifecycle import Role
 from gateway.http.credentials import is_guessable
 from gateway.http.fair_queue import NOBODY, Asker, FairQueue
@@ -39,12 +41,25 @@ NOT_VALID = "The access token is not valid, or no longer."
 
 
 class Principal(Struct, frozen=True):
-    """An account that was authenticated."""
+    """An account that was authenticated. `member`: whom it works for, where it is a merchant's."""
 
     id: str
     role: Role
     expires_s: float = math.inf  # of the token, seconds since the Unix epoch
     version: int = 1  # of the token: a later one of the account takes it back
+    member: Membership | None = None
+
+    @property
+    def acts_for(self) -> str | None:
+        """The merchant that it works for, empty for none yet; None for an account that acts for itself."""
+        if self.role is not Role.MERCHANT:
+            return None
+        return "" if self.member is None else self.member.merchant_id
+
+    @property
+    def party_id(self) -> str:
+        """Whose things are its own."""
+        return self.id if self.acts_for is None else self.acts_for
 
 
 class Tokens:
@@ -168,8 +183,10 @@ class Caller(SecurityBase):
 
     async def __call__(self, request: Request) -> Principal:
         principal = principal_of(request)
-        await request.app.state.services.accounts.require(principal)
-        policy_of(request).require(principal.id, principal.role, request.path_params)
+        member = await request.app.state.services.accounts.require(principal)
+        if member is not None:  # known from here on, to what makes a call of the request as well
+            principal = request.scope["state"]["principal"] = replace(principal, member=member)
+        policy_of(request).require(principal.id, principal.role, request.path_params, principal.member)
         return principal
 
 

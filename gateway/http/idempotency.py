@@ -90,6 +90,7 @@ class Call:
             role=principal.role,
             at_ms=at_ms,
             owner_id=None if is_operator else principal.id,
+            member=principal.member,
             claim=Claim(self.scope, self.key, self.fingerprint) if self.given else None,
             if_match=self.if_match,
             audit=is_operator,
@@ -109,6 +110,7 @@ class Call:
             at_ms=at_ms,
             action=action,
             if_match=None if any_version else self.if_match,
+            acts_for=self.principal.acts_for,
         )
 
     def ask(self, action: Action) -> Ask:
@@ -122,6 +124,7 @@ class Call:
             action=action,
             device=self.device,
             looked=True,
+            acts_for=self.principal.acts_for,
         )
 
 

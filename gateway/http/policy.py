@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain.errors import Forbidden, NotFound
+from domain.marketplace.party import Job, Membership
 from domain.orders.lifecycle import Role
 from gateway.http.admission import Kind
 
@@ -40,15 +41,17 @@ class Door(StrEnum):
 
 
 class Policy(Struct, frozen=True, kw_only=True):
-    """`roles`: who may call it. `owner`: the id in the path of whose it is: an account's own, or that of a record whose
-    row says it; a stranger is told that there is no such thing, and operators are none. `key`: Idempotency-Key;
-    `version`: If-Match. `limit`: the budget it is paid from, and `admission` what it is under load; both by the method
-    where nothing is said. `form`: its body is a form. `traced`: False for what machines ask every few seconds. That an
-    operator's change is logged needs no word here: every one is (`persistence.marketplace.carry_out`).
+    """`roles`: who may call it. `owner`: the id in the path of whose it is: an account's own, its merchant's, or a
+    record's whose row says it; a stranger is told that there is no such thing, and operators are none. `jobs`: which of
+    the people who work for a merchant, any where none is named. `key`: Idempotency-Key; `version`: If-Match. `limit`:
+    the budget it is paid from, and `admission` what it is under load; both by the method where nothing is said. `form`:
+    its body is a form. `traced`: False for what machines ask every few seconds. That an operator's change is logged
+    needs no word here: every one is (`persistence.marketplace.carry_out`).
     """
 
     roles: tuple[Role, ...] | Door
     owner: str = ""
+    jobs: tuple[Job, ...] = ()
     key: Need = Need.NO
     version: Need = Need.NO
     limit: str = ""
@@ -76,16 +79,31 @@ class Policy(Struct, frozen=True, kw_only=True):
         """Whether an access token must come with it."""
         return self.roles is Door.SIGNED_IN or not isinstance(self.roles, Door)
 
-    def require(self, principal_id: str, role: Role, ids: Mapping[str, object]) -> None:
-        """`Forbidden` for another role, `NotFound` for an account's own things that are another's. `ids`: those in the
-        path, by name."""
+    def require(
+        self,
+        principal_id: str,
+        role: Role,
+        ids: Mapping[str, object],
+        member: Membership | None = None,
+    ) -> None:
+        """`Forbidden` for another role or job, `NotFound` for an account's or a merchant's own things that are
+        another's. `ids`: those in the path, by name; `member`: whom the principal works for."""
         if not isinstance(self.roles, Door) and role not in self.roles:
             raise Forbidden(f"This belongs to: {', '.join(sorted(self.roles))}.")
-        if self.owner in ACCOUNTS and role not in OPERATORS and plain(ids[self.owner]) != principal_id:
-            raise NotFound()
+        if self.owner in ACCOUNTS and role not in OPERATORS:
+            own = principal_id
+            if self.owner == "merchant_id":
+                own = "" if member is None else member.merchant_id
+            if plain(ids[self.owner]) != own:
+                raise NotFound()
+        if self.jobs and role is Role.MERCHANT:
+            if member is None:
+                raise NotFound()
+            if member.job not in self.jobs:
+                raise Forbidden(f"This belongs to: {', '.join(sorted(self.jobs)).lower()}.")
 
 
-# Names of ids in paths that are accounts' own.
+# Names of ids in paths that are accounts' own, or their merchant's.
 ACCOUNTS = frozenset({"merchant_id", "driver_id", "customer_id"})
 # Of a path that no route has: it can come later, and is paid for by the address that it comes from.
 UNKNOWN = Policy(roles=Door.OPEN, limit="pages", admission=Kind.NEW)

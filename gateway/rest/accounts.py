@@ -144,4 +144,6 @@ async def me(principal: Me, services: Parts) -> Response:
     user = await services.reads.user(principal.id)
     if user is None:
         raise Unauthenticated("The account is gone.")
-    return json_response(AccountView(user.user_id, user.role, user.email, user.name))
+    member = principal.member
+    works_for = (None, None) if member is None else (member.merchant_id, member.job)
+    return json_response(AccountView(user.user_id, user.role, user.email, user.name, *works_for))

@@ -43,6 +43,7 @@ async def merchant_orders(merchant_id: Uid, merchant: Me, page: Page, services: 
     OrderRef,
     refuses=(
         "WRONG_STATE",
+        "MERCHANT_NOT_APPROVED",
         "STORE_CLOSED",
         "TOO_LATE_TODAY",
     ),

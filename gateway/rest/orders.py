@@ -67,6 +67,7 @@ _OUTCOMES = {
     refuses=(
         "NOT_FOUND",
         "OUTSIDE_SERVICE_AREA",
+        "MERCHANT_NOT_APPROVED",
         "STORE_CLOSED",
         "TOO_LATE_TODAY",
     ),

@@ -9,6 +9,7 @@ from msgspec import Struct
 from starlette.responses import Response
 
 from domain.errors import InvalidRequest, NotFound
+from domain.marketplace.party import RUNS_STORES
 from domain.marketplace.products import AddProducts, Product
 from domain.orders.lifecycle import Role
 from gateway.http.auth import Me
@@ -26,7 +27,7 @@ PRODUCTS_LIMIT = 200  # in one request
 
 @routes.post(
     "/v1/merchants/{merchant_id}/stores/{store_id}/products",
-    Policy(roles=(Role.MERCHANT,), owner="merchant_id", key=Need.MAY),
+    Policy(roles=(Role.MERCHANT,), owner="merchant_id", jobs=RUNS_STORES, key=Need.MAY),
     ProductView | list[ProductView],
     status=201,
 )

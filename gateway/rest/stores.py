@@ -10,6 +10,7 @@ from starlette.responses import Response
 from domain.errors import NotFound
 from domain.ground.markets import MARKETS
 from domain.ground.times import instant
+from domain.marketplace.party import RUNS_STORES
 from domain.marketplace.stores import OpenStore, SetHours, Store
 from domain.orders.hours import Hours, Opening, closes_ms
 from domain.orders.lifecycle import Role
@@ -27,7 +28,7 @@ routes = Routes("stores", tag="merchants")
 
 @routes.post(
     "/v1/merchants/{merchant_id}/stores",
-    Policy(roles=(Role.MERCHANT,), owner="merchant_id", key=Need.MAY),
+    Policy(roles=(Role.MERCHANT,), owner="merchant_id", jobs=RUNS_STORES, key=Need.MAY),
     StoreView,
     status=201,
     refuses=("OUTSIDE_SERVICE_AREA",),
@@ -77,7 +78,7 @@ async def hours(store_id: Uid, _: Me, services: Parts) -> Response:
 
 @routes.put(
     "/v1/stores/{store_id}/hours",
-    Policy(roles=(Role.MERCHANT,), owner="store_id", key=Need.MAY, version=Need.MAY),
+    Policy(roles=(Role.MERCHANT,), owner="store_id", jobs=RUNS_STORES, key=Need.MAY, version=Need.MAY),
     HoursView,
 )
 async def set_hours(store_id: Uid, body: HoursBody, _: Me, call: Mutation, services: Parts) -> Response:

@@ -23,6 +23,7 @@ from gateway.rest import (
     stores,
     vehicles,
 )
+from gateway.rest.business import documents, onboarding, staff
 from gateway.rest.kit.routes import Declared, Routes
 
 # A request is held against one route after the other: those that come most often are first.
@@ -32,6 +33,9 @@ ROUTERS: tuple[Routes, ...] = (
     offers.routes,
     dispatch.routes,
     merchants.routes,
+    onboarding.routes,
+    documents.routes,
+    staff.routes,
     stores.routes,
     products.routes,
     vehicles.routes,

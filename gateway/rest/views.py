@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from domain.marketplace.party import Job
 from domain.orders.hours import Opening
 from domain.orders.lifecycle import OfferStatus, OrderStatus, Role
 from domain.orders.records import Json
@@ -32,12 +33,14 @@ class Registered(Token, frozen=True, kw_only=True):
 
 
 class AccountView(Struct, frozen=True):
-    """Your own account."""
+    """Your own account. `merchant_id`, `job`: of the merchant that it works for, null for none."""
 
     user_id: str
     role: Role
     email: str
     name: str
+    merchant_id: str | None = None
+    job: Job | None = None
 
 
 # -- merchants --------------------------------------------------------------------------------------------------------

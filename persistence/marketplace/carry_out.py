@@ -115,9 +115,9 @@ async def _claim(connection: AsyncConnection, claim: Claim) -> Any:
 
 async def _lock(connection: AsyncConnection, step: Step, on: Kind, command: Command) -> Any:
     """The record that the command is about, locked: for itself where it may change, else against its end."""
-    record_id = getattr(command.action, on.key.name)
-    if is_id(record_id):
-        query = on.find(record_id, command.owner_id).with_for_update(key_share=True, read=step.kind is not on)
+    record_id, owner_id = getattr(command.action, on.key.name), on.whose(command)
+    if is_id(record_id) and (owner_id is None or is_id(owner_id)):
+        query = on.find(record_id, owner_id).with_for_update(key_share=True, read=step.kind is not on)
         row = (await connection.execute(query)).mappings().first()
         if row is not None:
             return on.of(row)

@@ -56,6 +56,13 @@ class Kind(Struct, frozen=True, kw_only=True):
         """The market that a record is of; empty where it is of none."""
         return str(getattr(record, self.market)) if self.market else ""
 
+    def whose(self, command: Command) -> str | None:
+        """The id that the owner's column must have for who commands: of the merchant that they work for where it is
+        one's, else their own. None: anybody's will do."""
+        if command.owner_id is None or self.owner is None:
+            return None
+        return command.merchant_id if self.owner == "merchant_id" else command.owner_id
+
     def find(self, record_id: str, owner_id: str | None) -> Select[Any]:
         """The record, if it is this owner's; None: anybody's. The place where a tenant is asked for."""
         query = select(self.table).where(self.key == record_id)

@@ -5,10 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from domain.marketplace.change import Done, done
-from persistence.marketplace import accounts, customers, products, stores, vehicles
+from persistence.marketplace import (
+    accounts,
+    customers,
+    merchant_documents,
+    merchants,
+    products,
+    staff,
+    stores,
+    vehicles,
+)
 from persistence.marketplace.kind import Kind, Step
 
-RESOURCES = (accounts, customers, stores, products, vehicles)
+RESOURCES = (accounts, customers, merchants, staff, merchant_documents, stores, products, vehicles)
 
 STEPS: dict[type[Any], Step] = {Done: Step(decide=done)}
 for _resource in RESOURCES:

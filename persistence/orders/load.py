@@ -59,10 +59,11 @@ SELECT i.scope, i.key, i.fingerprint, i.code, i.detail, i.body::text AS body, i.
 FROM idempotency i JOIN unnest($1::text[], $2::text[]) AS k(scope, key) USING (scope, key)
 """
 
-# FOR SHARE: who changes a store's hours waits for the decisions that were made by them.
+# FOR SHARE: who changes a store's hours, or suspends its merchant, waits for the decisions that were made before.
 _STORES = """
-SELECT store_id, merchant_id, region_id, lat, lng, hours::text AS hours FROM stores
-WHERE store_id = ANY($1::uuid[]) ORDER BY store_id FOR SHARE
+SELECT s.store_id, s.merchant_id, s.region_id, s.lat, s.lng, s.hours::text AS hours, m.status = 'APPROVED' AS sells
+FROM stores s JOIN merchants m USING (merchant_id)
+WHERE s.store_id = ANY($1::uuid[]) ORDER BY s.store_id FOR SHARE
 """
 
 _PRODUCTS = """
@@ -121,6 +122,7 @@ async def load(connection: Connection, need: Needs) -> Rows:
                 lat=row["lat"],
                 lng=row["lng"],
                 hours=hours_of(row["hours"]),
+                sells=row["sells"],
             )
     if products := ids(need.products):
         for row in await connection.fetch(_PRODUCTS, products):

@@ -8,10 +8,13 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec.structs import asdict
 
-from domain.errors import EmailTaken, IdempotencyKeyReused, NotFound
+from domain.errors import AlreadyEmployed, EmailTaken, IdempotencyKeyReused, NotFound
 from domain.marketplace.accounts import User
 from domain.marketplace.change import Carried, Command, settled
+from domain.marketplace.merchants import Merchant, MerchantStatus
+from domain.marketplace.party import Membership
 from domain.marketplace.products import Product
+from domain.marketplace.staff import Member
 from domain.marketplace.stores import Store
 from domain.orders.dossier import Entry
 from domain.orders.lifecycle import TASK_ENDED, TASK_HELD, OfferStatus, OrderStatus, Role, TaskStatus
@@ -47,6 +50,8 @@ class MemoryReads:
         """`users`: the accounts that there are, where several gateways share them."""
         self.memory = store
         self.users: dict[str, User] = {} if users is None else users
+        self.merchants: dict[str, Merchant] = {}
+        self.staff: dict[str, Member] = {}
         self.shops: dict[str, Store] = {}
         self.goods: dict[str, Product] = {}
         self.typed: dict[str, OrderNote] = {}
@@ -69,6 +74,10 @@ class MemoryReads:
         }
         return set(holders) - good
 
+    async def members(self, user_ids: Collection[str]) -> dict[str, Membership]:
+        found = [self.staff[user_id] for user_id in user_ids if user_id in self.staff]
+        return {member.user_id: Membership(member.merchant_id, member.job) for member in found}
+
     async def store(self, store_id: str) -> Store | None:
         return self.shops.get(store_id)
 
@@ -81,10 +90,15 @@ class MemoryReads:
         return sorted(found, key=lambda store: (store.name, store.store_id))
 
     def put(self, record: Any) -> None:
-        """A store or a product is there for whoever decides on orders as well."""
-        if isinstance(record, Store):
-            fields = {name: getattr(record, name) for name in OrderStore.__struct_fields__}
-            self.memory.add_store(OrderStore(**fields))
+        """A store or a product is there for whoever decides on orders as well, and whether its merchant sells."""
+        if isinstance(record, Merchant):
+            for store in self.shops.values():
+                if store.merchant_id == record.merchant_id:
+                    self.put(store)
+        elif isinstance(record, Store):
+            fields = {name: getattr(record, name) for name in OrderStore.__struct_fields__ if name != "sells"}
+            status = self.merchants[record.merchant_id].status
+            self.memory.add_store(OrderStore(**fields, sells=status is MerchantStatus.APPROVED))
         elif isinstance(record, Product):
             known = set(OrderProduct.__struct_fields__) & set(record.__struct_fields__)
             fields = {name: getattr(record, name) for name in known}
@@ -305,7 +319,7 @@ class MemoryMarketplace:
         if step.on is not None:
             before = self._table(step.on.aggregate).get(getattr(command.action, step.on.key.name))
             owner = before and step.on.owner and getattr(before, step.on.owner)
-            if before is None or (owner and command.owner_id not in (None, owner)):
+            if before is None or (owner and step.on.whose(command) not in (None, owner)):
                 raise NotFound(step.on.missing)
         decision = settled(step.decide, before, command)
         changed = () if decision.changed is None else (decision.changed,)
@@ -315,6 +329,9 @@ class MemoryMarketplace:
             kind = kind_of(record)
             self._table(kind.aggregate)[kind.id_of(record)] = record
             reads.put(record)
+        if decision.removed is not None:
+            kind = kind_of(decision.removed)
+            del self._table(kind.aggregate)[kind.id_of(decision.removed)]
         shown = show(decision.shown)
         if claim is not None:
             body: Any = msgspec.to_builtins(shown)
@@ -346,6 +363,8 @@ class MemoryMarketplace:
     def _table(self, aggregate: str) -> dict[str, Any]:
         tables: dict[str, dict[str, Any]] = {
             "account": self._reads.users,
+            "merchant": self._reads.merchants,
+            "staff": self._reads.staff,
             "store": self._reads.shops,
             "product": self._reads.goods,
         }
@@ -357,5 +376,7 @@ class MemoryMarketplace:
             record.user_id in users or record.email in {user.email for user in users.values()}
         ):
             raise EmailTaken()
-        if isinstance(record, Store) and record.merchant_id not in users:
+        if isinstance(record, Member) and record.user_id in self._reads.staff:
+            raise AlreadyEmployed()
+        if isinstance(record, Store) and record.merchant_id not in self._reads.merchants:
             raise NotFound("There is no such merchant.")

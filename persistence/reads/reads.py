@@ -26,6 +26,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import RowMapping
 
 from domain.marketplace.accounts import User
+from domain.marketplace.party import Job, Membership
 from domain.marketplace.products import Product
 from domain.marketplace.stores import Store
 from domain.orders.dossier import Entry
@@ -33,6 +34,7 @@ from domain.orders.lifecycle import TASK_HELD, OrderStatus, Role
 from domain.orders.records import StoredAnswer, TaskRow
 from persistence import tables
 from persistence.engine import create_engine, create_plain_engine
+from persistence.marketplace.staff import MemberRow
 from persistence.orders.load import Row, head_of, hours_of, is_id, offer_of, stored_answer_of, task_of
 from persistence.pool import CONNECT_TIMEOUT_S, IDLE_TIMEOUT_S, LOCK_TIMEOUT_S, POOL_SIZE, STATEMENT_TIMEOUT_S
 from persistence.reads.dispatch import TASKS, DispatchReads
@@ -51,6 +53,7 @@ from persistence.reads.views import (
 USERS, STORES, PRODUCTS = table_of(tables.User), table_of(tables.Store), table_of(tables.Product)
 ORDERS, ITEMS, EVENTS = table_of(tables.Order), table_of(tables.OrderItem), table_of(tables.DossierEvent)
 REGIONS = table_of(tables.Region)
+MEMBERS = table_of(MemberRow)
 ANSWERS, NOTES = table_of(tables.Idempotency), table_of(tables.OrderNote)
 
 LIVE = TASKS.c.live
@@ -96,6 +99,11 @@ _REVOKED = Fixed(
             USERS.c.token_version == _HOLDERS.c.version,
             USERS.c.disabled_ms.is_(None),
         )
+    )
+)
+_MEMBERS = Fixed(
+    select(MEMBERS.c.user_id, MEMBERS.c.merchant_id, MEMBERS.c.job).where(
+        MEMBERS.c.user_id == func.any(bindparam("user_ids", type_=ARRAY(tables.Uid)))
     )
 )
 _DRIVER_REGION = Fixed(
@@ -166,6 +174,11 @@ class Reads(DispatchReads):
         )
         wrong = {Holder(str(row["user_id"]), Role(row["role"]), row["version"]) for row in rows}
         return set(holders) - set(known) | wrong
+
+    async def members(self, user_ids: Collection[str]) -> dict[str, Membership]:
+        """Whom these accounts work for; those who work for no merchant are missing."""
+        rows = await self._rows(_MEMBERS, user_ids=[user_id for user_id in user_ids if is_id(user_id)])
+        return {str(row["user_id"]): Membership(str(row["merchant_id"]), Job(row["job"])) for row in rows}
 
     # -- stores and products ------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from persistence.tables.base import Base, Uid, one_of
 
 
 class User(Base):
-    """An account. A user of role merchant is the merchant: `merchant_id` elsewhere is this id."""
+    """An account. One of role merchant works for a merchant, see `persistence.marketplace.staff`."""
 
     __tablename__ = "users"
     user_id: Mapped[str] = mapped_column(Uid, primary_key=True)

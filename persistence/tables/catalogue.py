@@ -22,7 +22,7 @@ _OPENING = (
 class Store(Base):
     __tablename__ = "stores"
     store_id: Mapped[str] = mapped_column(Uid, primary_key=True)
-    merchant_id: Mapped[str] = mapped_column(Uid, ForeignKey("users.user_id"), index=True)
+    merchant_id: Mapped[str] = mapped_column(Uid, ForeignKey("merchants.merchant_id"), index=True)
     region_id: Mapped[str] = mapped_column(index=True)
     name: Mapped[str]
     lat: Mapped[float]

@@ -45,7 +45,7 @@ class ServerRefused(Exception):
 
 
 class Account(Struct, kw_only=True):
-    """A user of the server. `token` and `user_id` are filled by `Api.sign_in`."""
+    """A user of the server. `token` and `user_id` are filled by `Api.sign_in`, `merchant_id` by `enter_business`."""
 
     email: str
     password: str
@@ -53,6 +53,7 @@ class Account(Struct, kw_only=True):
     name: str
     user_id: str = ""
     token: str = ""
+    merchant_id: str = ""  # whom it works for
 
 
 class Api:

@@ -109,7 +109,7 @@ class Clerk:
         self, plan: OrderPlan, order_id: str, body: dict[str, Any], expected: tuple[str, ...] = ()
     ) -> bool:
         shop = plan.shop
-        path = f"/v1/merchants/{shop.merchant.user_id}/stores/{shop.store_id}/orders/{order_id}/action"
+        path = f"/v1/merchants/{shop.merchant.merchant_id}/stores/{shop.store_id}/orders/{order_id}/action"
         key = self._key(plan, str(body["action"]))
         reply = await self._api.request("POST", path, account=shop.merchant, key=key, body=body)
         if not reply.ok and reply.code not in expected:

@@ -11,6 +11,7 @@ from msgspec import Struct
 from sim.bot.motion import Point, metres
 from sim.concurrency import Progress, each
 from sim.demo.api import Account, Api, ServerRefused
+from sim.demo.business import enter_business
 from sim.demo.city import REGION_ID
 from sim.demo.clock import ServerTime
 from sim.demo.customers import Shop
@@ -88,14 +89,15 @@ class Cast:
         return await each(AT_ONCE, accounts, one)
 
     async def open_shops(self, merchant: Account, sites: list[Site]) -> list[Shop]:
-        """The merchant's stores at these sites, in order."""
+        """The merchant's stores at these sites, in order. It is approved, or gets to be."""
+        await enter_business(self._api, merchant)
         reply = await self._api.request(
             "GET", "/v1/stores", account=merchant, params={"region_id": REGION_ID}
         )
         listed: list[dict[str, Any]] = (
             reply.body if isinstance(reply.body, list) else reply.body.get("stores", [])
         )
-        ours = {store["name"]: store for store in listed if store.get("merchant_id") == merchant.user_id}
+        ours = {store["name"]: store for store in listed if store.get("merchant_id") == merchant.merchant_id}
 
         async def one(site: Site) -> Shop:
             found = ours.get(site.name)
@@ -123,7 +125,7 @@ class Cast:
         }  # fmt: skip
         reply = await self._api.request(
             "POST",
-            f"/v1/merchants/{merchant.user_id}/stores",
+            f"/v1/merchants/{merchant.merchant_id}/stores",
             account=merchant,
             body=body,
             key=_place_key(site),
@@ -136,7 +138,7 @@ class Cast:
         have = {product["name"]: str(product["id"]) for product in reply.body} if reply.ok else {}
         if missing := [item for item in STOCK if item[0] not in have]:
             body = [{"name": name, "category": kind, "price_cents": cents} for name, kind, cents in missing]
-            path = f"/v1/merchants/{merchant.user_id}/stores/{store_id}/products"
+            path = f"/v1/merchants/{merchant.merchant_id}/stores/{store_id}/products"
             made = await self._api.request("POST", path, account=merchant, body=body)
             if not made.ok:
                 raise ServerRefused(f"products: {made.code}")

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from domain.errors import IdempotencyKeyReused
+from domain.marketplace.party import Job, Membership
 from domain.orders.lifecycle import TASK_ENDED, TASK_RELEASABLE, OrderStatus, Role
 from gateway.http.auth import Principal
 from sim.bot.motion import offset
@@ -191,7 +192,8 @@ class People:
     async def _post(
         self, who: Person, path: str, body: dict[str, Any], key: str, chance: Random
     ) -> tuple[int, dict[str, Any]]:
-        principal = Principal(who.id, who.role)
+        member = Membership(who.id, Job.OWNER) if who.role is Role.MERCHANT else None
+        principal = Principal(who.id, who.role, member=member)
         return await self._world.post(principal, path, body, key, chance, market=who.market)
 
 

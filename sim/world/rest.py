@@ -40,7 +40,7 @@ async def post(
     call.device = device
     in_path = dict(zip(_PARAMETER.findall(route.path), ids, strict=True))
     try:
-        route.policy.require(principal.id, principal.role, in_path)
+        route.policy.require(principal.id, principal.role, in_path, principal.member)
         response = await route.endpoint(**_arguments(route, in_path, services, principal, call, body))
     except Refusal as error:
         return error.status, {"code": error.code, "detail": error.detail}, None

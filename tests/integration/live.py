@@ -22,7 +22,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from domain import protocol as wire
+from doorstep.cli.operators import employ_operator
+from doorstep.embedded.services import running_services
 from sim.demo.api import Account, Api, Reply
+from sim.demo.business import enter_business
 from tests.support.database import server_url
 
 T = TypeVar("T")
@@ -36,7 +39,11 @@ TITLES = {
 }
 METRICS_TOKEN = "a token for the metrics page of the tests"
 SCRAPER = {"Authorization": f"Bearer {METRICS_TOKEN}"}
+OPERATOR_PASSWORD = "approves all the merchants of the tests"
 STORE_LAT, STORE_LNG = 32.7767, -96.7970  # downtown Dallas
+
+
+SERVERS: dict[str, LiveServer] = {}  # by URL
 
 
 def free_port() -> int:
@@ -73,6 +80,7 @@ class LiveServer:
             "METRICS_TOKEN": METRICS_TOKEN,
             **environment,
         }
+        SERVERS[self.url] = self
         self._process: subprocess.Popen[bytes] | None = None
         self._said_before = 0  # bytes of the log
 
@@ -108,6 +116,12 @@ class LiveServer:
             return httpx.get(f"{self.url}/health/ready", timeout=5, trust_env=False).status_code == 200
         except httpx.TransportError:
             return False
+
+    async def employ_operator(self) -> Account:
+        """An administrator, who is there from the first call on and approves merchants."""
+        beside = running_services(self.folder)
+        database_url = self._environment.get("DATABASE_URL") or (beside.database_url if beside else "")
+        return await employ_operator(self.url, database_url, OPERATOR_PASSWORD)
 
     def stop(self) -> int:
         """Ctrl-C; returns the exit status."""
@@ -352,7 +366,9 @@ class Town:
         """`where`: its market and the store's place, if not in Dallas."""
         town = cls(Api(url), *where)
         await asyncio.gather(town.api.sign_in(town.merchant), town.api.sign_in(town.customer))
-        merchant = f"/v1/merchants/{town.merchant.user_id}"
+        await SERVERS[url].employ_operator()
+        await enter_business(town.api, town.merchant)
+        merchant = f"/v1/merchants/{town.merchant.merchant_id}"
         store = {
             "name": "Corner",
             "region_id": town.region_id,
@@ -418,7 +434,7 @@ class Town:
         return order_id
 
     async def merchant_does(self, order_id: str, action: str) -> Reply:
-        path = f"/v1/merchants/{self.merchant.user_id}/stores/{self.store_id}/orders/{order_id}/action"
+        path = f"/v1/merchants/{self.merchant.merchant_id}/stores/{self.store_id}/orders/{order_id}/action"
         return await self.post(path, self.merchant, {"action": action})
 
     async def status(self, order_id: str) -> str:

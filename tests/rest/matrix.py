@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 from msgspec import Struct
 
+from domain.marketplace.party import Job
 from domain.orders.lifecycle import Role
 from gateway.app import interface
 from gateway.http.policy import Door
@@ -27,6 +28,9 @@ STREAMS = {"ops_stream"}  # stays open
 QUERY = {"region_id": REGION, "from": "32.78,-96.8", "to": "32.80,-96.78"}
 INTERNAL = {"X-Internal-Token": INTERNAL_TOKEN}
 Headers = dict[str, str]
+# Who can be taken on by a merchant: by the example of the route, and once more for each other row of its list.
+RECRUITS = ("clerk", "member", "second", "third")
+NEWCOMERS = {"merchants_apply"}  # for whoever works for no merchant yet
 
 
 class Cast(Struct):
@@ -36,6 +40,8 @@ class Cast(Struct):
     ids: dict[str, str]
     owners: dict[Role, Headers]  # everything in `ids` is theirs
     strangers: dict[Role, Headers]
+    colleagues: dict[Job, Headers]  # of the merchant's owner
+    newcomers: list[Headers]  # who work for no merchant yet
 
     async def call(self, route: Declared, headers: Headers | None = None, **changes: Any) -> httpx.Response:
         """The route as it should be called, but for the `changes`: of `body`, of the query."""
@@ -66,9 +72,16 @@ class Cast(Struct):
             else None
         )
 
+    def another(self, route: Declared, name: str) -> Any:
+        """The same for another row: of this person, where it is about one."""
+        body = self.body(route)
+        return body | {"email": f"{name}@example.org"} if isinstance(body, dict) and "email" in body else body
+
     def of(self, route: Declared) -> Headers:
         """Who may call the route, and has what it is about."""
         roles = route.policy.roles
+        if route.name in NEWCOMERS:
+            return self.newcomers[-1]
         if roles is Door.INTERNAL:
             return INTERNAL
         if roles is Door.METRICS:
@@ -128,6 +141,7 @@ async def cast(database_url: str) -> AsyncIterator[Cast]:
         }
         for role in (Role.DISPATCHER, Role.ADMIN):
             owners[role] = (await world.account(role))[1]
+        newcomers = [await world.recruit(f"{name}@example.org") for name in (*RECRUITS, "n1", "n2", "n3")]
         strangers = {
             role: (await world.account(role))[1] for role in (Role.CUSTOMER, Role.MERCHANT, Role.DRIVER)
         }
@@ -143,7 +157,10 @@ async def cast(database_url: str) -> AsyncIterator[Cast]:
             "region_id": REGION,
         }
         ids["note_id"] = await _noted(world, order)
-        made = Cast(world, ids, owners, strangers)
+        colleagues: dict[Job, Headers] = {
+            job: await world.colleague(order.merchant_id, job) for job in (Job.MANAGER, Job.CLERK)
+        }
+        made = Cast(world, ids, owners, strangers, colleagues, newcomers[len(RECRUITS) :])
         await _others(made)
         yield made
 
@@ -193,6 +210,6 @@ async def _others(made: Cast) -> None:
             if one.method == "POST" and one.path == route.path.rpartition(f"/{{{missing[0]}}}")[0]
         )
         headers = made.of(maker) | {"Idempotency-Key": f"matrix {missing[0]}"}
-        answer = await made.call(maker, headers)
+        answer = await made.call(maker, headers, body=made.another(maker, "member"))
         assert answer.status_code == 201, answer.text
         made.ids[missing[0]] = answer.json()["id"]

@@ -16,12 +16,14 @@ from domain.orders.lifecycle import Role
 from gateway.http.auth import Me
 from gateway.http.policy import Door, Need, Policy
 from gateway.rest.kit.routes import Declared, Routes
-from tests.rest.matrix import DOCUMENT, SHOWN, STREAMS, Cast, altered, cast
+from tests.rest.matrix import DOCUMENT, NEWCOMERS, SHOWN, STREAMS, Cast, altered, cast
 from tests.support.database import server_url
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 
 # What tells a stranger nothing: that there is no such thing, or that an offer is not to be had.
+# Lists whose rows come by another path; all others have something to do with orders.
+MAKERS = {"merchants_merchants": "merchants_apply"}
 STRANGER = {"NOT_FOUND", "OFFER_TAKEN", "OFFER_EXPIRED"}
 AUTHORITY = {"UNAUTHENTICATED", "FORBIDDEN", "NOT_FOUND"}
 
@@ -49,6 +51,7 @@ def routes(**wanted: bool) -> pytest.MarkDecorator:
     """Over the routes of which this holds."""
     tests: dict[str, Callable[[Declared], bool]] = {
         "closed": lambda one: one.policy.roles is not Door.OPEN,
+        "jobs": lambda one: bool(one.policy.jobs),
         "owned": lambda one: bool(one.policy.owner) and one.policy.needs_token,
         "keyed": lambda one: one.policy.key is not Need.NO and "requestBody" in _operation(one),
         "must_key": lambda one: one.policy.key is Need.MUST,
@@ -103,6 +106,14 @@ async def test_a_stranger_finds_nothing(looking: Cast, route: Declared) -> None:
             headers = looking.strangers[role] | {"Idempotency-Key": "a stranger's", "If-Match": "*"}
             answer = await looking.call(route, headers)
             assert code(answer) in STRANGER, (role, answer.text)
+
+
+@routes(jobs=True)
+async def test_nobody_of_another_job_gets_in(looking: Cast, route: Declared) -> None:
+    for job, headers in looking.colleagues.items():
+        if job not in route.policy.jobs:
+            sent = headers | {"Idempotency-Key": "a colleague's", "If-Match": "*"}
+            assert code(await looking.call(route, sent)) == "FORBIDDEN", job
 
 
 @routes(viewed=True, reads=True)
@@ -202,8 +213,12 @@ async def _another(made: Cast, route: Declared, key: str) -> None:
     """One more row of the list: by the route that makes one, else an order of the same people."""
     maker = next((one for one in SHOWN if one.method == "POST" and one.path == route.path), None)
     if maker is None:
-        maker = next(one for one in SHOWN if one.name == "orders_create")
-    answer = await made.call(maker, made.of(maker) | {"Idempotency-Key": key})
+        name = MAKERS.get(route.name, "orders_create")
+        maker = next(one for one in SHOWN if one.name == name)
+    headers = made.of(maker) | {"Idempotency-Key": key}
+    if maker.name in NEWCOMERS:
+        made.newcomers.pop()
+    answer = await made.call(maker, headers, body=made.another(maker, key))
     assert answer.status_code == 201, answer.text
 
 

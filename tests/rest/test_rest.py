@@ -171,6 +171,7 @@ async def test_register_sign_in_and_me(world: World) -> None:
     me = await world.http.get("/v1/me", headers={"Authorization": f"Bearer {token['access_token']}"})
     assert me.json() == {
         "user_id": made.json()["user_id"], "role": "driver", "email": "ann@example.org", "name": "Ann",
+        "merchant_id": None, "job": None,
     }  # fmt: skip
     stored = await world.reads.user_by_email("ann@example.org")
     assert stored is not None

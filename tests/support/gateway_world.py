@@ -16,7 +16,9 @@ from actors.clock import ServerClock
 from actors.config import Config, Limits
 from actors.region.shell import RegionShell
 from actors.wire import APPEND, POST, Wire
-from domain.marketplace.accounts import User
+from domain.marketplace.accounts import OpenAccount, User
+from domain.marketplace.party import Job, Membership
+from domain.marketplace.staff import AddMember
 from domain.orders.commands import OrderCommand
 from domain.orders.lifecycle import Role
 from domain.orders.records import Answer, Done, Json
@@ -36,7 +38,7 @@ from persistence.orders.postgres import PostgresStore
 from persistence.reads.memory import MemoryReads
 from persistence.reads.reads import Reads
 from solver.registry import solve
-from tests.support.marketplace import marketplace_of, put
+from tests.support.marketplace import change, marketplace_of, put
 
 REGION = "tx-dfw"
 GATEWAY = "gateway:0"
@@ -268,11 +270,28 @@ class World:
         return {"Authorization": f"Bearer {self.services.tokens.issue(user_id, role)}"}
 
     async def account(self, role: Role) -> tuple[str, dict[str, str]]:
-        """An account without the cost of a password: its id and its headers."""
+        """An account without the cost of a password: its id and its headers. One of role merchant owns an approved
+        merchant of the same id."""
         self._number += 1
-        user_id = f"00000000-0000-4000-8000-{self._number:012d}"
-        self.reads.users[user_id] = _user(user_id, role)
-        return user_id, self.auth(user_id, role)
+        user = _user(f"00000000-0000-4000-8000-{self._number:012d}", role)
+        await put(self.services.marketplace, user)
+        return user.user_id, self.auth(user.user_id, role)
+
+    async def recruit(self, email: str) -> dict[str, str]:
+        """An account that works for no merchant yet: its headers."""
+        self._number += 1
+        user = replace(_user(f"00000000-0000-4000-8000-{self._number:012d}", Role.MERCHANT), email=email)
+        await change(self.services.marketplace, OpenAccount(user))
+        return self.auth(user.user_id, Role.MERCHANT)
+
+    async def colleague(self, merchant_id: str, job: Job) -> dict[str, str]:
+        """The headers of somebody new who works for this merchant."""
+        self._number += 1
+        user = _user(f"00000000-0000-4000-8000-{self._number:012d}", Role.MERCHANT)
+        await change(self.services.marketplace, OpenAccount(user))
+        owner = Membership(merchant_id, Job.OWNER)
+        await change(self.services.marketplace, AddMember(user_id=user.user_id, job=job), member=owner)
+        return self.auth(user.user_id, Role.MERCHANT)
 
     async def shop(self, category: str = "alcohol") -> tuple[str, str, str, dict[str, str]]:
         """A merchant with a store and a product: their ids and the merchant's headers."""
@@ -367,12 +386,6 @@ class DatabaseWorld(World):
 
     def auth(self, user_id: str, role: Role) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.services.tokens.issue(user_id, role)}"}
-
-    async def account(self, role: Role) -> tuple[str, dict[str, str]]:
-        self._number += 1
-        user = _user(f"00000000-0000-4000-8000-{self._number:012d}", role)
-        await put(self.services.marketplace, user)
-        return user.user_id, self.auth(user.user_id, role)
 
 
 @asynccontextmanager

@@ -6,6 +6,8 @@ from typing import Any
 
 from domain.marketplace.accounts import OpenAccount, SetDisabled, User
 from domain.marketplace.change import Command
+from domain.marketplace.merchants import Apply, MerchantEvent, MoveMerchant
+from domain.marketplace.party import Job, Membership
 from domain.marketplace.products import AddProducts, Product
 from domain.marketplace.stores import OpenStore, SetHours, Store
 from domain.orders.hours import Hours
@@ -29,15 +31,29 @@ async def change(marketplace: Marketplace, action: Any, actor_id: str = "test", 
 
 
 async def put(marketplace: Marketplace, *records: User | Store | Product) -> None:
-    """Make these records."""
+    """Make these records. An account of role merchant owns an approved merchant of the same id."""
     for record in records:
         if isinstance(record, User):
             await change(marketplace, OpenAccount(record))
+            if record.role is Role.MERCHANT:
+                await put_merchant(marketplace, record.user_id, record.user_id)
         elif isinstance(record, Store):
             fields = {name: getattr(record, name) for name in OpenStore.__struct_fields__}
-            await change(marketplace, OpenStore(**fields), record.merchant_id)
+            owner = Membership(record.merchant_id, Job.OWNER)
+            await change(marketplace, OpenStore(**fields), record.merchant_id, member=owner)
         else:
             await change(marketplace, AddProducts(record.store_id, (record,)))
+
+
+async def put_merchant(
+    marketplace: Marketplace, merchant_id: str, owner_id: str, *, approved: bool = True
+) -> None:
+    """A merchant as this account has applied for it, approved as a rule."""
+    about = {"name": "Corner", "legal_name": "Corner Store LLC", "address": "2 Elm Street"}
+    application = Apply(merchant_id=merchant_id, **about)
+    await change(marketplace, application, owner_id, role=Role.MERCHANT)
+    if approved:
+        await change(marketplace, MoveMerchant(merchant_id=merchant_id, event=MerchantEvent.APPROVED))
 
 
 async def set_hours(

@@ -41,7 +41,7 @@ def cancel(state: State, now_ms: int, ask: Ask) -> Draft:
 def goods_ready(state: State, now_ms: int, ask: Ask) -> Draft:
     assert isinstance(ask.action, GoodsReady)
     job = state.job_of_order(ask.action.order_id)
-    if ask.role is Role.MERCHANT and job.order.merchant_id != ask.principal_id:
+    if ask.role is Role.MERCHANT and job.order.merchant_id != ask.party_id:
         raise NotFound("There is no such order.")
     ready_ms = min(job.task.ready_ms, now_ms)  # goods that are ready stay so, however often it is said
     payload = {"task_id": job.task.task_id, "ready_ms": ready_ms}

@@ -43,7 +43,7 @@ async def order_for(services: Services, principal: Principal, order_id: str) -> 
         if role in OPERATORS:
             return order
         if (role is Role.CUSTOMER and order.customer_id == principal.id) or (
-            role is Role.MERCHANT and order.merchant_id == principal.id
+            role is Role.MERCHANT and order.merchant_id == principal.party_id
         ):
             return order
         if role is Role.DRIVER and principal.id == await services.reads.holder_of(order_id):

@@ -74,7 +74,7 @@ async def order_page(services: Services, principal: Principal, page: Asked) -> O
     """One page of the orders that the principal may see, newest first."""
     if principal.role not in OPERATORS and principal.role not in _OWN:
         raise Forbidden()
-    owner = {_OWN[principal.role]: principal.id} if principal.role in _OWN else {}
+    owner = {_OWN[principal.role]: principal.party_id} if principal.role in _OWN else {}
     found = await services.reads.orders(
         **owner,
         status=page.status,

@@ -54,6 +54,8 @@ def complete(document: Schema, declared: Iterable[Declared]) -> Schema:
         operation = document["paths"][one.path][one.method.lower()]
         _headers(operation, one)
         operation["x-callers"] = callers(one)
+        if one.policy.jobs:
+            operation["x-jobs"] = [str(job) for job in one.policy.jobs]
         for media in operation.get("requestBody", {}).get("content", {}).values():
             media["example"] = example(media["schema"], schemas)
     for one, view in zip(viewed, views, strict=True):
@@ -81,10 +83,10 @@ def _headers(operation: Schema, declared: Declared) -> None:
 
 def example(schema: Schema, schemas: Schema, name: str = "") -> Any:
     """A value that the schema allows, always the same."""
-    if "$ref" in schema:
-        return example(schemas[schema["$ref"].removeprefix(REF)], schemas, name)
     if "examples" in schema:
         return schema["examples"][0]
+    if "$ref" in schema:
+        return example(schemas[schema["$ref"].removeprefix(REF)], schemas, name)
     if "const" in schema:
         return schema["const"]
     if "enum" in schema:

@@ -15,6 +15,7 @@ from fastapi.routing import APIRoute
 from msgspec import Struct
 from starlette.responses import Response
 
+from domain.orders.lifecycle import Role
 from gateway.http.auth import caller
 from gateway.http.idempotency import CALLS
 from gateway.http.policy import ACCOUNTS, Need, Policy
@@ -139,12 +140,13 @@ def _codes(policy: Policy) -> list[str]:
 
 def _require_sound(path: str, policy: Policy, endpoint: Callable[..., Any]) -> None:
     """`TypeError` when what the policy says is not what the signature does."""
-    needs = {
+    called = [
         marker.dependency
         for parameter in inspect.signature(endpoint, eval_str=True).parameters.values()
         for marker in getattr(parameter.annotation, "__metadata__", ())
         if isinstance(marker, params.Depends)
-    }
+    ]
+    needs = set(called)
     where = f"{endpoint.__module__}.{endpoint.__name__}"
     if policy.limit not in DEFAULTS:
         raise TypeError(f"{where}: there is no budget {policy.limit}")
@@ -154,5 +156,9 @@ def _require_sound(path: str, policy: Policy, endpoint: Callable[..., Any]) -> N
         raise TypeError(f"{where}: its path names an account, and its policy no owner")
     if policy.needs_token is not (caller in needs):
         raise TypeError(f"{where}: its policy and its parameters differ on whether a token is needed")
+    if policy.jobs and Role.MERCHANT not in policy.roles:
+        raise TypeError(f"{where}: its policy names jobs at a merchant's, and nobody who has one")
     if (policy.key is not Need.NO) is not bool(needs & CALLS):
         raise TypeError(f"{where}: its policy and its parameters differ on the Idempotency-Key")
+    if caller in needs and any(one in CALLS for one in called[: called.index(caller)]):
+        raise TypeError(f"{where}: whom the caller works for is not known before the caller is")

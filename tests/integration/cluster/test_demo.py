@@ -46,6 +46,7 @@ async def test_the_demo_survives_every_kill(fast_server: LiveServer) -> None:
         orders_per_min=1.5,
         driver_shares=DriverShares(tunnel_drivers=0.0),  # every socket that breaks is the gateway's
     )
+    await fast_server.employ_operator()
     demo = asyncio.create_task(run_demo(options, lines.append, stop))
 
     def figure(after: str, before: str) -> int:

@@ -22,6 +22,7 @@ from domain.errors import (
 )
 from domain.marketplace.accounts import OpenAccount, SetDisabled, User
 from domain.marketplace.change import Carried, Claim, Command, Done, by_operator
+from domain.marketplace.party import Job, Membership
 from domain.marketplace.products import AddProducts, Product
 from domain.marketplace.stores import OpenStore, SetHours
 from domain.marketplace.vehicles import VEHICLES_LIMIT, AddVehicle, VehicleKind
@@ -67,6 +68,7 @@ def command(world: World, action: Any, key: str | None = None, **fields: Any) ->
         "role": Role.MERCHANT,
         "at_ms": 1,
         "owner_id": world.merchant_id,
+        "member": Membership(world.merchant_id, Job.OWNER),
         "claim": claim,
     } | fields
     return Command(action=action, actor_id=world.merchant_id, **given)
@@ -156,12 +158,12 @@ async def test_what_is_refused_leaves_nothing(reads: Reads, world: World, market
     assert isinstance(twin, EmailTaken)
     assert twin.__suppress_context__, "the driver's words hold the address"
     assert isinstance(await refused(opening(lat=40.0)), OutsideServiceArea)
-    stranger = {"owner_id": new_id()}
+    stranger = {"owner_id": new_id(), "member": Membership(new_id(), Job.OWNER)}
     for action in (SetHours(world.store_id, WEEK), AddProducts(world.store_id, ())):
         assert isinstance(await refused(action, **stranger), NotFound)
     for nowhere in (new_id(), "no id"):
         assert isinstance(await refused(SetHours(nowhere, WEEK)), NotFound)
-    orphan = replace(command(world, opening(), "k"), actor_id=new_id())
+    orphan = replace(command(world, opening(), "k"), member=Membership(new_id(), Job.OWNER))
     with pytest.raises(NotFound, match="no such merchant"):
         await marketplace.carry_out(orphan, lambda _: {}, dict)
     assert isinstance(await refused(SetHours(world.store_id, WEEK), if_match=(7,)), VersionMismatch)

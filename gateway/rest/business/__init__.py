@@ -1,0 +1,1 @@
+"""Merchants: their application and review, their documents, and who works for them."""
