@@ -65,6 +65,8 @@ GRANTS: dict[str, Grant] = {
     "audit_entries": ADD,
     "ledger_movements": ADD,
     "ledger_entries": ADD,
+    "earnings": ADD,
+    "payments": ADD,
     "regions": Grant(insert=True, update=("epoch",)),
     "region_totals": Grant(insert=True, update=("before_ms", "tasks", "offers")),
     "leases": Grant(insert=True, update=("holder", "until"), delete=True),

@@ -137,10 +137,7 @@ def price(
     market = MARKETS[market_id]
     distance_m = between_m(*store, *door)
     fee_cents = next(band.fee_cents for band in FEES[market_id] if distance_m <= band.up_to_m)
-    area = next(
-        (area for area in AREAS[market_id] if between_m(area.lat, area.lng, *door) <= area.radius_m),
-        AREAS[market_id][-1],
-    )
+    area = area_of(market_id, door)
     parts = rate_parts(area, instant(at_ms).astimezone(ZoneInfo(market.timezone)).date())
     taxed = _TAXED[market.jurisdiction]
     amounts = [line.price_cents * line.quantity for line in lines]
@@ -158,6 +155,12 @@ def price(
         area=area.name,
         rate_parts=parts,
     )
+
+
+def area_of(market_id: str, door: tuple[float, float]) -> TaxArea:
+    """The area of a market whose rate a door has."""
+    inside = (area for area in AREAS[market_id] if between_m(area.lat, area.lng, *door) <= area.radius_m)
+    return next(inside, AREAS[market_id][-1])
 
 
 def rate_parts(area: TaxArea, day: date) -> int:

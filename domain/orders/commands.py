@@ -69,6 +69,13 @@ class AbandonPayment(Struct, frozen=True, tag=True):
     before_ms: int
 
 
+class SettlePayment(Struct, frozen=True, tag=True):
+    """The vendor has taken the order's money, or let it go: what it held under `vendor_ref`."""
+
+    taken: bool
+    vendor_ref: str
+
+
 class MerchantAccept(Struct, frozen=True, tag=True):
     """`prep_s`: the merchant's estimate until the goods are packed, None for the market's default. `task_id`: of the
     delivery that this opens."""
@@ -103,7 +110,7 @@ OrderAction: TypeAlias = (
 )
 
 # No step of an order, and not what a client asked for: the answer is not the first to its key.
-PaymentAction: TypeAlias = BeginPayment | AbandonPayment
+PaymentAction: TypeAlias = BeginPayment | AbandonPayment | SettlePayment
 
 
 class OrderCommand(Struct, frozen=True, kw_only=True, tag=True):

@@ -27,6 +27,7 @@ from domain.errors import (
 )
 from domain.ground.markets import MARKETS, serves
 from domain.ground.times import in_ms
+from domain.marketplace.earnings import Drive
 from domain.marketplace.pricing import Line, price
 from domain.orders.commands import (
     ITEMS_LIMIT,
@@ -46,6 +47,7 @@ from domain.orders.commands import (
     PaymentAction,
     RecordAgeCheck,
     RecordPayment,
+    SettlePayment,
 )
 from domain.orders.hours import back_ms, return_by_ms
 from domain.orders.lifecycle import (
@@ -60,6 +62,7 @@ from domain.orders.lifecycle import (
 from domain.orders.payment_decisions import abandon_payment, begin_payment, decide_payment, not_wanted
 from domain.orders.reasons import CancelReason, RejectReason, known
 from domain.orders.records import AgeAttempt, Answer, CheckOutcome, OrderBrief, TaskRow
+from domain.orders.settling import settle_payment
 from domain.orders.state import (
     AMOUNTS,
     DECIDER_MOVED,
@@ -173,9 +176,11 @@ def decide(
     store: Store | None = None,
     policy_of: PolicyOf = one_policy,
     attempts: Collection[AgeAttempt] = (),
+    driven: Collection[Drive] = (),
 ) -> Decision:
     """Decide on an existing order. A refusal is an answer, without facts unless the failure must be on record. `store`:
-    the order's, which only `MerchantAccept` needs; `attempts`: the customer's, for age checks."""
+    the order's, which only `MerchantAccept` needs; `attempts`: the customer's, for age checks; `driven`: for the order,
+    which only `SettlePayment` needs."""
     try:
         if order is None or not _may_see(command, order):
             raise NotFound("There is no such order.")
@@ -189,6 +194,8 @@ def decide(
             return _begin_age_check(command, command.action, order, attempts)
         if isinstance(command.action, RecordAgeCheck):
             return _age_check(command, command.action, order, attempts)
+        if isinstance(command.action, SettlePayment):
+            return settle_payment(command, order, driven, policy_of(order.region_id).money)
         return _HANDLERS[type(command.action)](command, order)
     except Refusal as error:
         if isinstance(command.action, RecordPayment) and order is not None:

@@ -18,17 +18,21 @@ class AttemptStatus(StrEnum):
     OPEN = "OPEN"  # the vendor is being asked, or nobody knows what it said
     HELD = "HELD"  # the order's own
     DECLINED = "DECLINED"
+    TAKEN = "TAKEN"  # the order's own, and the money is ours
+    VOIDED = "VOIDED"  # the order's own, and the customer's again
     LET_GO = "LET_GO"  # nobody wants it any more, whatever the vendor says or will say
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
-    """One authorization. `token`: a digest of the vendor token that it is made with."""
+    """One authorization. `token`: a digest of the vendor token that it is made with; `amount_cents`: what is held,
+    where it is the order's own."""
 
     number: int
     token: str
     status: AttemptStatus
     begun_ms: int  # when the vendor was last about to be asked
     vendor_ref: str | None = None
+    amount_cents: int | None = None
 
 
 class Undo(Struct, frozen=True):

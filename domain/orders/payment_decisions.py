@@ -18,6 +18,7 @@ from domain.orders.payment import (
     request_id,
 )
 from domain.orders.records import Answer
+from domain.orders.settling import held
 from domain.orders.state import Decision, OrderState, advance, refused, with_refusal
 
 
@@ -34,8 +35,10 @@ def decide_payment(command: OrderCommand, order: OrderState) -> Decision:
         raise PaymentUnderWay("This payment took too long and was let go: try again.")
     payload = {"vendor_ref": ref, "amount_cents": order.total_cents}
     if action.authorized:
+        attempt = replace(attempt, amount_cents=order.total_cents)
         payments = ended(order.payments, attempt, AttemptStatus.HELD, ref)
-        return advance(command, order, event, payload, payment_ref=ref, payments=payments)
+        decision = advance(command, order, event, payload, payment_ref=ref, payments=payments)
+        return replace(decision, books=held(order, attempt, command.at_ms))
     payments = ended(order.payments, attempt, AttemptStatus.DECLINED, ref)
     return with_refusal(advance(command, order, event, payload, payments=payments), PaymentDeclined())
 

@@ -8,6 +8,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain.errors import Refusal
+from domain.marketplace.earnings import Earning
+from domain.marketplace.money import Movement
+from domain.marketplace.payments import Payment
 from domain.marketplace.pricing import TaxClass
 from domain.orders.commands import OrderCommand, OrderItem
 from domain.orders.hours import Hours
@@ -83,10 +86,18 @@ class OrderState(Struct, frozen=True, kw_only=True):
 AMOUNTS = ("goods_cents", "fee_cents", "tax_cents", "tip_cents", "total_cents")
 
 
+class Books(Struct, frozen=True, kw_only=True):
+    """What is booked of money: movements of the ledger, the payment that was taken, and what drivers have earned."""
+
+    movements: tuple[Movement, ...] = ()
+    payment: Payment | None = None
+    earnings: tuple[Earning, ...] = ()
+
+
 class Decision(Struct, frozen=True, kw_only=True):
     """What to write: the row as it will be (None: nothing), the facts, a task to open, what a vendor is to let go, a
-    try at an age check, and the answer. Without facts the row keeps its version: only what is nobody's but ours has
-    changed."""
+    try at an age check, what is booked of money, and the answer. Without facts the row keeps its version: only
+    what is nobody's but ours has changed."""
 
     answer: Answer
     order: OrderState | None = None
@@ -94,6 +105,7 @@ class Decision(Struct, frozen=True, kw_only=True):
     opened: tuple[TaskRow, OrderBrief] | None = None
     undo: tuple[Undo, ...] = ()
     attempt: AgeAttempt | None = None
+    books: Books = Books()
 
 
 # The order has a task: its region decides now. Never leaves the server; the gateway asks the region instead.

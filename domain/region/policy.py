@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct, field
 
 from domain.ground.travel import Haversine, TravelModel
+from domain.marketplace.earnings import MoneyPolicy
 from domain.solve import Planning, Services, Weights
 
 
@@ -70,6 +71,7 @@ class RegionPolicy(Struct, frozen=True, kw_only=True):
     services: Services = field(default_factory=Services)
     planning: Planning = field(default_factory=Planning)
     travel: TravelModel = field(default_factory=Haversine)
+    money: MoneyPolicy = field(default_factory=MoneyPolicy)
     # An offer is made so long before its driver must set off, which leaves time to answer and to ask others; until then
     # a better assignment may come up. At least the time between two looks.
     offer_lead_s: float = 300.0

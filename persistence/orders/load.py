@@ -13,10 +13,12 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from domain.marketplace.earnings import Drive
 from domain.orders.hours import Hours
 from domain.orders.lifecycle import OfferStatus, OrderStatus, TaskKind, TaskStatus
 from domain.orders.payment import Attempt
 from domain.orders.records import AgeAttempt, Answer, CheckOutcome, Json, OfferRow, StoredAnswer, TaskRow
+from domain.orders.settling import Step, drives
 from domain.orders.state import AMOUNTS, OrderLine, OrderState, Product, Store
 from domain.solve import Explanation
 from persistence.engine import Connection
@@ -82,6 +84,18 @@ WHERE customer_id = ANY($1::uuid[])
 """
 
 
+# What was driven for orders: their tasks with the more that was paid, and the steps that pay goes by.
+_TASKS = """
+SELECT t.*, (o.features ->> 'bump_cents')::float8::int AS bump_cents
+FROM tasks t LEFT JOIN offers o ON o.offer_id = t.offer_id WHERE t.order_id = ANY($1::uuid[])
+"""
+_STEPS = """
+SELECT order_id, type, actor, at_ms FROM dossier_events
+WHERE order_id = ANY($1::uuid[]) AND type IN ('TASK_ASSIGNED', 'ARRIVED_AT_STORE', 'PICKED_UP', 'RETURN_INITIATED')
+ORDER BY order_id, seq
+"""
+
+
 async def lock_free_orders(connection: Connection, order_ids: Iterable[str]) -> set[str]:
     """Lock those of the orders that nobody else has locked; returns the others, without waiting for them."""
     known = ids(order_ids)
@@ -132,7 +146,22 @@ async def load(connection: Connection, need: Needs) -> Rows:
                 category=row["category"],
                 price_cents=row["price_cents"],
             )
+    if settled := ids(need.settled):
+        rows.drives = await _driven(connection, settled)
     return rows
+
+
+async def _driven(connection: Connection, order_ids: list[str]) -> dict[str, list[Drive]]:
+    steps = [
+        Step(str(row["order_id"]), row["type"], row["actor"], row["at_ms"])
+        for row in await connection.fetch(_STEPS, order_ids)
+    ]
+    found: dict[str, list[Drive]] = {}
+    tasks = await connection.fetch(_TASKS, order_ids)
+    bumps = {str(row["offer_id"]): row["bump_cents"] or 0 for row in tasks}
+    for drive in drives(map(task_of, tasks), steps, bumps):
+        found.setdefault(drive.order_id, []).append(drive)
+    return found
 
 
 def head_of(row: Row) -> Head:

@@ -16,6 +16,9 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from domain.errors import InternalConflict
+from domain.marketplace.earnings import Drive, Earning
+from domain.marketplace.money import Movement
+from domain.marketplace.payments import Payment
 from domain.orders.decide import PolicyOf, one_policy
 from domain.orders.dossier import Entry
 from domain.orders.lifecycle import TASK_ENDED, OfferStatus, OrderStatus
@@ -35,6 +38,7 @@ from domain.orders.records import (
     StoredAnswer,
     TaskRow,
 )
+from domain.orders.settling import Step, drives
 from domain.orders.state import OrderState, Product, Store, refused
 from domain.ports import IN_ORDER, Channel, Command
 from domain.solve import Explanation
@@ -147,6 +151,9 @@ class MemoryStore:
         self._not_taken: dict[int, _Tried] = {}  # of the events in the outbox
         self._leases: dict[str, str] = {}  # name -> holder
         self._event_id = 0
+        self.ledger: dict[str, Movement] = {}  # by id
+        self.paid: dict[str, Payment] = {}
+        self.earned: dict[str, Earning] = {}  # by task
 
     # -- what tests put in and look at --------------------------------------------------------------------------------
 
@@ -371,8 +378,19 @@ class MemoryStore:
             stores=_pick(self.stores, need.all_stores(orders)),
             products=_pick(self.products, need.products),
             attempts=self._attempts(need),
+            drives=self._driven(need.settled),
             answers={key: self.answers[key][0] for key in need.keys if key in self.answers},
         )
+
+    def _driven(self, order_ids: Iterable[str]) -> dict[str, list[Drive]]:
+        found: dict[str, list[Drive]] = {}
+        for order_id in order_ids:
+            tasks = [self.tasks[task_id] for task_id in self._tasks_of.get(order_id, ())]
+            steps = [Step(order_id, one.type, one.actor, one.at_ms) for one in self.dossier(order_id)]
+            named = [self.offers[task.offer_id] for task in tasks if task.offer_id in self.offers]
+            bumps = {offer.offer_id: int(offer.features.get("bump_cents", 0)) for offer in named}
+            found[order_id] = drives(tasks, steps, bumps)
+        return found
 
     def _attempts(self, need: Needs) -> dict[str, dict[str, AgeAttempt]]:
         found: dict[str, dict[str, AgeAttempt]] = {}
@@ -412,6 +430,11 @@ class MemoryStore:
                 at_ms=row.at_ms,
                 payload=row.payload,
             )
+        for books in planned.books:
+            self.ledger.update((one.movement_id, one) for one in books.movements)
+            self.earned.update((one.task_id, one) for one in books.earnings)
+            if books.payment is not None:
+                self.paid[books.payment.payment_id] = books.payment
         for stored, region_id in planned.answers:
             self.answers.setdefault((stored.scope, stored.key), (stored, region_id))
         if self._on_commit is not None:
@@ -420,6 +443,9 @@ class MemoryStore:
     def _try(self, planned: Plan) -> _Drafts:
         """All that is planned, checked and not written; `ConstraintBroken` when a part of it may not be."""
         drafts = self._draft(planned.units)
+        booked = [one.movement_id for books in planned.books for one in books.movements]
+        if len(set(booked)) < len(booked) or any(one in self.ledger for one in booked):
+            raise ConstraintBroken("uq_ledger_movements_reason")
         last: dict[str, Entry] = {}
         for entry in planned.entries:
             dossier = self.dossiers.get(entry.order_id, ())

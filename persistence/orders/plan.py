@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from domain.compliance import RULEBOOKS
 from domain.errors import IdempotencyKeyReused, InternalConflict, InternalError
 from domain.ground.times import in_ms
+from domain.marketplace.earnings import Drive
 from domain.orders.commands import (
     BeginAgeCheck,
     CreateOrder,
@@ -23,10 +24,11 @@ from domain.orders.commands import (
     OrderCommand,
     PaymentAction,
     RecordAgeCheck,
+    SettlePayment,
 )
 from domain.orders.decide import PolicyOf, decide, decide_create, one_policy
 from domain.orders.dossier import GENESIS, Entry, extend
-from domain.orders.lifecycle import OPERATORS, REGION_DECIDES, OrderStatus
+from domain.orders.lifecycle import OPERATORS, REGION_DECIDES
 from domain.orders.records import (
     ORDER,
     AgeAttempt,
@@ -43,21 +45,11 @@ from domain.orders.records import (
     StoredAnswer,
     TaskRow,
 )
-from domain.orders.state import DECIDER_MOVED, Decision, OrderState, Product, Store, refused
+from domain.orders.settling import SETTLED
+from domain.orders.state import DECIDER_MOVED, Books, Decision, OrderState, Product, Store, refused
 from domain.ports import Channel, Command
 
 log = logging.getLogger(__name__)
-
-# Here an order has come to its end: its payment is taken after DELIVERED and let go after the others.
-_SETTLED = frozenset(
-    {
-        OrderStatus.DELIVERED,
-        OrderStatus.CANCELLED,
-        OrderStatus.REJECTED,
-        OrderStatus.RETURNED,
-        OrderStatus.WRITTEN_OFF,
-    }
-)
 
 # Tries at age checks that are older count nowhere.
 _ATTEMPTS_MS = in_ms(max(rulebook.age_attempts_s for rulebook in RULEBOOKS.values()))
@@ -90,6 +82,7 @@ class Rows(Struct):
     products: dict[str, Product] = field(default_factory=dict)
     attempts: dict[str, dict[str, AgeAttempt]] = field(default_factory=dict)  # of a customer, by their id
     answers: dict[Key, StoredAnswer] = field(default_factory=dict)
+    drives: dict[str, list[Drive]] = field(default_factory=dict)  # for an order
 
 
 class OrderWrite(Struct, frozen=True):
@@ -138,6 +131,7 @@ class Plan(Struct):
     entries: list[Entry] = field(default_factory=list)
     outbox: list[OutboxRow] = field(default_factory=list)
     audit: list[AuditRow] = field(default_factory=list)
+    books: list[Books] = field(default_factory=list)
     answers: list[tuple[StoredAnswer, str | None]] = field(
         default_factory=list
     )  # with the region that gave it
@@ -157,6 +151,7 @@ class Needs(Struct):
     attempts: set[str] = field(default_factory=set)  # of those, even if they are old
     attempts_since_ms: int = 2**62
     keys: set[Key] = field(default_factory=set)
+    settled: set[str] = field(default_factory=set)  # orders of which it is needed what was driven for them
 
     def all_stores(self, orders: Mapping[str, Head]) -> set[str]:
         """The ids of the stores, once the orders are loaded."""
@@ -181,6 +176,8 @@ def needs(commands: Iterable[Command]) -> Needs:
             need.decided.add(command.order_id)
             if isinstance(command.action, MerchantAccept):
                 need.accepted.add(command.order_id)
+            if isinstance(command.action, SettlePayment):
+                need.settled.add(command.order_id)
             if isinstance(command.action, BeginAgeCheck | RecordAgeCheck):
                 need.customers.add(command.principal_id)
                 need.attempts.add(command.action.attempt_id)
@@ -262,6 +259,7 @@ def _order(command: OrderCommand, rows: Rows, result: Plan, policy_of: PolicyOf)
                 rows.stores.get(order.store_id) if order else None,
                 policy_of,
                 tuple(rows.attempts.get(command.principal_id, {}).values()),
+                rows.drives.get(command.order_id, ()),
             )
         elif head is None:
             decision = decide_create(
@@ -298,6 +296,8 @@ def _write_decision(
         assert head is not None
         order, payload = head.order, msgspec.to_builtins(undo)
         result.outbox.append(_told(Channel.PAYMENTS, "payment.undo", order, command.at_ms, payload))
+    if decision.books != Books():
+        result.books.append(decision.books)
     unit = Unit(attempt=decision.attempt)
     if (attempt := decision.attempt) is not None:
         rows.attempts.setdefault(attempt.customer_id, {})[attempt.attempt_id] = attempt
@@ -362,7 +362,7 @@ def _put(before: Head, after: OrderState, fact: OrderFact, rows: Rows, result: P
             },
         )
     )
-    if fact.status in _SETTLED:
+    if fact.status in SETTLED:
         payload = {
             "status": str(fact.status),
             "payment_ref": after.payment_ref,

@@ -12,6 +12,7 @@ from domain.orders.lifecycle import OfferStatus
 from domain.orders.records import OfferRow, StoredAnswer, TaskRow
 from domain.orders.state import AMOUNTS
 from persistence.engine import Connection
+from persistence.orders.booking import book
 from persistence.orders.layers import Layer, layers
 from persistence.orders.plan import ConstraintBroken, Key, OrderWrite, OutboxRow, Plan
 
@@ -32,6 +33,8 @@ async def write(connection: Connection, plan: Plan) -> None:
         await _items(connection, items)
     if plan.audit:
         await connection.execute(_AUDIT, *_columns(plan.audit, _AUDIT_FIELDS))
+    if plan.books:
+        await book(connection, plan.books)
     if plan.entries or plan.outbox or plan.answers:
         stored = await _log(connection, plan.entries, plan.outbox, plan.answers)
         if plan.own_keys - stored:

@@ -12,7 +12,7 @@ from persistence.tables.append import Idempotency, Lease, Outbox, Region, Region
 from persistence.tables.audit import AuditEntry
 from persistence.tables.base import Base, Uid
 from persistence.tables.catalogue import Product, Store
-from persistence.tables.ledger import LedgerEntry, LedgerMovement
+from persistence.tables.ledger import EarningRow, LedgerEntry, LedgerMovement, PaymentRow
 from persistence.tables.lifecycle import OfferEdge, OrderEdge, OrderStep, TaskEdge, TaskStart
 from persistence.tables.offers import Offer, OfferExplanation
 from persistence.tables.orders import (
@@ -31,6 +31,7 @@ __all__ = [
     "Base",
     "DoorstepCheck",
     "DossierEvent",
+    "EarningRow",
     "Idempotency",
     "Lease",
     "LedgerEntry",
@@ -44,6 +45,7 @@ __all__ = [
     "OrderNote",
     "OrderStep",
     "Outbox",
+    "PaymentRow",
     "Product",
     "Region",
     "RegionTotals",

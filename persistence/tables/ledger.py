@@ -45,3 +45,59 @@ class LedgerEntry(Base):
         CheckConstraint("amount_cents <> 0", name="amount"),
         Index("ix_ledger_entries_party", "party_id", "account", postgresql_where=text("party_id <> ''")),
     )
+
+
+class PaymentRow(Base):
+    """`domain.marketplace.payments.Payment`. What was promised back is never more than what was taken, part by part."""
+
+    __tablename__ = "payments"
+    payment_id: Mapped[str] = mapped_column(Uid, primary_key=True)
+    order_id: Mapped[str] = mapped_column(Uid, ForeignKey("orders.order_id"), index=True)
+    region_id: Mapped[str]
+    customer_id: Mapped[str] = mapped_column(Uid)
+    merchant_id: Mapped[str] = mapped_column(Uid)
+    driver_id: Mapped[str]
+    jurisdiction: Mapped[str]
+    vendor_ref: Mapped[str]
+    goods_cents: Mapped[int]
+    fee_cents: Mapped[int]
+    tax_cents: Mapped[int]
+    tip_cents: Mapped[int]
+    commission_bp: Mapped[int] = mapped_column(Integer)
+    merchant_taxes: Mapped[bool]
+    created_ms: Mapped[int]
+    refunded_goods_cents: Mapped[int]
+    refunded_fee_cents: Mapped[int]
+    refunded_tax_cents: Mapped[int]
+    refunded_tip_cents: Mapped[int]
+    version: Mapped[int] = mapped_column(Integer)
+    __table_args__ = (
+        *(
+            CheckConstraint(f"refunded_{part}_cents BETWEEN 0 AND {part}_cents", name=f"refunded_{part}")
+            for part in ("goods", "fee", "tax", "tip")
+        ),
+        CheckConstraint("commission_bp BETWEEN 0 AND 10000", name="commission"),
+        CheckConstraint("version > 0", name="version"),
+    )
+
+
+class EarningRow(Base):
+    """`domain.marketplace.earnings.Earning`. Append-only."""
+
+    __tablename__ = "earnings"
+    task_id: Mapped[str] = mapped_column(Uid, ForeignKey("tasks.task_id"), primary_key=True)
+    order_id: Mapped[str] = mapped_column(Uid, ForeignKey("orders.order_id"))
+    driver_id: Mapped[str] = mapped_column(Uid)
+    is_return: Mapped[bool]
+    order_cents: Mapped[int]
+    distance_cents: Mapped[int]
+    wait_cents: Mapped[int]
+    bump_cents: Mapped[int]
+    begun_ms: Mapped[int]
+    ended_ms: Mapped[int]
+    __table_args__ = (
+        CheckConstraint("least(order_cents, distance_cents, wait_cents, bump_cents) >= 0", name="amounts"),
+        CheckConstraint("begun_ms <= ended_ms", name="times"),
+        Index("ix_earnings_driver", "driver_id", "ended_ms", "task_id"),
+        Index("ix_earnings_order", "order_id"),
+    )

@@ -13,10 +13,10 @@ from actors.clock import ServerClock
 from actors.config import Limits
 from actors.persistence.carriers.carrier import Refused, read
 from actors.persistence.carriers.options import CarrierOptions, usual
-from domain.orders.commands import CloseOrder, OrderCommand
+from domain.orders.commands import CloseOrder, OrderAction, OrderCommand, PaymentAction, SettlePayment
 from domain.orders.lifecycle import OrderStatus, Role
 from domain.orders.payment import Undo
-from domain.orders.records import Answer, Done, Held, OutboxEvent, Outcome
+from domain.orders.records import Answer, Done, Held, OutboxEvent
 from domain.ports import PaymentResult, PaymentVendor, RegionStore
 
 T = TypeVar("T")
@@ -72,6 +72,7 @@ class ToPayments:
                 self._payment.void(request_id=f"void:{event.aggregate_id}", vendor_ref=order.payment_ref)
             )
             _granted(result, "void")
+            await self._append(event, SettlePayment(taken=False, vendor_ref=order.payment_ref))
         if order.status is OrderStatus.DELIVERED:
             if order.payment_ref is None:
                 raise Refused("nothing was authorized", final=True)
@@ -83,27 +84,31 @@ class ToPayments:
                 )
             )
             _granted(result, "capture")
-            command = OrderCommand(
+            # Booked and closed in one transaction.
+            taken = SettlePayment(taken=True, vendor_ref=order.payment_ref)
+            await self._append(event, taken, CloseOrder(order.payment_ref))
+
+    async def _append(self, event: OutboxEvent, *actions: OrderAction | PaymentAction) -> None:
+        """Have it on the order's rows. A repeat finds it booked and the order closed, which is as good."""
+        now_ms = self._clock.now_ms()
+        commands = [
+            OrderCommand(
                 scope="system|settle",
-                key=f"{event.aggregate_id}/{self._clock.now_ms()}",  # refusals are remembered: another try decides anew
+                key=f"{event.aggregate_id}/{now_ms}",  # refusals are remembered: another try decides anew
                 fingerprint="",
                 role=Role.SYSTEM,
                 principal_id="settlement",
                 order_id=event.aggregate_id,
-                at_ms=self._clock.now_ms(),
-                action=CloseOrder(order.payment_ref),
+                at_ms=now_ms,
+                action=action,
             )
-            outcome = await self._close(command)
-            if not isinstance(outcome, Done) or outcome.answer.code is not None:
-                code = outcome.answer.code if isinstance(outcome, Done) else type(outcome).__name__
+            for action in actions
+        ]
+        for outcome in await self._store.append(commands):
+            answer = outcome.answer if isinstance(outcome, Done) else Answer(code=type(outcome).__name__)
+            if answer.code is not None and answer.body.get("status") != OrderStatus.CLOSED:
                 held = isinstance(outcome, Held)  # somebody has the row, who may let it go
-                raise Refused(f"the order was not closed: {code}", silent=held)
-
-    async def _close(self, command: OrderCommand) -> Outcome:
-        """A repeat finds the order closed, which is as good."""
-        [outcome] = await self._store.append([command])
-        closed = isinstance(outcome, Done) and outcome.answer.body.get("status") == OrderStatus.CLOSED
-        return Done(Answer()) if closed else outcome
+                raise Refused(f"the order was not settled: {answer.code}", silent=held)
 
     async def _in_time(self, call: Awaitable[T]) -> T:
         """A vendor's answer."""

@@ -306,7 +306,7 @@ async def test_an_order_that_is_not_closed_is_told_of_and_not_dropped(make: Any)
     town.store.outbox[Channel.PAYMENTS][event_id] = replace(event, aggregate_id="nobody's")
     town.relay.start()
     await soon(lambda: bool(town.store.dead_letters))
-    assert town.store.dead_letters == {event_id: "the order was not closed: NOT_FOUND"}
+    assert town.store.dead_letters == {event_id: "the order was not settled: NOT_FOUND"}
     assert town.status(order_id) is OrderStatus.DELIVERED
 
 
