@@ -449,6 +449,7 @@ class PersistenceActor(Heart):
         config = fetch_config()
         configure(config.log_level)
         tracing.configure(config, name)
+        from persistence.marketplace.carry_out import Marketplace
         from persistence.outbox.backlog import backlog
 
         handles = Handles(config.namespace)
@@ -469,6 +470,7 @@ class PersistenceActor(Heart):
                 payment=payment_vendor(config),
                 tell_region=tell_region,
                 clock=config.clock,
+                records=Marketplace(store.engine),
             ),
             lease_s=config.limits.outbox_lease_s,
             holder=holder,

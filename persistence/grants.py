@@ -66,7 +66,6 @@ GRANTS: dict[str, Grant] = {
     "ledger_movements": ADD,
     "ledger_entries": ADD,
     "earnings": ADD,
-    "payments": ADD,
     "regions": Grant(insert=True, update=("epoch",)),
     "region_totals": Grant(insert=True, update=("before_ms", "tasks", "offers")),
     "leases": Grant(insert=True, update=("holder", "until"), delete=True),

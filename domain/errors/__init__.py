@@ -23,6 +23,7 @@ from domain.errors.lifecycle import (
     OutOfOrder,
     PaymentDeclined,
     PaymentUnderWay,
+    RefundTooMuch,
     VendorUnavailable,
     WrongState,
 )
@@ -95,6 +96,7 @@ __all__ = [
     "PaymentDeclined",
     "PaymentUnderWay",
     "RateLimited",
+    "RefundTooMuch",
     "Refusal",
     "RegionUnavailable",
     "RequestTimeout",

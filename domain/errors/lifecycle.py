@@ -42,6 +42,12 @@ class PaymentUnderWay(Refusal):
     code, status, hint = "PAYMENT_UNDER_WAY", 409, "Wait for its outcome, or try again in a moment."
 
 
+class RefundTooMuch(Refusal):
+    """More than is left of the payment."""
+
+    code, status, hint = "REFUND_TOO_MUCH", 409, "GET /v1/orders/{order_id}/refunds says what was given back."
+
+
 class IdCheckInconclusive(Refusal):
     """The ID check gave no clear result, so the gate stays shut."""
 

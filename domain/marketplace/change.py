@@ -8,6 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain.errors import Refusal, VersionMismatch
+from domain.marketplace.money import Movement
 from domain.marketplace.party import Membership
 from domain.orders.lifecycle import Role
 
@@ -49,16 +50,27 @@ def by_operator(action: Any, at_ms: int, name: str) -> Command:
     return Command(action=action, actor_id=name, role=Role.ADMIN, at_ms=at_ms, owner_id=None, audit=True)
 
 
+class VendorAsk(Struct, frozen=True, kw_only=True):
+    """What the payment vendor is asked for about an order, once the change is committed."""
+
+    topic: str
+    order_id: str
+    region_id: str
+    payload: dict[str, Any]
+
+
 class Decision(Struct, frozen=True, kw_only=True):
     """What is to be written: records that come into being, of whatever kinds and in this order, the one that changes
     (the kit gives it its next version), or the one that is no more. `shown`: what the answer is about. `event`: what
-    happened, as others are told, such as `opened`."""
+    happened, as others are told, such as `opened`. `movements`: of money, and `asks`: of the payment vendor."""
 
     shown: Any
     new: tuple[Struct, ...] = ()
     changed: Struct | None = None
     removed: Struct | None = None
     event: str = ""
+    movements: tuple[Movement, ...] = ()
+    asks: tuple[VendorAsk, ...] = ()
 
 
 class Carried(Struct, Generic[V], frozen=True):

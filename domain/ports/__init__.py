@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from domain.ports.event_bus import EventBus, EventsRefused
 from domain.ports.identity import AgeResult, IdentityVendor, IdResult, Verdict
-from domain.ports.payment import PaymentResult, PaymentVendor
+from domain.ports.payment import PaymentResult, PaymentVendor, RefundState
 from domain.ports.routing import RoadMatrix, RoadRoute, RoadRouter
 from domain.ports.store import IN_ORDER, Channel, Command, RegionStore, Store
 from domain.ports.vendor import VendorError
@@ -20,6 +20,7 @@ __all__ = [
     "IdentityVendor",
     "PaymentResult",
     "PaymentVendor",
+    "RefundState",
     "RegionStore",
     "RoadMatrix",
     "RoadRoute",

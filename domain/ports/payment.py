@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Protocol
 
 from msgspec import Struct
@@ -14,6 +15,14 @@ class PaymentResult(Struct, frozen=True):
     vendor_ref: str
 
 
+class RefundState(StrEnum):
+    """What became of a refund, as far as the vendor knows. One that was DONE may still fail."""
+
+    PENDING = "PENDING"
+    DONE = "DONE"
+    FAILED = "FAILED"
+
+
 class PaymentVendor(Protocol):
     """Every request is named by what it is for: the same name with the same content has the same outcome and moves
     money once; with other content it is a `VendorError`."""
@@ -24,6 +33,14 @@ class PaymentVendor(Protocol):
 
     async def capture(self, *, request_id: str, vendor_ref: str, amount_cents: int) -> PaymentResult:
         """Take what is held, or less."""
+        ...
+
+    async def refund(self, *, request_id: str, vendor_ref: str, amount_cents: int) -> RefundState:
+        """Give back of what was taken, never more than that. A repeat is told how it stands."""
+        ...
+
+    async def refund_state(self, *, request_id: str) -> RefundState | None:
+        """How the refund of this name stands; None for one that was never asked for."""
         ...
 
     async def void(self, *, request_id: str, vendor_ref: str) -> PaymentResult:

@@ -25,6 +25,7 @@ from gateway.rest import (
 )
 from gateway.rest.business import documents, onboarding, staff
 from gateway.rest.kit.routes import Declared, Routes
+from gateway.rest.money import refunds
 
 # A request is held against one route after the other: those that come most often are first.
 ROUTERS: tuple[Routes, ...] = (
@@ -40,6 +41,7 @@ ROUTERS: tuple[Routes, ...] = (
     products.routes,
     vehicles.routes,
     customers.routes,
+    refunds.routes,
     notes.routes,
     accounts.routes,
     routing.routes,

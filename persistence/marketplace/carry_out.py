@@ -24,6 +24,7 @@ from domain.ports import Channel
 from persistence import tables
 from persistence.engine import reached
 from persistence.marketplace.kind import Kind, Step, columns
+from persistence.marketplace.ledger import ask_vendor, book
 from persistence.marketplace.registry import KINDS, STEPS, kind_of
 from persistence.orders.load import is_id
 from persistence.reads.queries import table_of
@@ -57,7 +58,9 @@ class Marketplace:
                 before = None if step.on is None else await _lock(connection, step, step.on, command)
                 decision = settled(step.decide, before, command)
                 await _save(connection, before, decision)
+                await book(connection, decision.movements)
                 await _tell(connection, decision, command)
+                await ask_vendor(connection, decision.asks, command.at_ms)
                 shown = show(decision.shown)
                 if command.claim is not None:
                     await _keep(connection, command.claim, shown, command.at_ms)

@@ -11,13 +11,14 @@ from persistence.marketplace import (
     merchant_documents,
     merchants,
     products,
+    refunds,
     staff,
     stores,
     vehicles,
 )
 from persistence.marketplace.kind import Kind, Step
 
-RESOURCES = (accounts, customers, merchants, staff, merchant_documents, stores, products, vehicles)
+RESOURCES = (accounts, customers, merchants, staff, merchant_documents, stores, products, vehicles, refunds)
 
 STEPS: dict[type[Any], Step] = {Done: Step(decide=done)}
 for _resource in RESOURCES:

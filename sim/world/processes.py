@@ -13,7 +13,7 @@ from actors.persistence.relay import Relay
 from actors.persistence.shell import PersistenceShell
 from actors.region.shell import RegionShell, Reply
 from domain.orders.records import OutboxEvent, Outcome, RegionImage
-from domain.ports import AgeResult, Command, EventsRefused, IdResult, PaymentResult, VendorError
+from domain.ports import AgeResult, Command, EventsRefused, IdResult, PaymentResult, RefundState, VendorError
 from domain.region.machine import Region
 from domain.region.messages import Device, DriversSeen, Kick, Message, Push, Ready, TaskOpened
 from domain.solve import Plan, SolveRequest
@@ -280,6 +280,12 @@ class Vendors:
         await self._answers(self._market_of(vendor_ref))
         self._world.checker.money.settled(vendor_ref, "capture")
         return PaymentResult(self._world.bank.capture(vendor_ref, amount_cents), vendor_ref)
+
+    async def refund(self, *, request_id: str, vendor_ref: str, amount_cents: int) -> RefundState:
+        raise VendorError("nobody asks for a refund in a simulated world")
+
+    async def refund_state(self, *, request_id: str) -> RefundState | None:
+        return None
 
     async def void(self, *, request_id: str, vendor_ref: str) -> PaymentResult:
         await self._answers(self._market_of(vendor_ref))

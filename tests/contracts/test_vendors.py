@@ -9,7 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import msgspec
 import pytest
 
-from domain.ports import IdentityVendor, PaymentVendor, VendorError, Verdict
+from domain.ports import IdentityVendor, PaymentVendor, RefundState, VendorError, Verdict
 from integrations.registry import IDENTITY, PAYMENT, PORTS
 
 T = TypeVar("T")
@@ -44,6 +44,10 @@ PAYMENTS: dict[str, Scripted[PaymentVendor]] = {
         {
             "ok": "fake:ok",
             "declined": "fake:declined",
+            "refund declined": "fake:refund_declined",
+            "refund pending": "fake:refund_pending",
+            "refund fails later": "fake:refund_fails_later",
+            "refund error": "fake:refund_error",
             "error": "fake:error",
             "silence": "fake:timeout",
             "unknown": "no such token",
@@ -199,3 +203,56 @@ async def test_what_was_released_by_its_name_is_gone_and_does_not_come(payment: 
     for name in ("r", "never asked for"):
         with pytest.raises(VendorError):
             await vendor.authorize(request_id=name, amount_cents=100, vendor_token=tokens["ok"])
+
+
+async def taken(vendor: PaymentVendor, token: str) -> str:
+    """A payment of a dollar that was taken."""
+    held = await vendor.authorize(request_id="r", amount_cents=100, vendor_token=token)
+    assert (await vendor.capture(request_id="c", vendor_ref=held.vendor_ref, amount_cents=100)).ok
+    return held.vendor_ref
+
+
+async def test_less_than_is_held_can_be_taken_and_never_more_given_back(payment: Payment) -> None:
+    vendor, tokens = payment
+    held = await vendor.authorize(request_id="r", amount_cents=100, vendor_token=tokens["ok"])
+    assert (await vendor.capture(request_id="c", vendor_ref=held.vendor_ref, amount_cents=70)).ok
+    for name, cents, state in (
+        ("a", 71, "FAILED"),
+        ("b", 40, "DONE"),
+        ("c", 31, "FAILED"),
+        ("d", 30, "DONE"),
+    ):
+        refund: dict[str, Any] = {"request_id": name, "vendor_ref": held.vendor_ref, "amount_cents": cents}
+        for _ in range(2):  # the same twice is once
+            assert await vendor.refund(**refund) is RefundState(state)
+        assert await vendor.refund_state(request_id=name) is RefundState(state)
+        with pytest.raises(VendorError):
+            await vendor.refund(**(refund | {"amount_cents": 1}))
+    assert await vendor.refund_state(request_id="never asked for") is None
+
+
+@pytest.mark.parametrize(
+    ("script", "first", "later"),
+    [
+        ("refund declined", "FAILED", "FAILED"),
+        ("refund pending", "PENDING", "DONE"),
+        ("refund fails later", "DONE", "FAILED"),
+    ],
+)
+async def test_a_refund_may_take_time_and_come_to_nothing(
+    payment: Payment, script: str, first: str, later: str
+) -> None:
+    vendor, tokens = payment
+    ref = await taken(vendor, tokens[script])
+    refund: dict[str, Any] = {"request_id": "x", "vendor_ref": ref, "amount_cents": 50}
+    assert await vendor.refund(**refund) is RefundState(first)
+    assert await vendor.refund(**refund) is RefundState(later)
+    assert await vendor.refund_state(request_id="x") is RefundState(later)
+
+
+async def test_a_refund_that_gets_no_answer_is_not_done(payment: Payment) -> None:
+    vendor, tokens = payment
+    ref = await taken(vendor, tokens["refund error"])
+    with pytest.raises(VendorError):
+        await vendor.refund(request_id="x", vendor_ref=ref, amount_cents=50)
+    assert await vendor.refund_state(request_id="x") is None

@@ -23,7 +23,7 @@ from domain.orders.records import (
     RegionImage,
     RegionRecords,
 )
-from domain.ports import Channel, Command, PaymentResult
+from domain.ports import Channel, Command, PaymentResult, RefundState
 from domain.region.locked_records import behind
 from domain.region.machine import Region
 from domain.region.messages import Kick, Message, Push, Ready
@@ -236,6 +236,12 @@ class Payments:
     async def release(self, *, request_id: str) -> PaymentResult:
         self.asked.append(("release", request_id))
         return PaymentResult(True, "")
+
+    async def refund(self, **_: Any) -> RefundState:
+        raise AssertionError("nothing is given back here")
+
+    async def refund_state(self, **_: Any) -> RefundState | None:
+        return None
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -13,13 +13,16 @@ from actors.clock import ServerClock
 from actors.config import Limits
 from actors.persistence.carriers.carrier import Refused, read
 from actors.persistence.carriers.options import CarrierOptions, usual
+from domain.marketplace.change import Carried, Command
+from domain.marketplace.refunds import EndRefund, Refund
 from domain.orders.commands import CloseOrder, OrderAction, OrderCommand, PaymentAction, SettlePayment
 from domain.orders.lifecycle import OrderStatus, Role
 from domain.orders.payment import Undo
 from domain.orders.records import Answer, Done, Held, OutboxEvent
-from domain.ports import PaymentResult, PaymentVendor, RegionStore
+from domain.ports import PaymentResult, PaymentVendor, RefundState, RegionStore
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 
 class Settlement(Struct, frozen=True):
@@ -30,16 +33,39 @@ class Settlement(Struct, frozen=True):
     total_cents: int
 
 
+class RefundAsked(Struct, frozen=True):
+    """Payload of `payment.refund`."""
+
+    refund_id: str
+    vendor_ref: str
+    amount_cents: int
+
+
+class Records(Protocol):
+    """The marketplace's write path, which keeps refunds."""
+
+    async def carry_out(self, command: Command, show: Callable[[Any], V], view: type[V]) -> Carried[V]:
+        """See `persistence.marketplace.carry_out`."""
+        ...
+
+
 class ToPayments:
     """Each settlement for itself: one that the vendor thinks about for long holds up none."""
 
     apart = True
 
     def __init__(
-        self, payment: PaymentVendor, store: RegionStore, clock: ServerClock, options: CarrierOptions
+        self,
+        payment: PaymentVendor,
+        store: RegionStore,
+        records: Records | None,
+        clock: ServerClock,
+        options: CarrierOptions,
     ) -> None:
-        """`store` takes the command that closes a paid order."""
-        self._payment, self._store, self._clock, self.options = payment, store, clock, options
+        """`store` takes the commands that book what became of an order's payment, `records` those of refunds: None
+        where there are none, as in simulated worlds."""
+        self._records, self._payment, self._store = records, payment, store
+        self._clock, self.options = clock, options
 
     async def carry(self, events: list[OutboxEvent]) -> dict[int, Refused]:
         """See `Carrier`."""
@@ -66,6 +92,9 @@ class ToPayments:
         if event.topic == "payment.undo":
             await self._undo(event)
             return
+        if event.topic == "payment.refund":
+            await self._refund(event)
+            return
         order = read(event, Settlement)
         if order.payment_ref is not None and order.status is not OrderStatus.DELIVERED:
             result = await self._in_time(
@@ -87,6 +116,29 @@ class ToPayments:
             # Booked and closed in one transaction.
             taken = SettlePayment(taken=True, vendor_ref=order.payment_ref)
             await self._append(event, taken, CloseOrder(order.payment_ref))
+
+    async def _refund(self, event: OutboxEvent) -> None:
+        """Give money back, and book what the vendor says of it. One that it is not done with is asked for again."""
+        asked = read(event, RefundAsked)
+        if self._records is None:
+            raise Refused("nobody keeps refunds here", final=True)
+        state = await self._in_time(
+            self._payment.refund(
+                request_id=f"refund:{asked.refund_id}",
+                vendor_ref=asked.vendor_ref,
+                amount_cents=asked.amount_cents,
+            )
+        )
+        if state is RefundState.PENDING:
+            raise Refused("the vendor is not done with the refund")
+        command = Command(
+            action=EndRefund(refund_id=asked.refund_id, is_done=state is RefundState.DONE),
+            actor_id="settlement",
+            role=Role.SYSTEM,
+            at_ms=self._clock.now_ms(),
+            owner_id=None,
+        )
+        await self._records.carry_out(command, lambda refund: refund, Refund)
 
     async def _append(self, event: OutboxEvent, *actions: OrderAction | PaymentAction) -> None:
         """Have it on the order's rows. A repeat finds it booked and the order closed, which is as good."""

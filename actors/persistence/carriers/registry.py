@@ -12,7 +12,7 @@ from actors.config import Limits
 from actors.persistence.carriers.bus import ToBus
 from actors.persistence.carriers.carrier import Carrier
 from actors.persistence.carriers.options import CarrierOptions, ruled, usual
-from actors.persistence.carriers.payments import ToPayments, of_payments
+from actors.persistence.carriers.payments import Records, ToPayments, of_payments
 from actors.persistence.carriers.regions import TellRegion, ToRegions, of_regions
 from domain.ports import Channel, EventBus, PaymentVendor, RegionStore
 
@@ -23,6 +23,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     store: RegionStore
     bus: EventBus
     payment: PaymentVendor
+    records: Records | None
     tell_region: TellRegion
     clock: ServerClock
 
@@ -38,7 +39,8 @@ CARRIERS: dict[Channel, Entry] = {
     Channel.BUS: Entry(lambda parts, options: ToBus(parts.bus, options)),
     Channel.TASKS: Entry(lambda parts, options: ToRegions(parts.tell_region, options), of_regions),
     Channel.PAYMENTS: Entry(
-        lambda parts, options: ToPayments(parts.payment, parts.store, parts.clock, options), of_payments
+        lambda parts, options: ToPayments(parts.payment, parts.store, parts.records, parts.clock, options),
+        of_payments,
     ),
 }
 
@@ -51,9 +53,12 @@ def carriers(
     payment: PaymentVendor,
     tell_region: TellRegion,
     clock: ServerClock,
+    records: Records | None = None,
 ) -> Mapping[Channel, Carrier]:
     """All of them, each with its own options."""
-    parts = Parts(store=store, bus=bus, payment=payment, tell_region=tell_region, clock=clock)
+    parts = Parts(
+        store=store, bus=bus, payment=payment, records=records, tell_region=tell_region, clock=clock
+    )
     return {
         channel: entry.make(parts, ruled(channel, entry.options(limits), limits))
         for channel, entry in CARRIERS.items()

@@ -17,7 +17,7 @@ from actors.persistence.carriers.registry import carriers
 from actors.persistence.relay import Relay
 from domain.orders.lifecycle import OrderStatus
 from domain.orders.records import Answer, OutboxEvent
-from domain.ports import Channel, EventsRefused, PaymentResult, VendorError
+from domain.ports import Channel, EventsRefused, PaymentResult, RefundState, VendorError
 from domain.region.messages import Attached, TaskOpened
 from tests.support.shells import Broken, HandClock, until
 from tests.support.story import Story
@@ -92,6 +92,12 @@ class Town:
 
     async def release(self, *, request_id: str) -> PaymentResult:
         raise AssertionError("nothing was abandoned here")
+
+    async def refund(self, **_: Any) -> RefundState:
+        raise AssertionError("nothing is given back here")
+
+    async def refund_state(self, **_: Any) -> RefundState | None:
+        return None
 
     def move(self, channel: Channel, *orders: str) -> None:
         """Let the events of these orders be the other market's."""
