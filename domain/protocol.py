@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from domain.orders.reasons import DeclineReason
+from domain.orders.reasons import DeclineReason, OverrideReason
 
 SUBPROTOCOL = "doorstep.v1"
 # Close codes beside 1008 (too many bad frames or no valid hello) and 1009 (frame too large).
@@ -111,6 +111,15 @@ class Taken(Client, frozen=True, kw_only=True):
     n: Seq | None = None
 
 
+class TakenHere(Taken, frozen=True, kw_only=True):
+    """An action of a place. `lat`, `lng`: where the device was when it was taken; without them the last position
+    counts. `override`: why the step holds though that is not near (`TOO_FAR` otherwise); operators see it."""
+
+    lat: Lat | None = None
+    lng: Lng | None = None
+    override: OverrideReason | None = None
+
+
 class OfferAccept(Taken, frozen=True, tag="offer.accept"):
     """Take the offer. Answered by `offer.accepted` or `error`."""
 
@@ -126,14 +135,14 @@ class OfferReject(Taken, frozen=True, tag="offer.reject"):
     reason: DeclineReason | None = None
 
 
-class TaskArrive(Taken, frozen=True, tag="task.arrive"):
+class TaskArrive(TakenHere, frozen=True, tag="task.arrive"):
     """At the store, at the door, or back at the store with a return. Answered by `task.updated` or `error`."""
 
     id: Id
     task_id: Id
 
 
-class TaskPickup(Taken, frozen=True, tag="task.pickup"):
+class TaskPickup(TakenHere, frozen=True, tag="task.pickup"):
     """The goods are in the vehicle. Answered by `task.updated` or `error`."""
 
     id: Id

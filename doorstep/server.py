@@ -15,7 +15,7 @@ from uuid import uuid4
 from actors.clock import ServerClock
 from actors.config import Config, Limits
 from domain.ground.markets import MARKETS
-from domain.region.policy import RegionPolicy
+from domain.region.policy import Geofence, RegionPolicy
 from doorstep.cluster.lease import LeaseTaken, only_one
 from doorstep.cluster.session import end_orphans
 from doorstep.cluster.supervisor import HeadError, Supervisor
@@ -243,6 +243,14 @@ def policy_of(settings: Settings) -> RegionPolicy:
     """What regions live by: the settings of the same names; offers are explained where explanations are kept."""
     names = (name for name in RegionPolicy.__struct_fields__ if hasattr(settings, name))
     given = {name: getattr(settings, name) for name in names}
+    given["geofence"] = None
+    if settings.geofenced:
+        given["geofence"] = Geofence(
+            store_m=settings.geofence_store_m,
+            door_m=settings.geofence_door_m,
+            return_m=settings.geofence_return_m,
+            position_age_s=settings.geofence_age_s,
+        )
     given["travel"] = travel_model(settings.travel_table)
     return RegionPolicy(**given | {"explain": settings.explain_keep_s > 0})
 

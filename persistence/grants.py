@@ -42,7 +42,10 @@ GRANTS: dict[str, Grant] = {
         ),
     ),
     "order_items": ADD,
-    "tasks": Grant(insert=True, update=("status", "driver_id", "offer_id", "ready_ms", "due_ms", "ended_ms")),
+    "tasks": Grant(
+        insert=True,
+        update=("status", "driver_id", "offer_id", "ready_ms", "due_ms", "ended_ms", "arrived_ms"),
+    ),
     # The first three are written with every change, so that a trigger refuses one that differs. Old offers go by way
     # of the function `forget_offers`.
     "offers": Grant(

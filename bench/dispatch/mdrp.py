@@ -68,6 +68,7 @@ POLICY = RegionPolicy(
     driver_stale_s=_NEVER_S,
     driver_lost_s=_NEVER_S,
     offer_lead_s=60.0,
+    geofence=None,
     give_up_s=90 * 60.0,
     refusal_prior=0.0,
     explain=False,

@@ -24,6 +24,7 @@ from domain.errors.lifecycle import (
     PaymentDeclined,
     PaymentUnderWay,
     RefundTooMuch,
+    TooFar,
     VendorUnavailable,
     WrongState,
 )
@@ -103,6 +104,7 @@ __all__ = [
     "StoreBusy",
     "StoreClosed",
     "StoreUnavailable",
+    "TooFar",
     "TooLateToday",
     "Unauthenticated",
     "UnsupportedMediaType",

@@ -60,6 +60,13 @@ class VendorUnavailable(Refusal):
     code, status, hint = "VENDOR_UNAVAILABLE", 503, "Repeat with the same Idempotency-Key."
 
 
+class TooFar(Refusal):
+    """You are not known to be near where this step belongs."""
+
+    code, status = "TOO_FAR", 409
+    hint = "Say where you are with the step, or why it holds all the same (`override`), which operators see."
+
+
 class OutOfOrder(Refusal):
     """A later action of yours about the same order was carried out before this one."""
 

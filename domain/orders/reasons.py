@@ -80,6 +80,15 @@ class DispatchReason(StrEnum):
     OTHER = "OTHER"
 
 
+class OverrideReason(StrEnum):
+    """Why a step holds though its driver is not known to be near: operators see it, and count it."""
+
+    GPS_WRONG = "GPS_WRONG"
+    PIN_WRONG = "PIN_WRONG"
+    NO_SIGNAL = "NO_SIGNAL"
+    OTHER = "OTHER"
+
+
 class Resolution(StrEnum):
     """What became of goods that were picked up and got neither to their door nor back by their driver."""
 

@@ -38,6 +38,7 @@ class TaskRow(Struct, frozen=True, kw_only=True):
     driver_id: str | None = None
     offer_id: str | None = None
     ended_ms: int | None = None
+    arrived_ms: int | None = None  # at the stop where the driver is
     closes_ms: int | None = None  # the store takes refused goods back until then
 
 

@@ -13,15 +13,21 @@ from msgspec.structs import replace
 
 from domain.errors import OutOfOrder
 from domain.ground.times import millis
+from domain.orders.reasons import OverrideReason
 from domain.orders.records import Json, OrderFact
 from domain.region.jobs import Job
-from domain.region.messages import Accept, Ask, Device, Reject
+from domain.region.messages import Accept, Ask, Device, Here, Reject
 from domain.region.state import State
 
 
 def device_of(at: datetime | None, n: int | None) -> Device | None:
     """What a device says of an action; None when it says nothing."""
     return None if at is None and n is None else Device(None if at is None else millis(at), n)
+
+
+def here_of(lat: float | None, lng: float | None, override: OverrideReason | None) -> Here | None:
+    """What a device says of where an action was taken; None when it says nothing."""
+    return None if (lat is None or lng is None) and override is None else Here(lat, lng, override)
 
 
 def concerned(state: State, ask: Ask) -> list[Job]:

@@ -50,6 +50,7 @@ _COLUMNS: dict[str, type] = {
     "done": np.int64,  # orders brought in this duty
     "offers": np.int64,
     "taken": np.int64,
+    "overrides": np.int64,  # steps of this duty that were taken far away, with a reason
 }
 
 
@@ -81,7 +82,7 @@ class Fleet:
         self.lat = self.lng = np.empty(0)
         self.seen_ms = self.heard_ms = self.session = self.seq = self.gateway = np.empty(0, np.int64)
         self.rest_seq = self.last_n = np.empty(0, np.int64)
-        self.rest_until_ms = self.offers = self.taken = np.empty(0, np.int64)
+        self.rest_until_ms = self.offers = self.taken = self.overrides = np.empty(0, np.int64)
         self.from_ms = self.on_since_ms = self.until_ms = self.free_ms = self.done = np.empty(0, np.int64)
         self.free_lat = self.free_lng = np.empty(0)
         self.on_duty = np.empty(0, np.bool_)
@@ -146,6 +147,11 @@ class Fleet:
         row = self.row(driver_id)
         self.done[row] += 1
 
+    def count_override(self, driver_id: str) -> None:
+        """The driver took a step far from where it belongs, and said why."""
+        row = self.row(driver_id)
+        self.overrides[row] += 1
+
     def note_number(self, driver_id: str, n: int) -> None:
         """The greatest number that the driver's devices gave a step."""
         row = self.row(driver_id)
@@ -195,7 +201,7 @@ class Fleet:
         has_socket = batch.session[source] > 0
         appeared = rows[has_socket & (self.gateway[rows] != gateway)]
         begun = rows[~self.on_duty[rows] & batch.on_duty[source]]
-        self.on_since_ms[begun], self.done[begun] = now_ms, 0
+        self.on_since_ms[begun], self.done[begun], self.overrides[begun] = now_ms, 0, 0
         for name in ("lat", "lng", "on_duty"):
             getattr(self, name)[rows] = getattr(batch, name)[source]
         if batch.until_ms is not None:

@@ -80,6 +80,11 @@ class Job:
         self.task = replace(self.task, offer_id=offer_id)
         return self.task
 
+    def stayed(self, now_ms: int) -> dict[str, Json]:
+        """How long the driver has been at the present stop, for the dossier; nothing where they never arrived there."""
+        arrived_ms = self.task.arrived_ms
+        return {} if arrived_ms is None else {"stayed_ms": max(0, now_ms - arrived_ms)}
+
     def goods_ready(self, ready_ms: int) -> TaskRow:
         """The goods can be had from now on; the row to write."""
         self.task = replace(self.task, ready_ms=ready_ms)
@@ -186,6 +191,7 @@ def return_task(job: Job, task_id: str, driver_id: str, now_ms: int) -> TaskRow:
         ready_ms=now_ms,
         due_ms=now_ms,
         ended_ms=None,
+        arrived_ms=None,
     )
 
 

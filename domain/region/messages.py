@@ -9,7 +9,14 @@ import numpy.typing as npt
 from msgspec import Struct, field
 
 from domain.orders.lifecycle import Role
-from domain.orders.reasons import CancelReason, DeclineReason, DispatchReason, RefuseReason, Resolution
+from domain.orders.reasons import (
+    CancelReason,
+    DeclineReason,
+    DispatchReason,
+    OverrideReason,
+    RefuseReason,
+    Resolution,
+)
 from domain.orders.records import Answer, CheckOutcome, OrderBrief, Record, TaskRow
 from domain.protocol import ServerFrame, Snapshot
 from domain.solve import Plan, SolveRequest
@@ -171,6 +178,15 @@ class Device(Struct, frozen=True, omit_defaults=True):
     n: int | None = None
 
 
+class Here(Struct, frozen=True, omit_defaults=True):
+    """What a driver's device says with a step of where it was taken (WGS84 degrees), and why the step holds though that
+    is not near, or not known."""
+
+    lat: float | None = None
+    lng: float | None = None
+    override: OverrideReason | None = None
+
+
 class Ask(Struct, frozen=True, kw_only=True, tag=True):
     """Somebody asks for an action. (scope, key) is the request's id: a repeat gets the first answer. `acts_for`: the
     merchant that the principal works for, None for themselves."""
@@ -183,6 +199,7 @@ class Ask(Struct, frozen=True, kw_only=True, tag=True):
     action: Action
     session: int = 0  # of the driver's socket that the answer goes to; 0: it goes to no socket
     device: Device | None = None
+    here: Here | None = None
     looked: bool = False  # there is no first answer in the database
     acts_for: str | None = None
 

@@ -28,6 +28,22 @@ ESCALATION = (
 )
 
 
+class Geofence(Struct, frozen=True, kw_only=True):
+    """How near drivers must be to say that they did something; else the step needs a reason that operators see.
+
+    Where a driver is: what the device says with the step, as far as the driver can have come there since the last
+    position that was believed; without that, this position, unless it is too old. Nobody is held at a door: goods may
+    be refused anywhere.
+    """
+
+    store_m: float = 250.0  # arriving at the store, and taking the goods there
+    door_m: float = 200.0  # arriving at the door, checking the ID and handing over there
+    return_m: float = 250.0  # back at the store with what was refused
+    position_age_s: float = 120.0
+    speed_mps: float = 60.0  # nobody came further than so fast ...
+    slack_m: float = 500.0  # ... and this, which covers what positions are wrong by
+
+
 class RegionPolicy(Struct, frozen=True, kw_only=True):
     """Durations in seconds on the server's clock; every buffer has its limit here."""
 
@@ -38,6 +54,9 @@ class RegionPolicy(Struct, frozen=True, kw_only=True):
     driver_stale_s: float = 90.0  # a driver not heard of for so long gets no offer
     driver_lost_s: float = 600.0  # ... and for so long loses what is not picked up yet
     driver_forget_s: float = 86_400.0  # ... and for so long, without a socket or a task, is as one who is new
+    geofence: Geofence | None = field(
+        default_factory=Geofence
+    )  # None: steps are taken wherever they are said
     hold_limit: int = 4  # tasks that a driver holds at most where an operator gives them
     decline_cooldown_s: float = (
         60.0  # who declined a task is not asked again so soon; who ignored one gets none

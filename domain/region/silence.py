@@ -49,7 +49,7 @@ def take_back(
     payload = {"driver_id": driver_id, "task_id": task_id, "reason": reason}
     fact = job.move_order(OrderEvent.RELEASED, role, actor_id, now_ms, payload)
     state.let_go(job)
-    task = job.move_task(TaskEvent.RELEASE, driver_id=None, offer_id=None)
+    task = job.move_task(TaskEvent.RELEASE, driver_id=None, offer_id=None, arrived_ms=None)
     job.note_decline(driver_id, now_ms)
     state.put_open(task_id, now_ms)
     return task, fact

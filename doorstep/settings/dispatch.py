@@ -7,7 +7,10 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from domain.region.policy import Geofence
 from doorstep.settings.base import POLICY, Area
+
+GEOFENCE = Geofence()
 
 
 class Dispatch(Area):
@@ -62,6 +65,30 @@ class Dispatch(Area):
         le=86_400,
         description="a driver silent for so many server seconds loses what is not picked up yet;"
         " 60 to 86400, at least DRIVER_STALE_S",
+    )
+
+    geofenced: bool = Field(
+        True,
+        description="whether drivers must be near to arrive, take goods, check an ID, hand over and bring back, or say"
+        " why not, which operators see",
+    )
+    geofence_store_m: float = Field(
+        GEOFENCE.store_m, ge=20, le=10_000, description="metres to the store that are near; 20 to 10000"
+    )
+    geofence_door_m: float = Field(
+        GEOFENCE.door_m, ge=20, le=10_000, description="metres to the door that are near; 20 to 10000"
+    )
+    geofence_return_m: float = Field(
+        GEOFENCE.return_m,
+        ge=20,
+        le=10_000,
+        description="metres to the store that are near for what comes back; 20 to 10000",
+    )
+    geofence_age_s: float = Field(
+        GEOFENCE.position_age_s,
+        ge=5,
+        le=3600,
+        description="a position older than so many server seconds says nothing of where a driver is; 5 to 3600",
     )
 
     @model_validator(mode="after")

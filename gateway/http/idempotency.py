@@ -18,12 +18,12 @@ from domain.marketplace.change import Claim, Command
 from domain.orders.commands import OrderAction, OrderCommand, PaymentAction
 from domain.orders.lifecycle import Role
 from domain.orders.records import Json
-from domain.region.device import device_of
-from domain.region.messages import Action, Ask, Device
+from domain.region.device import device_of, here_of
+from domain.region.messages import Action, Ask, Device, Here
 from gateway.http.auth import Principal, policy_of, principal_of
 from gateway.http.etags import versions
 from gateway.http.policy import OPERATORS, Door, Need, plain
-from gateway.rest.models import Digits, Instant
+from gateway.rest.models import Digits, Instant, StepPlace
 
 KEY_LIMIT = 255  # characters of an Idempotency-Key
 
@@ -57,6 +57,7 @@ class Call:
         self.key = key or uuid.uuid4().hex
         self.if_match = if_match
         self.device: Device | None = None
+        self.here: Here | None = None
         self._method = method
         self._path = path
         self._content: Json = None
@@ -73,6 +74,12 @@ class Call:
         elif body is not None:
             self._content = body.model_dump(mode="json", exclude_none=True, exclude={but})
         return self
+
+    def placed(self, body: StepPlace | None) -> Call:
+        """Make the body part of what is asked, and what it says of where that is done."""
+        if body is not None:
+            self.here = here_of(body.lat, body.lng, body.override)
+        return self.covers(body)
 
     def part(self, name: str) -> Call:
         """A step on the way to the call's answer, with an answer of its own for repeats. What the client's device says
@@ -123,6 +130,7 @@ class Call:
             principal_id=self.principal.id,
             action=action,
             device=self.device,
+            here=self.here,
             looked=True,
             acts_for=self.principal.acts_for,
         )

@@ -124,7 +124,8 @@ class AssignmentPage(Struct, frozen=True):
 
 class DriverLineView(Struct, frozen=True, kw_only=True):
     """A driver as the region knows them now. `seen_at`: when they were at this place; `until`: the end of the shift;
-    `free_at`: when what is held is expected to be done; `connected`: a socket is open."""
+    `free_at`: when what is held is expected to be done; `connected`: a socket is open; `overrides`: steps of this
+    duty that were taken far from where they belong, with a reason that the dossiers have."""
 
     id: str
     region_id: str
@@ -138,6 +139,7 @@ class DriverLineView(Struct, frozen=True, kw_only=True):
     free_at: datetime | None
     task_ids: tuple[str, ...]
     offer_id: str | None
+    overrides: int
 
 
 class DriverLinePage(Struct, frozen=True):
@@ -314,6 +316,7 @@ def _driver(line: DriverLine, region_id: str) -> DriverLineView:
         free_at=_at(line.free_ms),
         task_ids=line.task_ids,
         offer_id=line.offer_id,
+        overrides=line.overrides,
     )
 
 

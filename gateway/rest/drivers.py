@@ -21,7 +21,7 @@ from gateway.rest.kit.answers import Parts, Uid, answered, first_answer, json_re
 from gateway.rest.kit.deciding import ask_about_task
 from gateway.rest.kit.fast_route import FastRoute
 from gateway.rest.kit.routes import Routes
-from gateway.rest.models import Decline, Duty
+from gateway.rest.models import Decline, Duty, StepPlace
 from gateway.rest.views import DutyView, OfferDeclinedView, OfferTakenView, OrderRef, WorkView
 from gateway.services import Services
 from gateway.sockets.connection import Sighting
@@ -134,12 +134,15 @@ async def reject(
     OrderRef,
     refuses=(
         "WRONG_STATE",
+        "TOO_FAR",
         "OUT_OF_ORDER",
     ),
 )
-async def arrive(task_id: Uid, _: Me, call: DriverStep, services: Parts) -> Response:
+async def arrive(
+    task_id: Uid, _: Me, call: DriverStep, services: Parts, body: StepPlace | None = None
+) -> Response:
     """You are at the store, at the door, or back at the store with a return."""
-    return await _step(services, call, str(task_id), Arrive(str(task_id)))
+    return await _step(services, call.placed(body), str(task_id), Arrive(str(task_id)))
 
 
 @routes.post(
@@ -148,12 +151,15 @@ async def arrive(task_id: Uid, _: Me, call: DriverStep, services: Parts) -> Resp
     OrderRef,
     refuses=(
         "WRONG_STATE",
+        "TOO_FAR",
         "OUT_OF_ORDER",
     ),
 )
-async def pickup(task_id: Uid, _: Me, call: DriverStep, services: Parts) -> Response:
+async def pickup(
+    task_id: Uid, _: Me, call: DriverStep, services: Parts, body: StepPlace | None = None
+) -> Response:
     """The goods are in your vehicle."""
-    return await _step(services, call, str(task_id), Pickup(str(task_id)))
+    return await _step(services, call.placed(body), str(task_id), Pickup(str(task_id)))
 
 
 @routes.post(
@@ -162,12 +168,15 @@ async def pickup(task_id: Uid, _: Me, call: DriverStep, services: Parts) -> Resp
     OrderRef,
     refuses=(
         "WRONG_STATE",
+        "TOO_FAR",
         "OUT_OF_ORDER",
     ),
 )
-async def confirm_return(task_id: Uid, _: Me, call: DriverStep, services: Parts) -> Response:
+async def confirm_return(
+    task_id: Uid, _: Me, call: DriverStep, services: Parts, body: StepPlace | None = None
+) -> Response:
     """The refused goods are back in the store."""
-    return await _step(services, call, str(task_id), ConfirmReturn(str(task_id)))
+    return await _step(services, call.placed(body), str(task_id), ConfirmReturn(str(task_id)))
 
 
 async def _step(

@@ -25,7 +25,7 @@ from pydantic import (
 from domain.ground.times import rfc_3339
 from domain.orders.commands import ITEMS_LIMIT, PRICE_LIMIT_CENTS, QUANTITY_LIMIT
 from domain.orders.hours import DAY_MIN, OPENINGS_LIMIT
-from domain.orders.reasons import CancelReason, DeclineReason, RefuseReason, RejectReason
+from domain.orders.reasons import CancelReason, DeclineReason, OverrideReason, RefuseReason, RejectReason
 from domain.text import legible, tidy
 from gateway.http.credentials import PASSWORD_MAX, email_of, password_of
 
@@ -185,7 +185,16 @@ class Refuse(Body):
     note: Note | None = None
 
 
-class DoorCheck(Body):
+class StepPlace(Body):
+    """Where you take the step; without it, the last position counts. `override`: why it holds though that is not near
+    (`TOO_FAR` otherwise); operators see it."""
+
+    lat: Annotated[Lat | None, Field(examples=[32.7767])] = None
+    lng: Annotated[Lng | None, Field(examples=[-96.797])] = None
+    override: Annotated[Code[OverrideReason] | None, Field(examples=["GPS_WRONG"])] = None
+
+
+class DoorCheck(StepPlace):
     """An ID check at the door: the vendor reads the ID, the driver sees whether the customer is sober. `method`: how
     the ID was read, by its barcode (`scan`) or, where that is unreadable, by the birth date keyed in (`manual_entry`).
     """

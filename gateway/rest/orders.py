@@ -44,7 +44,7 @@ from gateway.rest.kit.deciding import (
 from gateway.rest.kit.fast_route import FastRoute
 from gateway.rest.kit.lists import Page, order_page, order_view
 from gateway.rest.kit.routes import Routes
-from gateway.rest.models import Cancel, DoorCheck, NewOrder, Refuse, VendorCheck
+from gateway.rest.models import Cancel, DoorCheck, NewOrder, Refuse, StepPlace, VendorCheck
 from gateway.rest.notes import keep_note
 from gateway.rest.views import DossierEvent, DossierView, OrderPage, OrderRef, OrderView
 
@@ -259,6 +259,7 @@ async def cancel(
     OrderRef,
     refuses=(
         "WRONG_STATE",
+        "TOO_FAR",
         "OUT_OF_ORDER",
         "ID_CHECK_INCONCLUSIVE",
         "VENDOR_UNAVAILABLE",
@@ -268,7 +269,7 @@ async def submit_id_check(
     order_id: Uid, body: DoorCheck, driver: Me, call: DriverStep, services: Parts
 ) -> Response:
     """Check the customer's ID at the door, as the driver who holds the task. A failed check starts the return."""
-    call.covers(body)
+    call.placed(body)
 
     async def now() -> Answer:
         # Looked at before the vendor is asked, so that nobody but the holder can make it look; decided by the region.
@@ -327,11 +328,15 @@ async def submit_id_check(
     OrderRef,
     refuses=(
         "WRONG_STATE",
+        "TOO_FAR",
         "OUT_OF_ORDER",
     ),
 )
-async def deliver(order_id: Uid, driver: Me, call: DriverStep, services: Parts) -> Response:
+async def deliver(
+    order_id: Uid, driver: Me, call: DriverStep, services: Parts, body: StepPlace | None = None
+) -> Response:
     """The goods were handed over, after a passed ID check, by the driver who holds the task."""
+    call.placed(body)
     order = str(order_id)
     return await once(
         services, call, lambda: decide(services, call, order, rows=None, region=Deliver(order)), OrderRef

@@ -20,6 +20,7 @@ from gateway.rest import (
     orders,
     products,
     routing,
+    stops,
     stores,
     vehicles,
 )
@@ -33,6 +34,7 @@ ROUTERS: tuple[Routes, ...] = (
     drivers.routes,
     offers.routes,
     dispatch.routes,
+    stops.routes,
     merchants.routes,
     onboarding.routes,
     documents.routes,

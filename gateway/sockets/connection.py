@@ -45,9 +45,9 @@ from domain.protocol import (
     known,
     spared,
 )
-from domain.region.device import device_of
+from domain.region.device import device_of, here_of
 from domain.region.mailbox import SEQ_ROOM
-from domain.region.messages import Accept, Action, Arrive, Attached, Device, Pickup, Reject
+from domain.region.messages import Accept, Action, Arrive, Attached, Device, Here, Pickup, Reject
 from gateway.deciders.redaction import redacted
 from gateway.http.strict_json import repeats_a_key
 
@@ -85,6 +85,7 @@ class Question(Struct, frozen=True):
     frame_type: type[ClientFrame]
     action: Action
     device: Device | None = None
+    here: Here | None = None
 
 
 class Sighting(Struct, frozen=True):
@@ -213,9 +214,9 @@ class Connection:
         if isinstance(frame, OfferReject):
             return _question(frame, Reject(offer_id=frame.offer_id, reason=frame.reason))
         if isinstance(frame, TaskArrive):
-            return _question(frame, Arrive(frame.task_id))
+            return _step(frame, Arrive(frame.task_id))
         assert isinstance(frame, TaskPickup)
-        return _question(frame, Pickup(frame.task_id))
+        return _step(frame, Pickup(frame.task_id))
 
     def _bad(self, detail: str, data: str | bytes) -> None:
         self._bad_frames += 1
@@ -386,8 +387,13 @@ def _subject(frame: ServerFrame) -> tuple[type, str] | None:
     return (Offer, frame.offer_id) if isinstance(frame, Offer) else None
 
 
-def _question(frame: OfferAccept | OfferReject | TaskArrive | TaskPickup, action: Action) -> Question:
+def _question(frame: OfferAccept | OfferReject, action: Action) -> Question:
     return Question(frame.id, type(frame), action, device_of(frame.at, frame.n))
+
+
+def _step(frame: TaskArrive | TaskPickup, action: Action) -> Question:
+    here = here_of(frame.lat, frame.lng, frame.override)
+    return Question(frame.id, type(frame), action, device_of(frame.at, frame.n), here)
 
 
 _AnswerFrame: TypeAlias = OfferAccepted | OfferRejected | TaskUpdated

@@ -380,6 +380,7 @@ class DriverSocket:
             action=question.action,
             session=self.session,
             device=question.device,
+            here=question.here,
         )
         if self._moved or self.region_id in self._services.forgetful or self._turn.locked():
             self._spawn(self._look_first(question, root, ask))

@@ -228,6 +228,7 @@ def task_of(row: Row) -> TaskRow:
         offer_id=_maybe(row["offer_id"]),
         ended_ms=row["ended_ms"],
         closes_ms=row["closes_ms"],
+        arrived_ms=row["arrived_ms"],
     )
 
 

@@ -113,16 +113,17 @@ async def _offers(connection: Connection, offers: list[OfferRow]) -> None:
 _TASK_FIELDS = (
     "task_id", "order_id", "region_id", "kind", "status", "store_id", "pickup_lat", "pickup_lng", "dropoff_lat",
     "dropoff_lng", "dropoff_address", "min_age", "opened_ms", "ready_ms", "due_ms", "driver_id", "offer_id", "ended_ms",
-    "closes_ms",
+    "closes_ms", "arrived_ms",
 )  # fmt: skip
 
 # What identifies a task is compared in a form that no index serves: the planner must come by the primary key.
 _MOVE_TASKS = """
 UPDATE tasks t SET status = r.status, driver_id = r.driver_id, offer_id = r.offer_id, ready_ms = r.ready_ms,
-                   due_ms = r.due_ms, ended_ms = r.ended_ms
+                   due_ms = r.due_ms, ended_ms = r.ended_ms, arrived_ms = r.arrived_ms
 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::uuid[], $8::bigint[],
-            $9::bigint[], $10::bigint[], $11::bigint[])
-     AS r(task_id, order_id, region_id, kind, status, driver_id, offer_id, ready_ms, due_ms, ended_ms, closes_ms)
+            $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[])
+     AS r(task_id, order_id, region_id, kind, status, driver_id, offer_id, ready_ms, due_ms, ended_ms, closes_ms,
+          arrived_ms)
 WHERE t.task_id = r.task_id
   AND (t.order_id, t.region_id, t.kind, t.closes_ms)
       IS NOT DISTINCT FROM (r.order_id, r.region_id, r.kind, r.closes_ms)
@@ -130,16 +131,16 @@ RETURNING t.task_id::text
 """
 _MOVE_FIELDS = (
     "task_id", "order_id", "region_id", "kind", "status", "driver_id", "offer_id", "ready_ms", "due_ms", "ended_ms",
-    "closes_ms",
+    "closes_ms", "arrived_ms",
 )  # fmt: skip
 
 _NEW_TASKS = """
 INSERT INTO tasks (task_id, order_id, region_id, kind, status, store_id, pickup_lat, pickup_lng, dropoff_lat,
                    dropoff_lng, dropoff_address, min_age, opened_ms, ready_ms, due_ms, driver_id, offer_id, ended_ms,
-                   closes_ms)
+                   closes_ms, arrived_ms)
 SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::float8[], $8::float8[],
                      $9::float8[], $10::float8[], $11::text[], $12::int[], $13::bigint[], $14::bigint[], $15::bigint[],
-                     $16::uuid[], $17::uuid[], $18::bigint[], $19::bigint[])
+                     $16::uuid[], $17::uuid[], $18::bigint[], $19::bigint[], $20::bigint[])
 """
 
 

@@ -111,6 +111,7 @@ class Task(Base):
     offer_id: Mapped[str | None] = mapped_column(Uid)
     ended_ms: Mapped[int | None]
     closes_ms: Mapped[int | None]
+    arrived_ms: Mapped[int | None]
     # Conditions of indexes name this and not the status: a step that ends nothing then stays on its page (HOT).
     live: Mapped[bool] = mapped_column(Computed(_LIVE, persisted=True))
     __table_args__ = (

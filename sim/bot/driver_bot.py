@@ -20,6 +20,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from domain import protocol as wire
+from domain.errors import TooFar
 from domain.ground.times import instant
 from domain.orders.lifecycle import TaskEvent, TaskStatus, advance_task
 from domain.orders.reasons import DeclineReason
@@ -246,6 +247,7 @@ class DriverBot:
         if error.code in _OFFER_GONE or asked.about in self._offers.open:
             self._offers.close(asked.about)
         elif held := self.tasks.get(asked.about):
+            held.is_far |= error.code == TooFar.code
             self._runner.foresee(now_s, asked.about, None)
             held.not_before_s = now_s + BACK_OFF_S * self.speed
             self._resync(error.code)
@@ -289,7 +291,12 @@ class DriverBot:
                 self._ask(now_s, task_id, step)
             else:
                 then = advance_task(self.tasks[task_id].status, _EVENTS[step])
-                self._ask(now_s, task_id, step(id=self._id(), task_id=task_id), then)
+                self._ask(
+                    now_s,
+                    task_id,
+                    step(id=self._id(), task_id=task_id, **self._runner.here(now_s, task_id)),
+                    then,
+                )
         self._at(self._runner.wake_s)
 
     # -- position -----------------------------------------------------------------------------------------------------

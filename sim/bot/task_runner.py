@@ -16,7 +16,9 @@ import msgspec
 from msgspec import Struct
 
 from domain import protocol as wire
+from domain.errors import TooFar
 from domain.orders.lifecycle import TASK_ENDED, TASK_HELD, TASK_RELEASABLE, TaskKind, TaskStatus
+from domain.orders.reasons import OverrideReason
 from sim.bot.actions import Call, Told
 from sim.bot.door import door_request
 from sim.bot.motion import Car, Point, offset
@@ -40,6 +42,7 @@ class Held(Struct):
     stage: str = "check"  # at the door: check -> deliver, or refuse
     attempt: int = 0
     not_before_s: float = 0.0
+    is_far: bool = False  # so the server says: the next step comes with a reason
 
     @property
     def status(self) -> TaskStatus:
@@ -161,6 +164,8 @@ class TaskRunner:
             return None  # nothing was done, and this key will get no other answer: again, with another one
         if code == "WRONG_STATE" and held.stage == "check":
             held.stage = "deliver"  # most likely checked before a restart; if not, the next answer tells
+        elif code == TooFar.code:
+            held.is_far = True
         elif code == "ID_CHECK_INCONCLUSIVE":
             held.stage = "check" if held.attempt < 3 else "refuse"
         else:
@@ -232,8 +237,16 @@ class TaskRunner:
         if held.stage == "check" and door in (Door.NO_ID, Door.NOBODY_HOME):
             held.stage = "refuse"
         path, body = door_request(view, held.stage, door)
+        if held.stage != "refuse":
+            body = body | self.here(now_s, view.task_id)
         # The key names the attempt, so a repeat after a lost answer is the same request.
         return Call(f"{self._name}-{view.task_id}-{held.stage[:1]}{held.attempt}", path, body)
+
+    def here(self, now_s: float, task_id: str) -> dict[str, Any]:
+        """What is said with a step of where it is taken; with a reason where the server would not have it otherwise."""
+        place = self._car.where(now_s)
+        said: dict[str, Any] = {"lat": round(place.lat, 6), "lng": round(place.lng, 6)}
+        return said | {"override": OverrideReason.GPS_WRONG} if self.tasks[task_id].is_far else said
 
     def rest_from(self, now_s: float) -> None:
         """On duty from now on: the wait for something to do begins."""

@@ -100,7 +100,7 @@ NOT_MODELLED = frozenset(
     {
         *("answers_limit", "closed_offers_limit", "ended_tasks_limit", "decisions_limit", "push_ring", "repush_s"),
         *("view_points", "demand_window_s", "demand_limit", "hex_resolution", "explain", "solve_timeout_s"),
-        *("promise_s", "prep_s", "driver_forget_s"),
+        *("promise_s", "prep_s", "driver_forget_s", "hold_limit"),
     }
 )  # fmt: skip
 _LIMITS = {

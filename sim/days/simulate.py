@@ -18,6 +18,7 @@ from enum import IntEnum
 from functools import partial
 from random import Random
 
+import msgspec
 import numpy as np
 from msgspec import Struct
 
@@ -116,7 +117,9 @@ class _Market:
         self.day, self.solve, self.progress = day, solve, progress
         starts = [order.placed_ms for order in day.orders] + [one.on_ms for one in day.couriers]
         self.now_ms = min(starts, default=0)
-        self.region = Region(RegionImage(region_id=REGION_ID, epoch=1), policy, self.now_ms)
+        # Couriers here do what they say, and where: none is asked how near they are.
+        lived = msgspec.structs.replace(policy, geofence=None)
+        self.region = Region(RegionImage(region_id=REGION_ID, epoch=1), lived, self.now_ms)
         self.rng = Random(f"answers/{seed}/{day.name}")
         self.couriers = {one.id: Courier.of(one) for one in day.couriers}
         self.order_of = {_task_id(order): order for order in day.orders}

@@ -122,7 +122,9 @@ class Poller(Phone):
         if task_id is None:
             return
         self._under_way.add(key)
-        body = {"reason": str(frame.reason)} if step == "reject" and frame.reason else {}
+        body: dict[str, Any] = {"reason": str(frame.reason)} if step == "reject" and frame.reason else {}
+        if step in ("arrive", "pickup"):
+            body = {"lat": frame.lat, "lng": frame.lng, "override": frame.override}
         principal, device = Principal(self.driver_id, Role.DRIVER), device_of(frame.at, frame.n)
         path = f"/v1/tasks/{task_id}/{step}"
         status, answer = await world.post(principal, path, body, key, self._chance, device)

@@ -53,7 +53,7 @@ def test_every_state_event_and_role() -> None:
     triples = [Triple(*parts) for parts in product(OrderStatus, OrderEvent, Role)]
     assert len(triples) == 16 * 26 * 6
     assert {triple: outcome(triple) for triple in triples} == {triple: lawful(triple) for triple in triples}
-    assert len(ALLOWED) == 39
+    assert len(ALLOWED) == 59
 
 
 def test_every_pair_of_states_and_who_decides() -> None:
@@ -123,9 +123,19 @@ def test_delivery_takes_customer_merchant_and_driver_whoever_else_conspires() ->
             assert delivered is (needed <= set(roles)), roles
 
 
-def test_operators_call_off_and_do_nothing_else() -> None:
+def test_operators_call_off_give_take_away_and_settle_what_is_lost_and_do_nothing_else() -> None:
     events = {role: {triple.event for triple in CODE if triple.role is role} for role in Role}
-    assert events[Role.ADMIN] == events[Role.DISPATCHER] == {OrderEvent.CANCELLED}
+    assert (
+        events[Role.ADMIN]
+        == events[Role.DISPATCHER]
+        == {
+            OrderEvent.CANCELLED,
+            OrderEvent.ASSIGNED,
+            OrderEvent.RELEASED,
+            OrderEvent.RETURN_RESOLVED,
+            OrderEvent.WRITTEN_OFF,
+        }
+    )
     assert events[Role.SYSTEM] == {OrderEvent.RELEASED, OrderEvent.RETURN_INITIATED, OrderEvent.CLOSED}
     assert not {OrderEvent.ID_PASSED, OrderEvent.DELIVERED} & (events[Role.CUSTOMER] | events[Role.MERCHANT])
 
@@ -134,15 +144,18 @@ def test_operators_call_off_and_do_nothing_else() -> None:
 
 
 def onward(status: OrderStatus) -> set[OrderStatus]:
-    """The states that goods come through from here until they are handed over or back in the store."""
-    found, leave = {status}, {OrderStatus.DELIVERED, OrderStatus.RETURNED}
+    """The states that goods come through from here until they are handed over, back in the store, or given
+    up for lost by an operator."""
+    found, leave = {status}, {OrderStatus.DELIVERED, OrderStatus.RETURNED, OrderStatus.WRITTEN_OFF}
     while more := {to for at, to in ORDER_EDGES if at in found - leave} - found:
         found |= more
     return found
 
 
-def test_goods_in_the_car_end_at_the_customers_or_in_the_store() -> None:
-    ends = {OrderStatus.DELIVERED, OrderStatus.RETURNED}
+def test_goods_in_the_car_end_at_the_customers_in_the_store_or_on_record_as_gone() -> None:
+    ends = {OrderStatus.DELIVERED, OrderStatus.RETURNED, OrderStatus.WRITTEN_OFF}
+    gone = {triple for triple in CODE if CODE[triple] is OrderStatus.WRITTEN_OFF}
+    assert {triple.role for triple in gone} == {Role.DISPATCHER, Role.ADMIN}
     assert {CODE[triple] for triple in CODE if triple.event is OrderEvent.PICKED_UP} == {
         OrderStatus.PICKED_UP
     }

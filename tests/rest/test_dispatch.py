@@ -1,4 +1,4 @@
-"""What is particular to dispatchers' steps and lists; their authority, keys and schemas are the matrix's."""
+"""What is particular to dispatchers' steps and lists, and to the places of drivers' steps; their authority, keys and schemas are the matrix's."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from domain.region.policy import RegionPolicy
 from persistence import tables
 from persistence.reads.queries import table_of
 from tests.support.database import server_url
-from tests.support.gateway_world import DALLAS, REGION, World, on_postgres, until
+from tests.support.gateway_world import DALLAS, DOOR, REGION, World, on_postgres, running, until
 
 pytestmark = pytest.mark.integration
 
 # Nobody is looked for while a test is about what operators do.
-IDLE = RegionPolicy(fast_window_s=1e4, fast_max_wait_s=1e4)
+IDLE = RegionPolicy(fast_window_s=1e4, fast_max_wait_s=1e4, geofence=None)
 AUDIT = table_of(tables.AuditEntry)
 
 
@@ -98,3 +98,45 @@ async def test_a_task_is_given_taken_and_settled_by_hand(fresh_database_url: str
                 "task_assigned", "task_released", "task_assigned", "task_released", "task_assigned", "written_off",
             )
         ]  # fmt: skip
+
+
+async def test_a_step_far_away_needs_a_reason_and_the_stops_tell_of_it() -> None:
+    async with running(
+        policy=RegionPolicy(fast_window_s=0.01, fast_max_wait_s=0.05, offer_lead_s=3600.0)
+    ) as world:
+        driver_id, driver = await world.account(Role.DRIVER)
+        duty = {"on": True, **DALLAS}
+        await world.http.post(f"/v1/drivers/{driver_id}/duty", json=duty, headers=driver)
+        order = await world.order("CONFIRMED")
+        work: dict[str, Any] = {}
+        while not work.get("offers"):
+            work = (await world.http.get(f"/v1/drivers/{driver_id}/task", headers=driver)).json()
+        task_id = work["offers"][0]["tasks"][0]["task_id"]
+        url = f"/v1/tasks/{task_id}"
+        assert (await world.http.post(f"{url}/accept", headers=driver)).status_code == 200
+        assert (await world.http.post(f"{url}/arrive", headers=driver)).status_code == 200
+        assert (await world.http.post(f"{url}/pickup", json={}, headers=driver)).status_code == 200
+        far = await world.http.post(f"{url}/arrive", headers=driver)
+        assert (far.status_code, far.json()["code"]) == (409, "TOO_FAR")
+        assert " m away" in far.json()["detail"]
+        sent = {"lat": DOOR["lat"], "lng": DOOR["lng"], "override": "GPS_WRONG"}
+        assert (
+            await world.http.post(f"{url}/arrive", json=sent | {"override": "I am"}, headers=driver)
+        ).status_code == 422
+        assert (await world.http.post(f"{url}/arrive", json=sent, headers=driver)).status_code == 200
+        check = {"method": "scan", "vendor_token": "fake:pass", "sober": True}
+        door = f"/v1/orders/{order.id}"
+        assert (
+            await world.http.post(f"{door}/doorstep_id_check/submit", json=check | sent, headers=driver)
+        ).is_success
+        refused = await world.http.post(f"{door}/deliver/confirm", headers=driver)
+        assert refused.json()["code"] == "TOO_FAR"
+        assert (await world.http.post(f"{door}/deliver/confirm", json=sent, headers=driver)).is_success
+        shown = (await world.http.get(f"{door}/stops", headers=order.customer)).json()["stops"]
+        assert [(stop["place"], stop["ended_by"], stop["overrides"]) for stop in shown] == [
+            ("store", "PICKED_UP", []),
+            ("door", "DELIVERED", ["GPS_WRONG"] * 3),
+        ]
+        assert all(stop["stay_s"] >= 0 and stop["driver_id"] == driver_id for stop in shown)
+        [line] = world.backend.regions[REGION].drivers(DriversAsked(limit=9))
+        assert line.overrides == 3

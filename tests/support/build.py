@@ -13,7 +13,7 @@ from domain.orders.dossier import GENESIS, Entry, extend
 from domain.orders.lifecycle import OrderEvent, OrderStatus, Role, TaskKind, TaskStatus
 from domain.orders.records import OrderBrief, OrderFact, RegionImage, TaskRow
 from domain.orders.state import OrderLine, OrderState, Product, Store
-from domain.region.messages import Action, Ask, Attach, Device, DriversSeen, SubmitIdCheck
+from domain.region.messages import Action, Ask, Attach, Device, DriversSeen, Here, SubmitIdCheck
 from domain.solve import NEVER_MS, DriverColumns, SolveRequest, TaskColumns, Weights
 
 REGION = "tx-dfw"
@@ -150,6 +150,7 @@ def ask(
     by: str = "ws",
     session: int = 1,
     device: Device | None = None,
+    here: Here | None = None,
 ) -> Ask:
     """A request to the region, over this socket unless `by` is `rest`."""
     return Ask(
@@ -161,6 +162,7 @@ def ask(
         action=action,
         session=session if by == "ws" else 0,
         device=device,
+        here=here,
     )
 
 

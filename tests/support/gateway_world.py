@@ -62,7 +62,7 @@ def make_config(**changes: Any) -> Config:
         internal_token=INTERNAL_TOKEN,
         host="127.0.0.1",
         port=0,
-        policy=RegionPolicy(fast_window_s=0.01, fast_max_wait_s=0.05, offer_lead_s=3600.0),
+        policy=RegionPolicy(fast_window_s=0.01, fast_max_wait_s=0.05, offer_lead_s=3600.0, geofence=None),
         limits=Limits(
             rate_limits="off",
             status_keep_s=0.0,

@@ -26,6 +26,7 @@ from domain.region.messages import (
     Attached,
     Deliver,
     Device,
+    Here,
     Kick,
     Message,
     Pickup,
@@ -81,11 +82,12 @@ class Story:
     def __init__(self, *, solving: bool = True, **policy: Any) -> None:
         self.store = MemoryStore()
         self.refusing = False  # the store will refuse the next record
-        # One order an offer, and offers at once, unless the story is about something else.
+        # One order an offer, offers at once, and drivers at once where they are needed, unless the story is about that.
         usual: dict[str, Any] = {
             "planning": Planning(bundle_tries=0),
             "offer_lead_s": 3600.0,
             "batch_solver": "",
+            "geofence": None,
         }
         self.policy = RegionPolicy(**usual | policy)
         self.now = NOW
@@ -148,13 +150,14 @@ class Story:
         by: str = "ws",
         session: int | None = None,
         device: Device | None = None,
+        here: Here | None = None,
     ) -> Answer:
         """A request and its answer; each has an id of its own unless `key` is given. It comes over the driver's newest
         socket unless another is named."""
         self._keys += 1
         key = key or f"key-{self._keys}"
         session = self.session.get(who, 0) if session is None else session
-        message = build.ask(action, role, who, key, fingerprint, by, session, device)
+        message = build.ask(action, role, who, key, fingerprint, by, session, device, here)
         reply = self.step(message).reply
         assert isinstance(reply, Answer)
         return reply

@@ -33,7 +33,8 @@ class DriversAsked(Struct, frozen=True, kw_only=True):
 
 class DriverLine(Struct, frozen=True, kw_only=True):
     """A driver as the region knows them now. `seen_ms`: when they were at this place; None where that was never told,
-    as is the place. `until_ms`: the end of the shift; `free_ms`: when what is held is expected to be done."""
+    as is the place. `until_ms`: the end of the shift; `free_ms`: when what is held is expected to be done; `overrides`:
+    steps of this duty that were taken far from where they belong, with a reason."""
 
     driver_id: str
     state: str
@@ -46,6 +47,7 @@ class DriverLine(Struct, frozen=True, kw_only=True):
     free_ms: int | None
     task_ids: tuple[str, ...]
     offer_id: str | None
+    overrides: int
 
 
 class TaskPoint(Struct, frozen=True):

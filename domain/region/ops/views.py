@@ -76,6 +76,7 @@ def _line(region: Region, driver_id: str, state: str) -> DriverLine:
         free_ms=free_ms if held else None,
         task_ids=tuple(sorted(held)),
         offer_id=None if offer is None else offer.offer_id,
+        overrides=int(fleet.overrides[row]),
     )
 
 

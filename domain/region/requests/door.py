@@ -19,9 +19,10 @@ from domain.orders.records import Answer, CheckOutcome, DoorCheck, Json
 from domain.orders.state import refused
 from domain.protocol import TaskUpdated
 from domain.region import offers
+from domain.region.geofence import near, whereabouts
 from domain.region.jobs import Job, return_task, short, task_view
 from domain.region.messages import Ask, ConfirmReturn, Deliver, NoteIdCheck, Refuse, SubmitIdCheck
-from domain.region.requests.draft import Draft, held, held_by_order, task_answer, tell, whereabouts
+from domain.region.requests.draft import Draft, held, held_by_order, task_answer, tell
 from domain.region.silence import RETURN_FIRST, release
 from domain.region.state import State
 
@@ -39,6 +40,7 @@ def submit_id_check(state: State, now_ms: int, ask: Ask) -> Draft:
     )
     event = OrderEvent.ID_PASSED if reason is None else OrderEvent.ID_FAILED
     advance_order(job.order_status, event, ask.role)
+    place = near(state, now_ms, ask, job, event)
     check = DoorCheck(
         check_id=state.new_id(),  # never of the client's making: it has to be new whatever was said before
         order_id=action.order_id,
@@ -54,7 +56,7 @@ def submit_id_check(state: State, now_ms: int, ask: Ask) -> Draft:
         at_ms=now_ms,
         outcome=CheckOutcome.PASS if reason is None else CheckOutcome.FAIL,
     )
-    payload = whereabouts(state, now_ms, ask, job, event) | {
+    payload = place | {
         "check_id": check.check_id,
         "method": action.method,
         "vendor_ref": action.vendor_ref,
@@ -115,8 +117,10 @@ _UNCLEAR: dict[CheckOutcome, type[Refusal]] = {
 def deliver(state: State, now_ms: int, ask: Ask) -> Draft:
     assert isinstance(ask.action, Deliver)
     job = held_by_order(state, ask, ask.action.order_id)
-    payload = {"task_id": job.task.task_id} | whereabouts(state, now_ms, ask, job, OrderEvent.DELIVERED)
     advance_task(job.task.status, TaskEvent.COMPLETE)
+    advance_order(job.order_status, OrderEvent.DELIVERED, ask.role)
+    payload = {"task_id": job.task.task_id} | near(state, now_ms, ask, job, OrderEvent.DELIVERED)
+    payload |= job.stayed(now_ms)
     fact = job.move_order(OrderEvent.DELIVERED, ask.role, ask.principal_id, now_ms, payload)
     task = job.move_task(TaskEvent.COMPLETE, ended_ms=now_ms)
     state.end_job(now_ms, job)
@@ -146,7 +150,7 @@ def _send_back(
     """The goods are not handed over: the delivery has failed and a return begins, held by the same driver."""
     driver_id, order_id = ask.principal_id, job.task.order_id
     advance_task(job.task.status, TaskEvent.FAIL)
-    refusal = job.move_order(event, ask.role, driver_id, now_ms, payload)
+    refusal = job.move_order(event, ask.role, driver_id, now_ms, payload | job.stayed(now_ms))
     failed = job.move_task(TaskEvent.FAIL, ended_ms=now_ms)
     back = return_task(job, state.new_id(), driver_id, now_ms)
     initiated = job.move_order(
@@ -179,7 +183,8 @@ def confirm_return(state: State, now_ms: int, ask: Ask) -> Draft:
         raise WrongState("The task is not a return.")
     advance_task(job.task.status, TaskEvent.COMPLETE)
     event = OrderEvent.RETURN_CONFIRMED
-    payload = {"task_id": job.task.task_id} | whereabouts(state, now_ms, ask, job, event)
+    advance_order(job.order_status, event, ask.role)
+    payload = {"task_id": job.task.task_id} | near(state, now_ms, ask, job, event) | job.stayed(now_ms)
     fact = job.move_order(event, ask.role, ask.principal_id, now_ms, payload)
     task = job.move_task(TaskEvent.COMPLETE, ended_ms=now_ms)
     state.end_job(now_ms, job)

@@ -1,4 +1,4 @@
-"""What a request leads to, and what its handlers share: who may, and how far away they were."""
+"""What a request leads to, and what its handlers share: who may, and what they are told."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import msgspec
 from msgspec import Struct
 
 from domain.errors import Forbidden, NotFound, NotTaskHolder
-from domain.ground.geo import distance_m
-from domain.orders.lifecycle import OPERATORS, OrderEvent, Role
-from domain.orders.records import Answer, DoorCheck, Json, OfferRow, OrderFact, Record, StoredAnswer, TaskRow
+from domain.orders.lifecycle import OPERATORS, Role
+from domain.orders.records import Answer, DoorCheck, OfferRow, OrderFact, Record, StoredAnswer, TaskRow
 from domain.protocol import ServerFrame
 from domain.region.jobs import Job, task_view
 from domain.region.messages import Ask
@@ -67,23 +66,6 @@ def held(state: State, ask: Ask, task_id: str) -> Job:
 def held_by_order(state: State, ask: Ask, order_id: str) -> Job:
     """The same, by the task's order."""
     return held(state, ask, state.job_of_order(order_id).task.task_id)
-
-
-# The steps that belong to the place where goods are fetched; all others of a driver belong to where they are brought.
-_AT_PICKUP = frozenset({OrderEvent.ARRIVED_AT_STORE, OrderEvent.PICKED_UP})
-
-
-def whereabouts(state: State, now_ms: int, ask: Ask, job: Job, event: OrderEvent) -> dict[str, Json]:
-    """How far from the place of this step the driver was when last seen, and how long ago that was; None: not known."""
-    fleet, task = state.fleet, job.task
-    row = fleet.index.get(ask.principal_id)
-    if row is None or not fleet.seen_ms[row]:
-        return {"distance_m": None, "position_age_ms": None}
-    at_pickup = event in _AT_PICKUP
-    lat, lng = (task.pickup_lat, task.pickup_lng) if at_pickup else (task.dropoff_lat, task.dropoff_lng)
-    away_m = distance_m(fleet.lat[row], fleet.lng[row], lat, lng)
-    age_ms = max(0, now_ms - int(fleet.seen_ms[row]))
-    return {"distance_m": round(float(away_m)), "position_age_ms": age_ms}
 
 
 def tell(state: State, ask: Ask, frame: ServerFrame) -> None:

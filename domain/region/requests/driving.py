@@ -5,9 +5,10 @@ from __future__ import annotations
 from domain.errors import WrongState
 from domain.orders.lifecycle import OrderEvent, TaskEvent, TaskKind, TaskStatus, advance_task
 from domain.protocol import TaskUpdated
+from domain.region.geofence import near
 from domain.region.jobs import Job, task_view
 from domain.region.messages import Arrive, Ask, Pickup
-from domain.region.requests.draft import Draft, held, task_answer, tell, whereabouts
+from domain.region.requests.draft import Draft, held, task_answer, tell
 from domain.region.state import State
 
 _ARRIVALS = {
@@ -41,8 +42,10 @@ def _move(
     state: State, now_ms: int, ask: Ask, job: Job, task_event: TaskEvent, order_event: OrderEvent
 ) -> Draft:
     advance_task(job.task.status, task_event)
-    payload = {"task_id": job.task.task_id} | whereabouts(state, now_ms, ask, job, order_event)
+    payload = {"task_id": job.task.task_id} | near(state, now_ms, ask, job, order_event)
+    if task_event is TaskEvent.PICKUP:
+        payload |= job.stayed(now_ms)
     fact = job.move_order(order_event, ask.role, ask.principal_id, now_ms, payload)
-    task = job.move_task(task_event)
+    task = job.move_task(task_event, arrived_ms=now_ms if task_event is TaskEvent.ARRIVE else None)
     tell(state, ask, TaskUpdated(task=task_view(task)))
     return Draft(task_answer(job), (task,), (), (fact,))

@@ -12,7 +12,7 @@ from domain import protocol as wire
 from domain.ground.times import instant
 from sim.bot.actions import Action, Call, Resync, Send, Told
 from sim.bot.driver_bot import ANSWER_TIMEOUT_S, NEW_NUMBERING, DriverBot
-from sim.bot.motion import Point, offset
+from sim.bot.motion import Point, metres, offset
 from sim.bot.personas import Door, DriverPersona
 
 T0, SPEED = 1_000_000.0, 10.0
@@ -181,7 +181,10 @@ def test_a_delivery_from_offer_to_door() -> None:
     assert play.now_s == pytest.approx(T0 + 5 + 100 + 30 + 20 + 200, abs=1)
     check = play.until(Call)
     assert check.path == "/v1/orders/o1/doorstep_id_check/submit"
-    assert check.body == {"method": "scan", "vendor_token": "fake:pass", "sober": True}
+    body = dict(check.body)
+    here = Point(body.pop("lat"), body.pop("lng"))
+    assert metres(here, play.bot.where(play.now_s)) < 1
+    assert body == {"method": "scan", "vendor_token": "fake:pass", "sober": True}
     (deliver,) = calls(play.answer(check.key, 200, status="ID_VERIFIED", passed=True))
     assert deliver.path == "/v1/orders/o1/deliver/confirm"
     assert told(play.answer(deliver.key, 200, status="DELIVERED")) == [("delivered", "o1")]
@@ -243,6 +246,17 @@ def test_what_was_refused_for_good_is_asked_again_under_a_new_key() -> None:
     play.answer(first.key, 500, code="INTERNAL_CONFLICT")
     again = play.until(Call)
     assert (again.path, again.body) == (first.path, first.body)
+    assert again.key != first.key
+
+
+def test_who_is_too_far_by_the_servers_word_says_why_the_step_holds() -> None:
+    play = Play(bot())
+    play.to_door()
+    first = play.until(Call)
+    assert "override" not in first.body
+    play.answer(first.key, 409, code="TOO_FAR")
+    again = play.until(Call)
+    assert (again.path, again.body["override"]) == (first.path, "GPS_WRONG")
     assert again.key != first.key
 
 

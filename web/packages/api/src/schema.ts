@@ -531,6 +531,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/orders/{order_id}/stops": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Of order
+         * @description Where the order's drivers stopped, for how long, and whether they were near.
+         */
+        get: operations["stops_of_order"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/merchants/{merchant_id}/orders": {
         parameters: {
             query?: never;
@@ -566,6 +586,246 @@ export interface paths {
          */
         post: operations["merchants_act"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/merchants": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Apply
+         * @description Apply as a business; you are its first owner. Nothing of it is sold before an operator has approved it.
+         */
+        post: operations["merchants_apply"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/merchants/{merchant_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read
+         * @description A merchant, and how its review stands. The ETag is its version, for If-Match.
+         */
+        get: operations["merchants_read"];
+        /**
+         * Change
+         * @description Say what your business is called and where it is by now. Its legal name is settled with the approval.
+         */
+        put: operations["merchants_change"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/merchants/{merchant_id}/submit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Submit
+         * @description Have it reviewed again, after more was asked for or it was rejected.
+         */
+        post: operations["merchants_submit"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/merchants": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Merchants
+         * @description Merchants, newest first: those that wait for a review are APPLIED.
+         */
+        get: operations["merchants_merchants"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/merchants/{merchant_id}/review": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Review
+         * @description Approve an application, reject it, or ask for more.
+         */
+        post: operations["merchants_review"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/merchants/{merchant_id}/suspend": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Suspend
+         * @description Close all of a merchant's stores at once. Orders that it has accepted go on.
+         */
+        post: operations["merchants_suspend"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/merchants/{merchant_id}/reinstate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Reinstate
+         * @description Let a suspended merchant sell again.
+         */
+        post: operations["merchants_reinstate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/merchants/{merchant_id}/documents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Documents
+         * @description A merchant's documents, newest first.
+         */
+        get: operations["merchant_documents_documents"];
+        put?: never;
+        /**
+         * Hand in
+         * @description Hand in a permit or a registration.
+         */
+        post: operations["merchant_documents_hand_in"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/merchants/{merchant_id}/documents/{permit_id}/withdraw": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Withdraw
+         * @description Stand by a document no more. What was handed in stays on record.
+         */
+        post: operations["merchant_documents_withdraw"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/merchants/{merchant_id}/staff": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Staff
+         * @description Who works for a merchant, the newest first.
+         */
+        get: operations["merchant_staff_staff"];
+        put?: never;
+        /**
+         * Add
+         * @description Take somebody on. They have registered as a merchant, and work for nobody yet.
+         */
+        post: operations["merchant_staff_add"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/merchants/{merchant_id}/staff/{member_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read
+         * @description Somebody who works for a merchant. The ETag is the version, for If-Match.
+         */
+        get: operations["merchant_staff_read"];
+        /**
+         * Set job
+         * @description Give somebody another job. A merchant keeps an owner.
+         */
+        put: operations["merchant_staff_set_job"];
+        post?: never;
+        /**
+         * Remove
+         * @description Part with somebody, as an owner; or go yourself. A merchant keeps an owner.
+         */
+        delete: operations["merchant_staff_remove"];
         options?: never;
         head?: never;
         patch?: never;
@@ -838,6 +1098,30 @@ export interface paths {
         get: operations["customers_age_verifications"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orders/{order_id}/refunds": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Of order
+         * @description What was given back of the order's payment, newest first.
+         */
+        get: operations["refunds_of_order"];
+        put?: never;
+        /**
+         * Ask
+         * @description Give money back for an order that was delivered and paid. Never more than was taken, whoever asks at once.
+         */
+        post: operations["refunds_ask"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1304,6 +1588,18 @@ export interface components {
          */
         DoorCheck: {
             /**
+             * Lat
+             * @example 32.7767
+             */
+            lat?: number | null;
+            /**
+             * Lng
+             * @example -96.797
+             */
+            lng?: number | null;
+            /** @example GPS_WRONG */
+            override?: components["schemas"]["OverrideReason"] | null;
+            /**
              * Method
              * @enum {string}
              */
@@ -1372,11 +1668,45 @@ export interface components {
             quantity: number;
         };
         /**
+         * Job
+         * @description What somebody does at a merchant's. An owner may do all; a manager runs stores, goods and orders; a clerk sees to
+         *     orders.
+         * @enum {unknown}
+         */
+        Job: "CLERK" | "MANAGER" | "OWNER";
+        /**
          * Language
          * @description What a customer is written to in.
          * @enum {unknown}
          */
         Language: "en" | "es";
+        /**
+         * MerchantBody
+         * @description A business. `name`: as customers see it; `legal_name`: as its permits have it.
+         */
+        MerchantBody: {
+            /** Name */
+            name: string;
+            /**
+             * Legal Name
+             * @example Corner Store LLC
+             */
+            legal_name: string;
+            /** Address */
+            address: string;
+        };
+        /**
+         * MerchantDocumentKind
+         * @description What it permits, or shows.
+         * @enum {unknown}
+         */
+        MerchantDocumentKind: "ALCOHOL_LICENSE" | "BUSINESS_REGISTRATION" | "E_CIGARETTE_PERMIT" | "HEMP_REGISTRATION" | "LIABILITY_INSURANCE" | "SALES_TAX_PERMIT" | "TOBACCO_PERMIT";
+        /**
+         * MerchantStatus
+         * @description How far the application has come, or whether what was granted stands.
+         * @enum {unknown}
+         */
+        MerchantStatus: "APPLIED" | "APPROVED" | "INCOMPLETE" | "REJECTED" | "SUSPENDED";
         /**
          * NewAddress
          * @description A door of yours, and whether it is the one that you order to if you say nothing.
@@ -1425,6 +1755,41 @@ export interface components {
             is_default: boolean;
         };
         /**
+         * NewJob
+         * @description What they do from now on.
+         */
+        NewJob: {
+            /** @example MANAGER */
+            job: components["schemas"]["Job"];
+        };
+        /**
+         * NewMember
+         * @description Somebody who has registered with this address, as a merchant.
+         */
+        NewMember: {
+            /**
+             * Email
+             * @example clerk@example.org
+             */
+            email: string;
+            /** @example CLERK */
+            job: components["schemas"]["Job"];
+        };
+        /**
+         * NewMerchantDocument
+         * @description A permit or registration by its number, as it stands there. `expires_at`: null for one that does not.
+         */
+        NewMerchantDocument: {
+            kind: components["schemas"]["MerchantDocumentKind"];
+            /**
+             * Number
+             * @example MB-1234567
+             */
+            number: string;
+            /** Expires At */
+            expires_at?: string | null;
+        };
+        /**
          * NewOrder
          * @description What to bring, from where, to which door.
          */
@@ -1452,6 +1817,21 @@ export interface components {
             category: "alcohol" | "tobacco" | "general";
             /** Price Cents */
             price_cents: number;
+        };
+        /**
+         * NewRefund
+         * @description Money back. Without `amount_cents` all that is left; goods, fee and tax in proportion. The tip is the driver's:
+         *     what is given back `with_tip` is the platform's loss.
+         */
+        NewRefund: {
+            reason: components["schemas"]["RefundReason"];
+            /** Amount Cents */
+            amount_cents?: number | null;
+            /**
+             * With Tip
+             * @default false
+             */
+            with_tip: boolean;
         };
         /**
          * NewStore
@@ -1510,6 +1890,18 @@ export interface components {
          */
         OrderStatus: "AGE_VERIFIED" | "ASSIGNED" | "AT_DOOR" | "CANCELLED" | "CLOSED" | "CONFIRMED" | "DELIVERED" | "DRAFT" | "ID_VERIFIED" | "PAYMENT_AUTHORIZED" | "PICKED_UP" | "REFUSED" | "REJECTED" | "RETURNED" | "RETURNING" | "WRITTEN_OFF";
         /**
+         * OverrideReason
+         * @description Why a step holds though its driver is not known to be near: operators see it, and count it.
+         * @enum {string}
+         */
+        OverrideReason: "GPS_WRONG" | "PIN_WRONG" | "NO_SIGNAL" | "OTHER";
+        /**
+         * RefundReason
+         * @description Why money is given back.
+         * @enum {unknown}
+         */
+        RefundReason: "DRIVER_CONDUCT" | "FRAUD" | "GOODWILL" | "ITEM_DAMAGED" | "ITEM_MISSING" | "ITEM_WRONG" | "LATE" | "OTHER" | "OVERCHARGED" | "QUALITY";
+        /**
          * Refuse
          * @description Why the goods are not handed over, and what you want to say beside it, which is kept apart and can be erased.
          */
@@ -1554,6 +1946,27 @@ export interface components {
          */
         Resolution: "RETURNED_BY_OTHER" | "LOST" | "BROKEN";
         /**
+         * Review
+         * @description What a review comes to. `reason`: why not, which the merchant is told; for anything but `approve`.
+         */
+        Review: {
+            verdict: components["schemas"]["ReviewVerdict"];
+            /** @example null */
+            reason?: components["schemas"]["ReviewReason"] | null;
+        };
+        /**
+         * ReviewReason
+         * @description Why a merchant does not sell: a closed list, for it is told.
+         * @enum {unknown}
+         */
+        ReviewReason: "AT_OWN_REQUEST" | "BUSINESS_NOT_VERIFIED" | "COMPLAINTS" | "DOCUMENTS_EXPIRED" | "DOCUMENTS_MISSING" | "GOODS_NOT_ALLOWED" | "OTHER" | "OUTSIDE_MARKETS" | "PERMIT_NOT_VALID" | "SUSPECTED_FRAUD";
+        /**
+         * ReviewVerdict
+         * @description What a review comes to.
+         * @enum {string}
+         */
+        ReviewVerdict: "approve" | "reject" | "ask_for_more";
+        /**
          * Settled
          * @description What became of the goods. `evidence_ref`: the token under which the evidence is kept; no text, for it stands in
          *     the order's dossier for good.
@@ -1565,6 +1978,32 @@ export interface components {
              * @example incident:2041
              */
             evidence_ref: string;
+        };
+        /**
+         * StepPlace
+         * @description Where you take the step; without it, the last position counts. `override`: why it holds though that is not near
+         *     (`TOO_FAR` otherwise); operators see it.
+         */
+        StepPlace: {
+            /**
+             * Lat
+             * @example 32.7767
+             */
+            lat?: number | null;
+            /**
+             * Lng
+             * @example -96.797
+             */
+            lng?: number | null;
+            /** @example GPS_WRONG */
+            override?: components["schemas"]["OverrideReason"] | null;
+        };
+        /**
+         * Suspend
+         * @description Why it must not sell any more, which the merchant is told.
+         */
+        Suspend: {
+            reason: components["schemas"]["ReviewReason"];
         };
         /**
          * TaskStatus
@@ -1608,7 +2047,7 @@ export interface components {
             status: number;
             detail: string;
             /** @enum {string} */
-            code: "ACCOUNT_DISABLED" | "ADDRESS_NOT_DELIVERABLE" | "AGE_ATTEMPTS_EXHAUSTED" | "AGE_CHECK_UNDER_WAY" | "AGE_NOT_VERIFIED" | "BAD_FRAME" | "DRIVER_UNAVAILABLE" | "EMAIL_TAKEN" | "EXPLANATION_EXPIRED" | "FORBIDDEN" | "HEAD_TOO_LARGE" | "IDEMPOTENCY_KEY_REQUIRED" | "IDEMPOTENCY_KEY_REUSED" | "ID_CHECK_INCONCLUSIVE" | "INTERNAL_CONFLICT" | "INTERNAL_ERROR" | "INVALID_REQUEST" | "LIMIT_REACHED" | "MALFORMED_REQUEST" | "METHOD_NOT_ALLOWED" | "NOT_FOUND" | "NOT_TASK_HOLDER" | "OFFER_EXPIRED" | "OFFER_TAKEN" | "OUTSIDE_SERVICE_AREA" | "OUT_OF_ORDER" | "OVERLOADED" | "PAYLOAD_TOO_LARGE" | "PAYMENT_DECLINED" | "PAYMENT_UNDER_WAY" | "RATE_LIMITED" | "REGION_UNAVAILABLE" | "REQUEST_TIMEOUT" | "STORE_BUSY" | "STORE_CLOSED" | "STORE_UNAVAILABLE" | "TOO_LATE_TODAY" | "UNAUTHENTICATED" | "UNSUPPORTED_MEDIA_TYPE" | "URI_TOO_LONG" | "VENDOR_UNAVAILABLE" | "VERSION_MISMATCH" | "VERSION_REQUIRED" | "WEAK_PASSWORD" | "WRONG_STATE";
+            code: "ACCOUNT_DISABLED" | "ADDRESS_NOT_DELIVERABLE" | "AGE_ATTEMPTS_EXHAUSTED" | "AGE_CHECK_UNDER_WAY" | "AGE_NOT_VERIFIED" | "ALREADY_EMPLOYED" | "BAD_FRAME" | "DRIVER_UNAVAILABLE" | "EMAIL_TAKEN" | "EXPLANATION_EXPIRED" | "FORBIDDEN" | "HEAD_TOO_LARGE" | "IDEMPOTENCY_KEY_REQUIRED" | "IDEMPOTENCY_KEY_REUSED" | "ID_CHECK_INCONCLUSIVE" | "INTERNAL_CONFLICT" | "INTERNAL_ERROR" | "INVALID_REQUEST" | "LAST_OWNER" | "LIMIT_REACHED" | "MALFORMED_REQUEST" | "MERCHANT_NOT_APPROVED" | "METHOD_NOT_ALLOWED" | "NOT_FOUND" | "NOT_TASK_HOLDER" | "OFFER_EXPIRED" | "OFFER_TAKEN" | "OUTSIDE_SERVICE_AREA" | "OUT_OF_ORDER" | "OVERLOADED" | "PAYLOAD_TOO_LARGE" | "PAYMENT_DECLINED" | "PAYMENT_UNDER_WAY" | "RATE_LIMITED" | "REFUND_TOO_MUCH" | "REGION_UNAVAILABLE" | "REQUEST_TIMEOUT" | "STORE_BUSY" | "STORE_CLOSED" | "STORE_UNAVAILABLE" | "TOO_FAR" | "TOO_LATE_TODAY" | "UNAUTHENTICATED" | "UNSUPPORTED_MEDIA_TYPE" | "URI_TOO_LONG" | "VENDOR_UNAVAILABLE" | "VERSION_MISMATCH" | "VERSION_REQUIRED" | "WEAK_PASSWORD" | "WRONG_STATE";
             /** Format: uri */
             instance: string;
             hint?: string;
@@ -1948,7 +2387,8 @@ export interface components {
         /**
          * DriverLineView
          * @description A driver as the region knows them now. `seen_at`: when they were at this place; `until`: the end of the shift;
-         *     `free_at`: when what is held is expected to be done; `connected`: a socket is open.
+         *     `free_at`: when what is held is expected to be done; `connected`: a socket is open; `overrides`: steps of this
+         *     duty that were taken far from where they belong, with a reason that the dossiers have.
          */
         DriverLineView: {
             id: string;
@@ -1964,6 +2404,97 @@ export interface components {
             free_at: string | null;
             task_ids: string[];
             offer_id: string | null;
+            overrides: number;
+        };
+        /**
+         * StopsView
+         * @description An order's stops, in the order in which they were made.
+         */
+        StopsView: {
+            order_id: string;
+            stops: components["schemas"]["StopView"][];
+        };
+        /**
+         * StopView
+         * @description A stop: at the store, at the door, or back at the store. `stay_s`: from the arrival until the goods were taken,
+         *     handed over or refused, null while the driver is there. `distance_m`: how far the driver was when arriving, null
+         *     where that was not known; `overrides`: reasons given for steps that were taken elsewhere.
+         */
+        StopView: {
+            /** @enum {unknown} */
+            place: "door" | "return" | "store";
+            driver_id: string;
+            arrived_at: string;
+            left_at: string | null;
+            stay_s: number | null;
+            ended_by: string | null;
+            distance_m: number | null;
+            overrides: string[];
+        };
+        /**
+         * MerchantView
+         * @description A merchant; it sells while it is APPROVED. `reason`: why it does not, where an operator said so.
+         */
+        MerchantView: {
+            id: string;
+            version: number;
+            status: components["schemas"]["MerchantStatus"];
+            reason: components["schemas"]["ReviewReason"] | null;
+            name: string;
+            legal_name: string;
+            address: string;
+            created_at: string;
+            reviewed_at: string | null;
+        };
+        /**
+         * MerchantPage
+         * @description One page; ask again with `cursor=next_cursor` for the next one, until it is null.
+         */
+        MerchantPage: {
+            merchants: components["schemas"]["MerchantView"][];
+            next_cursor: string | null;
+        };
+        /**
+         * MerchantDocumentView
+         * @description A document. `expires_at`: from when on it is good no more; `withdrawn_at`: since when its merchant does not stand
+         *     by it.
+         */
+        MerchantDocumentView: {
+            id: string;
+            merchant_id: string;
+            version: number;
+            kind: components["schemas"]["MerchantDocumentKind"];
+            number: string;
+            created_at: string;
+            expires_at: string | null;
+            withdrawn_at: string | null;
+        };
+        /**
+         * MerchantDocumentPage
+         * @description One page; ask again with `cursor=next_cursor` for the next one, until it is null.
+         */
+        MerchantDocumentPage: {
+            documents: components["schemas"]["MerchantDocumentView"][];
+            next_cursor: string | null;
+        };
+        /**
+         * MemberView
+         * @description Somebody who works for a merchant; `id` is their account's.
+         */
+        MemberView: {
+            id: string;
+            merchant_id: string;
+            version: number;
+            job: components["schemas"]["Job"];
+            created_at: string;
+        };
+        /**
+         * MemberPage
+         * @description One page; ask again with `cursor=next_cursor` for the next one, until it is null.
+         */
+        MemberPage: {
+            staff: components["schemas"]["MemberView"][];
+            next_cursor: string | null;
         };
         /**
          * StoreView
@@ -2104,6 +2635,38 @@ export interface components {
          */
         CheckOutcome: "ASKED" | "FAIL" | "PASS" | "REVIEW" | "UNAVAILABLE";
         /**
+         * RefundView
+         * @description A refund, in cents. `ended_at`: when the vendor had given it back, or would not.
+         */
+        RefundView: {
+            id: string;
+            order_id: string;
+            version: number;
+            status: components["schemas"]["RefundStatus"];
+            reason: components["schemas"]["RefundReason"];
+            amount_cents: number;
+            goods_cents: number;
+            fee_cents: number;
+            tax_cents: number;
+            tip_cents: number;
+            created_at: string;
+            ended_at: string | null;
+        };
+        /**
+         * RefundStatus
+         * @description How it stands. One that was DONE can fail later: the money came back.
+         * @enum {unknown}
+         */
+        RefundStatus: "DONE" | "FAILED" | "PENDING";
+        /**
+         * RefundPage
+         * @description One page; ask again with `cursor=next_cursor` for the next one, until it is null.
+         */
+        RefundPage: {
+            refunds: components["schemas"]["RefundView"][];
+            next_cursor: string | null;
+        };
+        /**
          * NoteView
          * @description What somebody typed beside a step of an order. `about`: `cancel`, `refuse` or `reject`.
          */
@@ -2144,13 +2707,17 @@ export interface components {
         };
         /**
          * AccountView
-         * @description Your own account.
+         * @description Your own account. `merchant_id`, `job`: of the merchant that it works for, null for none.
          */
         AccountView: {
             user_id: string;
             role: components["schemas"]["Role"];
             email: string;
             name: string;
+            /** @default null */
+            merchant_id: string | null;
+            /** @default null */
+            job: components["schemas"]["Job"] | null;
         };
         /**
          * RouteView
@@ -2450,7 +3017,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `STORE_CLOSED`, `TOO_LATE_TODAY` */
+            /** @description `MERCHANT_NOT_APPROVED`, `STORE_CLOSED`, `TOO_LATE_TODAY` */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3156,6 +3723,9 @@ export interface operations {
             content: {
                 /**
                  * @example {
+                 *       "lat": 32.7767,
+                 *       "lng": -96.797,
+                 *       "override": "GPS_WRONG",
                  *       "method": "scan",
                  *       "vendor_token": "fake:pass",
                  *       "sober": true
@@ -3231,7 +3801,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `WRONG_STATE`, `OUT_OF_ORDER`, `ID_CHECK_INCONCLUSIVE` */
+            /** @description `WRONG_STATE`, `TOO_FAR`, `OUT_OF_ORDER`, `ID_CHECK_INCONCLUSIVE` */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3324,7 +3894,18 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "lat": 32.7767,
+                 *       "lng": -96.797,
+                 *       "override": "GPS_WRONG"
+                 *     }
+                 */
+                "application/json": components["schemas"]["StepPlace"] | null;
+            };
+        };
         responses: {
             /** @description Successful Response */
             200: {
@@ -3392,7 +3973,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `WRONG_STATE`, `OUT_OF_ORDER` */
+            /** @description `WRONG_STATE`, `TOO_FAR`, `OUT_OF_ORDER` */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4385,7 +4966,18 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "lat": 32.7767,
+                 *       "lng": -96.797,
+                 *       "override": "GPS_WRONG"
+                 *     }
+                 */
+                "application/json": components["schemas"]["StepPlace"] | null;
+            };
+        };
         responses: {
             /** @description Successful Response */
             200: {
@@ -4453,7 +5045,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `WRONG_STATE`, `OUT_OF_ORDER` */
+            /** @description `WRONG_STATE`, `TOO_FAR`, `OUT_OF_ORDER` */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4535,7 +5127,18 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "lat": 32.7767,
+                 *       "lng": -96.797,
+                 *       "override": "GPS_WRONG"
+                 *     }
+                 */
+                "application/json": components["schemas"]["StepPlace"] | null;
+            };
+        };
         responses: {
             /** @description Successful Response */
             200: {
@@ -4603,7 +5206,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `WRONG_STATE`, `OUT_OF_ORDER` */
+            /** @description `WRONG_STATE`, `TOO_FAR`, `OUT_OF_ORDER` */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4685,7 +5288,18 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "lat": 32.7767,
+                 *       "lng": -96.797,
+                 *       "override": "GPS_WRONG"
+                 *     }
+                 */
+                "application/json": components["schemas"]["StepPlace"] | null;
+            };
+        };
         responses: {
             /** @description Successful Response */
             200: {
@@ -4753,7 +5367,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `WRONG_STATE`, `OUT_OF_ORDER` */
+            /** @description `WRONG_STATE`, `TOO_FAR`, `OUT_OF_ORDER` */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -5887,7 +6501,8 @@ export interface operations {
                      *           "task_ids": [
                      *             "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f"
                      *           ],
-                     *           "offer_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f"
+                     *           "offer_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "overrides": 1
                      *         }
                      *       ],
                      *       "next_cursor": "text"
@@ -5951,6 +6566,102 @@ export interface operations {
                 };
             };
             /** @description `STORE_UNAVAILABLE`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    stops_of_order: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                order_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "order_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "stops": [
+                     *         {
+                     *           "place": "door",
+                     *           "driver_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "arrived_at": "text",
+                     *           "left_at": "text",
+                     *           "stay_s": 1,
+                     *           "ended_by": "text",
+                     *           "distance_m": 1,
+                     *           "overrides": [
+                     *             "text"
+                     *           ]
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["StopsView"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE` */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6194,7 +6905,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `WRONG_STATE`, `STORE_CLOSED`, `TOO_LATE_TODAY` */
+            /** @description `WRONG_STATE`, `MERCHANT_NOT_APPROVED`, `STORE_CLOSED`, `TOO_LATE_TODAY` */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -6232,6 +6943,2231 @@ export interface operations {
             };
             /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    merchants_apply: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key": string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "name": "Corner",
+                 *       "legal_name": "Corner Store LLC",
+                 *       "address": "1 Main Street"
+                 *     }
+                 */
+                "application/json": components["schemas"]["MerchantBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "status": "APPLIED",
+                     *       "reason": "AT_OWN_REQUEST",
+                     *       "name": "Corner",
+                     *       "legal_name": "text",
+                     *       "address": "1 Main Street",
+                     *       "created_at": "text",
+                     *       "reviewed_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["MerchantView"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REQUIRED` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `ALREADY_EMPLOYED` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    merchants_read: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                merchant_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "status": "APPLIED",
+                     *       "reason": "AT_OWN_REQUEST",
+                     *       "name": "Corner",
+                     *       "legal_name": "text",
+                     *       "address": "1 Main Street",
+                     *       "created_at": "text",
+                     *       "reviewed_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["MerchantView"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    merchants_change: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key": string | null;
+                /** @description The versions (ETags) that you have seen, or `*`; 412 when it is at none of them. */
+                "if-match": string | null;
+            };
+            path: {
+                /** @description UUID */
+                merchant_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "name": "Corner",
+                 *       "legal_name": "Corner Store LLC",
+                 *       "address": "1 Main Street"
+                 *     }
+                 */
+                "application/json": components["schemas"]["MerchantBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "status": "APPLIED",
+                     *       "reason": "AT_OWN_REQUEST",
+                     *       "name": "Corner",
+                     *       "legal_name": "text",
+                     *       "address": "1 Main Street",
+                     *       "created_at": "text",
+                     *       "reviewed_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["MerchantView"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REQUIRED` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `WRONG_STATE` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_MISMATCH` */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_REQUIRED` */
+            428: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    merchants_submit: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key": string | null;
+                /** @description The versions (ETags) that you have seen, or `*`; 412 when it is at none of them. */
+                "if-match": string | null;
+            };
+            path: {
+                /** @description UUID */
+                merchant_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "status": "APPLIED",
+                     *       "reason": "AT_OWN_REQUEST",
+                     *       "name": "Corner",
+                     *       "legal_name": "text",
+                     *       "address": "1 Main Street",
+                     *       "created_at": "text",
+                     *       "reviewed_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["MerchantView"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REQUIRED` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `WRONG_STATE` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_MISMATCH` */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_REQUIRED` */
+            428: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    merchants_merchants: {
+        parameters: {
+            query?: {
+                /** @description Any of these. */
+                status?: components["schemas"]["MerchantStatus"][] | null;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "merchants": [
+                     *         {
+                     *           "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "version": 1,
+                     *           "status": "APPLIED",
+                     *           "reason": "AT_OWN_REQUEST",
+                     *           "name": "Corner",
+                     *           "legal_name": "text",
+                     *           "address": "1 Main Street",
+                     *           "created_at": "text",
+                     *           "reviewed_at": "text"
+                     *         }
+                     *       ],
+                     *       "next_cursor": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["MerchantPage"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    merchants_review: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key": string | null;
+                /** @description The versions (ETags) that you have seen, or `*`; 412 when it is at none of them. */
+                "if-match": string | null;
+            };
+            path: {
+                /** @description UUID */
+                merchant_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "verdict": "approve",
+                 *       "reason": null
+                 *     }
+                 */
+                "application/json": components["schemas"]["Review"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "status": "APPLIED",
+                     *       "reason": "AT_OWN_REQUEST",
+                     *       "name": "Corner",
+                     *       "legal_name": "text",
+                     *       "address": "1 Main Street",
+                     *       "created_at": "text",
+                     *       "reviewed_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["MerchantView"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REQUIRED` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `WRONG_STATE` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_MISMATCH` */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_REQUIRED` */
+            428: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    merchants_suspend: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key": string | null;
+                /** @description The versions (ETags) that you have seen, or `*`; 412 when it is at none of them. */
+                "if-match": string | null;
+            };
+            path: {
+                /** @description UUID */
+                merchant_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "reason": "AT_OWN_REQUEST"
+                 *     }
+                 */
+                "application/json": components["schemas"]["Suspend"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "status": "APPLIED",
+                     *       "reason": "AT_OWN_REQUEST",
+                     *       "name": "Corner",
+                     *       "legal_name": "text",
+                     *       "address": "1 Main Street",
+                     *       "created_at": "text",
+                     *       "reviewed_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["MerchantView"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REQUIRED` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `WRONG_STATE` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_MISMATCH` */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_REQUIRED` */
+            428: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    merchants_reinstate: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key": string | null;
+                /** @description The versions (ETags) that you have seen, or `*`; 412 when it is at none of them. */
+                "if-match": string | null;
+            };
+            path: {
+                /** @description UUID */
+                merchant_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "status": "APPLIED",
+                     *       "reason": "AT_OWN_REQUEST",
+                     *       "name": "Corner",
+                     *       "legal_name": "text",
+                     *       "address": "1 Main Street",
+                     *       "created_at": "text",
+                     *       "reviewed_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["MerchantView"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REQUIRED` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `WRONG_STATE` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_MISMATCH` */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_REQUIRED` */
+            428: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    merchant_documents_documents: {
+        parameters: {
+            query?: {
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description UUID */
+                merchant_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "documents": [
+                     *         {
+                     *           "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "merchant_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "version": 1,
+                     *           "kind": "ALCOHOL_LICENSE",
+                     *           "number": "text",
+                     *           "created_at": "text",
+                     *           "expires_at": "text",
+                     *           "withdrawn_at": "text"
+                     *         }
+                     *       ],
+                     *       "next_cursor": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["MerchantDocumentPage"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    merchant_documents_hand_in: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key": string | null;
+            };
+            path: {
+                /** @description UUID */
+                merchant_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "kind": "ALCOHOL_LICENSE",
+                 *       "number": "MB-1234567",
+                 *       "expires_at": "2099-01-01T06:00:00Z"
+                 *     }
+                 */
+                "application/json": components["schemas"]["NewMerchantDocument"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "merchant_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "kind": "ALCOHOL_LICENSE",
+                     *       "number": "text",
+                     *       "created_at": "text",
+                     *       "expires_at": "text",
+                     *       "withdrawn_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["MerchantDocumentView"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REQUIRED` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    merchant_documents_withdraw: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key": string | null;
+                /** @description The versions (ETags) that you have seen, or `*`; 412 when it is at none of them. */
+                "if-match": string | null;
+            };
+            path: {
+                /** @description UUID */
+                merchant_id: string;
+                /** @description UUID */
+                permit_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "merchant_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "kind": "ALCOHOL_LICENSE",
+                     *       "number": "text",
+                     *       "created_at": "text",
+                     *       "expires_at": "text",
+                     *       "withdrawn_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["MerchantDocumentView"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REQUIRED` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `WRONG_STATE` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_MISMATCH` */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_REQUIRED` */
+            428: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    merchant_staff_staff: {
+        parameters: {
+            query?: {
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description UUID */
+                merchant_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "staff": [
+                     *         {
+                     *           "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "merchant_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "version": 1,
+                     *           "job": "CLERK",
+                     *           "created_at": "text"
+                     *         }
+                     *       ],
+                     *       "next_cursor": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["MemberPage"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    merchant_staff_add: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key": string | null;
+            };
+            path: {
+                /** @description UUID */
+                merchant_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "email": "clerk@example.org",
+                 *       "job": "CLERK"
+                 *     }
+                 */
+                "application/json": components["schemas"]["NewMember"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "merchant_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "job": "CLERK",
+                     *       "created_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["MemberView"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REQUIRED` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `ALREADY_EMPLOYED` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    merchant_staff_read: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                merchant_id: string;
+                /** @description UUID */
+                member_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "merchant_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "job": "CLERK",
+                     *       "created_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["MemberView"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    merchant_staff_set_job: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key": string | null;
+                /** @description The versions (ETags) that you have seen, or `*`; 412 when it is at none of them. */
+                "if-match": string | null;
+            };
+            path: {
+                /** @description UUID */
+                merchant_id: string;
+                /** @description UUID */
+                member_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "job": "MANAGER"
+                 *     }
+                 */
+                "application/json": components["schemas"]["NewJob"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "merchant_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "job": "CLERK",
+                     *       "created_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["MemberView"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REQUIRED` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `LAST_OWNER` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_MISMATCH` */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_REQUIRED` */
+            428: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    merchant_staff_remove: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key": string | null;
+                /** @description The versions (ETags) that you have seen, or `*`; 412 when it is at none of them. */
+                "if-match": string | null;
+            };
+            path: {
+                /** @description UUID */
+                merchant_id: string;
+                /** @description UUID */
+                member_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "merchant_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "job": "CLERK",
+                     *       "created_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["MemberView"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REQUIRED` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `LAST_OWNER` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_MISMATCH` */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_REQUIRED` */
+            428: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8711,6 +11647,260 @@ export interface operations {
             };
         };
     };
+    refunds_of_order: {
+        parameters: {
+            query?: {
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description UUID */
+                order_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "refunds": [
+                     *         {
+                     *           "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "order_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "version": 1,
+                     *           "status": "DONE",
+                     *           "reason": "DRIVER_CONDUCT",
+                     *           "amount_cents": 1,
+                     *           "goods_cents": 1,
+                     *           "fee_cents": 1,
+                     *           "tax_cents": 1,
+                     *           "tip_cents": 1,
+                     *           "created_at": "text",
+                     *           "ended_at": "text"
+                     *         }
+                     *       ],
+                     *       "next_cursor": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["RefundPage"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    refunds_ask: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key": string | null;
+            };
+            path: {
+                /** @description UUID */
+                order_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "reason": "DRIVER_CONDUCT",
+                 *       "amount_cents": 1,
+                 *       "with_tip": true
+                 *     }
+                 */
+                "application/json": components["schemas"]["NewRefund"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "order_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "status": "DONE",
+                     *       "reason": "DRIVER_CONDUCT",
+                     *       "amount_cents": 1,
+                     *       "goods_cents": 1,
+                     *       "fee_cents": 1,
+                     *       "tax_cents": 1,
+                     *       "tip_cents": 1,
+                     *       "created_at": "text",
+                     *       "ended_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["RefundView"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REQUIRED` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `WRONG_STATE`, `REFUND_TOO_MUCH` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     notes_notes: {
         parameters: {
             query?: never;
@@ -9117,7 +12307,9 @@ export interface operations {
                      *       "user_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
                      *       "role": "admin",
                      *       "email": "ann@example.org",
-                     *       "name": "Corner"
+                     *       "name": "Corner",
+                     *       "merchant_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "job": "CLERK"
                      *     }
                      */
                     "application/json": components["schemas"]["AccountView"];
