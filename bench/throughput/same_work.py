@@ -37,6 +37,7 @@ from domain.orders.state import OrderState, Product, Store
 from domain.ports import Channel
 from persistence import tables
 from persistence.engine import async_url
+from persistence.marketplace.stores import StoreRow
 from persistence.pool import POOL_SIZE
 
 SCHEMA = "bench_same_work"
@@ -89,7 +90,7 @@ async def create(
     if (first := await session.get(tables.Idempotency, (_SCOPE, idempotency_key))) is not None:
         return _repeated(first, fingerprint)
     product_ids = [str(item.product_id) for item in order.items]
-    store = await session.get(tables.Store, str(order.store_id))
+    store = await session.get(StoreRow, str(order.store_id))
     found = await session.scalars(select(tables.Product).where(tables.Product.product_id.in_(product_ids)))
     command = _command(order, idempotency_key, fingerprint)
     decision = decide_create(
@@ -134,7 +135,7 @@ def _command(order: NewOrder, key: str, fingerprint: str) -> OrderCommand:
     )
 
 
-def _store(row: tables.Store | None) -> Store | None:
+def _store(row: StoreRow | None) -> Store | None:
     if row is None:
         return None
     return Store(

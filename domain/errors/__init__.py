@@ -29,7 +29,13 @@ from domain.errors.lifecycle import (
     WrongState,
 )
 from domain.errors.offers import DriverUnavailable, ExplanationExpired, OfferExpired, OfferTaken
-from domain.errors.parties import AlreadyEmployed, LastOwner, MerchantNotApproved
+from domain.errors.parties import (
+    AlreadyEmployed,
+    LastOwner,
+    MerchantNotApproved,
+    OutsideDeliveryArea,
+    StorePaused,
+)
 from domain.errors.requests import (
     AddressNotDeliverable,
     HeadTooLarge,
@@ -91,6 +97,7 @@ __all__ = [
     "OfferExpired",
     "OfferTaken",
     "OutOfOrder",
+    "OutsideDeliveryArea",
     "OutsideServiceArea",
     "Overloaded",
     "PayloadTooLarge",
@@ -103,6 +110,7 @@ __all__ = [
     "RequestTimeout",
     "StoreBusy",
     "StoreClosed",
+    "StorePaused",
     "StoreUnavailable",
     "TooFar",
     "TooLateToday",

@@ -11,6 +11,18 @@ class MerchantNotApproved(Refusal):
     code, status, hint = "MERCHANT_NOT_APPROVED", 409, "GET /v1/merchants/{id} says how its review stands."
 
 
+class StorePaused(Refusal):
+    """The store is too busy for new orders."""
+
+    code, status, hint = "STORE_PAUSED", 409, "GET /v1/stores/{id} says until when."
+
+
+class OutsideDeliveryArea(Refusal):
+    """The store does not deliver to this place."""
+
+    code, status = "OUTSIDE_DELIVERY_AREA", 422
+
+
 class AlreadyEmployed(Refusal):
     """This account works for a merchant already."""
 

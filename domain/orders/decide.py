@@ -19,8 +19,11 @@ from domain.errors import (
     InvalidRequest,
     MerchantNotApproved,
     NotFound,
+    OutsideDeliveryArea,
     OutsideServiceArea,
     Refusal,
+    StoreClosed,
+    StorePaused,
     VendorUnavailable,
     VersionMismatch,
     WrongState,
@@ -115,6 +118,7 @@ def decide_create(
         if not serves(market, action.dropoff_lat, action.dropoff_lng):
             raise OutsideServiceArea()
         door = action.dropoff_lat, action.dropoff_lng
+        _require_taken(store, command.at_ms, door)
         priced = price(
             [Line(product.price_cents, item.quantity, product.tax_class) for product, item in lines],
             market_id=store.region_id,
@@ -161,6 +165,16 @@ def decide_create(
     }
     fact = fact_of(command, OrderEvent.CREATED, order.status, payload)
     return Decision(answer=answer_of(order), order=order, facts=(fact,))
+
+
+def _require_taken(store: Store, at_ms: int, door: tuple[float, float]) -> None:
+    """That the store takes a new order to this door."""
+    if store.closed_ms is not None:
+        raise StoreClosed("The store is closed for good.")
+    if store.paused_until_ms is not None and at_ms < store.paused_until_ms:
+        raise StorePaused()
+    if store.zone is not None and not store.zone.has(*door):
+        raise OutsideDeliveryArea()
 
 
 def _product(products: dict[str, Product], store: Store, item: OrderItem) -> Product:
@@ -292,13 +306,14 @@ def _merchant_accept(
     store: Store | None,
     policy: RegionPolicy,
 ) -> Decision:
-    prep_s = policy.prep_s if action.prep_s is None else action.prep_s
-    ready_ms = command.at_ms + round(prep_s * 1000)
-    due_ms = max(command.at_ms + round(policy.promise_s * 1000), ready_ms)
     # The step first: what is wrong with it comes before what is wrong with the hour.
     advance_order(order.status, OrderEvent.MERCHANT_ACCEPTED, command.role)
     if store is None:
         raise NotFound("There is no such store.")
+    usual_s = policy.prep_s if store.prep_min is None else store.prep_min * 60.0
+    prep_s = usual_s if action.prep_s is None else action.prep_s
+    ready_ms = command.at_ms + round(prep_s * 1000)
+    due_ms = max(command.at_ms + round(policy.promise_s * 1000), ready_ms)
     closes_ms = _return_by_ms(policy, store, command.at_ms, ready_ms, (order.dropoff_lat, order.dropoff_lng))
     payload = {"ready_ms": ready_ms, "due_ms": due_ms, "closes_ms": closes_ms, "task_id": action.task_id}
     decision = advance(
@@ -343,6 +358,7 @@ def _return_by_ms(
         timezone,
         at_ms,
         lambda: back_ms(ready_ms, shop, door, policy.travel, policy.services),
+        store.holidays,
     )
 
 

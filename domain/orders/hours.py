@@ -6,7 +6,7 @@ offset before the gap (RFC 5545, 3.3.5).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from typing import TypeAlias
 from zoneinfo import ZoneInfo
@@ -20,6 +20,8 @@ from domain.solve import Services
 
 DAY_MIN = 24 * 60
 OPENINGS_LIMIT = 50  # of one store
+HOLIDAYS_LIMIT = 100  # of one store, past ones among them
+HOLIDAY_OPENINGS_LIMIT = 5  # of one day
 # A store that is open for so long without a break does not close: every weekday has come round.
 _ROUND_MS = 8 * DAY_MIN * 60_000
 
@@ -41,37 +43,67 @@ class Opening(Struct, frozen=True):
             raise ValueError(f"closes_min is after opens_min by at most {DAY_MIN}")
 
 
+class Span(Struct, frozen=True):
+    """From when until when, in minutes from a day's midnight, as of an `Opening`. `ValueError` for what is none."""
+
+    opens_min: int
+    closes_min: int
+
+    def __post_init__(self) -> None:
+        Opening(0, self.opens_min, self.closes_min)
+
+
+class Holiday(Struct, frozen=True):
+    """A day with openings of its own, in place of those that begin on it by the week: none for closed all day. `day`:
+    as ISO 8601 has it, such as 2026-12-25. `ValueError` for what is no day."""
+
+    day: str
+    openings: tuple[Span, ...] = ()
+
+    def __post_init__(self) -> None:
+        if date.fromisoformat(self.day).isoformat() != self.day:
+            raise ValueError("a day is written like 2026-12-25")
+        if len(self.openings) > HOLIDAY_OPENINGS_LIMIT:
+            raise ValueError(f"a day has at most {HOLIDAY_OPENINGS_LIMIT} openings")
+
+
 Point: TypeAlias = tuple[float, float]  # latitude and longitude in degrees
 
 # None: always open. Openings may touch and overlap.
 Hours: TypeAlias = tuple[Opening, ...] | None
+_ALWAYS = tuple(Opening(day, 0, DAY_MIN) for day in range(7))
 
 
-def is_open(hours: Hours, timezone: str, at_ms: int) -> bool:
+def is_open(hours: Hours, timezone: str, at_ms: int, holidays: Sequence[Holiday] = ()) -> bool:
     """Whether the store is open at this time; at the very moment of closing it is not."""
-    return closes_ms(hours, timezone, at_ms) != at_ms
+    return closes_ms(hours, timezone, at_ms, holidays) != at_ms
 
 
-def closes_ms(hours: Hours, timezone: str, at_ms: int) -> int | None:
+def closes_ms(hours: Hours, timezone: str, at_ms: int, holidays: Sequence[Holiday] = ()) -> int | None:
     """Until when the store is open without a break from `at_ms` on: `at_ms` itself where it is closed, None where it
-    does not close. `timezone`: IANA."""
-    if hours is None:
+    does not close within a week. `timezone`: IANA."""
+    if hours is None and not holidays:
         return None
     zone, until_ms = ZoneInfo(timezone), at_ms
+    week = _ALWAYS if hours is None else hours
+    exceptions = {date.fromisoformat(holiday.day): holiday.openings for holiday in holidays}
     while until_ms - at_ms < _ROUND_MS:
-        later = [closes for opens, closes in _openings(hours, zone, until_ms) if opens <= until_ms < closes]
+        openings = _openings(week, exceptions, zone, until_ms)
+        later = [closes for opens, closes in openings if opens <= until_ms < closes]
         if not later:
             return until_ms
         until_ms = max(later)
     return None
 
 
-def return_by_ms(hours: Hours, timezone: str, at_ms: int, back_ms: Callable[[], int]) -> int | None:
+def return_by_ms(
+    hours: Hours, timezone: str, at_ms: int, back_ms: Callable[[], int], holidays: Sequence[Holiday] = ()
+) -> int | None:
     """Until when the store that is open at `at_ms` takes refused goods back, None where it does not close.
 
     `StoreClosed`, and `TooLateToday` when `back_ms()`, the time when they would be back, is after that.
     """
-    by_ms = closes_ms(hours, timezone, at_ms)
+    by_ms = closes_ms(hours, timezone, at_ms, holidays)
     if by_ms is None:
         return None
     if by_ms <= at_ms:
@@ -94,13 +126,15 @@ def back_ms(ready_ms: int, store: Point, door: Point, travel: TravelTimes, servi
     return turn_ms + in_ms(float(travel.seconds(*door, *store, turn_ms)))
 
 
-def _openings(hours: tuple[Opening, ...], zone: ZoneInfo, at_ms: int) -> Iterator[tuple[int, int]]:
+def _openings(
+    hours: tuple[Opening, ...], exceptions: Mapping[date, tuple[Span, ...]], zone: ZoneInfo, at_ms: int
+) -> Iterator[tuple[int, int]]:
     """Beginning and end, in ms, of the openings that may hold `at_ms`: those of its day and of the day before."""
     today = instant(at_ms).astimezone(zone).date()
     for day in (today - timedelta(days=1), today):
-        for opening in hours:
-            if opening.weekday == day.weekday():
-                yield _clock_ms(day, opening.opens_min, zone), _clock_ms(day, opening.closes_min, zone)
+        weekly = (one for one in hours if one.weekday == day.weekday())
+        for opening in exceptions.get(day, weekly):
+            yield _clock_ms(day, opening.opens_min, zone), _clock_ms(day, opening.closes_min, zone)
 
 
 def _clock_ms(day: date, minutes: int, zone: ZoneInfo) -> int:

@@ -8,12 +8,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain.errors import Refusal
+from domain.ground.zones import Zone
 from domain.marketplace.earnings import Earning
 from domain.marketplace.money import Movement
 from domain.marketplace.payments import Payment
 from domain.marketplace.pricing import TaxClass
 from domain.orders.commands import OrderCommand, OrderItem
-from domain.orders.hours import Hours
+from domain.orders.hours import Holiday, Hours
 from domain.orders.lifecycle import OrderEvent, OrderStatus, advance_order
 from domain.orders.payment import Attempt, Undo, open_attempt
 from domain.orders.records import AgeAttempt, Answer, OrderBrief, OrderFact, TaskRow
@@ -28,6 +29,11 @@ class Store(Struct, frozen=True, kw_only=True):
     lat: float
     lng: float
     hours: Hours = None
+    holidays: tuple[Holiday, ...] = ()
+    prep_min: int | None = None
+    zone: Zone | None = None
+    paused_until_ms: int | None = None
+    closed_ms: int | None = None
     sells: bool = True
 
 

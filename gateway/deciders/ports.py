@@ -129,6 +129,10 @@ class ReadSide(Protocol):
 
     async def store(self, store_id: str) -> Store | None: ...
 
+    async def sells(self, merchant_id: str) -> bool:
+        """Whether the merchant is approved."""
+        ...
+
     async def stores(
         self, *, merchant_id: str | None = None, region_id: str | None = None
     ) -> list[Store]: ...

@@ -67,10 +67,15 @@ class Call:
         """Of all that is asked."""
         return fingerprint(self._method, self._path, self._content)
 
-    def covers(self, body: BaseModel | Sequence[BaseModel] | None, *, but: str = "") -> Call:
-        """Make the body part of what is asked; `but`: a field of which not even a digest may be kept."""
+    def covers(
+        self, body: BaseModel | Sequence[BaseModel] | None, *, but: str = "", as_sent: bool = False
+    ) -> Call:
+        """Make the body part of what is asked; `but`: a field of which not even a digest may be kept. `as_sent`: null
+        asks for something else than nothing does."""
         if isinstance(body, Sequence):
             self._content = [one.model_dump(mode="json", exclude_none=True) for one in body]
+        elif body is not None and as_sent:
+            self._content = body.model_dump(mode="json", exclude_unset=True, exclude={but})
         elif body is not None:
             self._content = body.model_dump(mode="json", exclude_none=True, exclude={but})
         return self

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, TypeVar
 from uuid import UUID
 
 from pydantic import (
@@ -19,12 +19,10 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
-    model_validator,
 )
 
 from domain.ground.times import rfc_3339
 from domain.orders.commands import ITEMS_LIMIT, PRICE_LIMIT_CENTS, QUANTITY_LIMIT
-from domain.orders.hours import DAY_MIN, OPENINGS_LIMIT
 from domain.orders.reasons import CancelReason, DeclineReason, OverrideReason, RefuseReason, RejectReason
 from domain.text import legible, tidy
 from gateway.http.credentials import PASSWORD_MAX, email_of, password_of
@@ -88,37 +86,6 @@ class Register(Body):
 
 
 # -- merchants --------------------------------------------------------------------------------------------------------
-
-
-class NewStore(Body):
-    """A store in one of this server's markets."""
-
-    name: Name
-    region_id: Annotated[str, StringConstraints(min_length=1, max_length=64), Clean]
-    lat: Lat
-    lng: Lng
-    address: Address
-
-
-class OpeningBody(Body):
-    """One opening: `weekday` from 0 (Monday); both ends in minutes from that day's midnight, on the market's clock.
-    A `closes_min` above 1440 is on the next day."""
-
-    weekday: Annotated[int, Field(ge=0, le=6)]
-    opens_min: Annotated[int, Field(ge=0, lt=DAY_MIN)]
-    closes_min: Annotated[int, Field(ge=1, lt=2 * DAY_MIN)]
-
-    @model_validator(mode="after")
-    def _lasts(self) -> Self:
-        if not 0 < self.closes_min - self.opens_min <= DAY_MIN:
-            raise ValueError(f"closes_min must be after opens_min, by at most {DAY_MIN}")
-        return self
-
-
-class HoursBody(Body):
-    """A store's whole week; null: always open. Openings may touch and overlap."""
-
-    hours: Annotated[tuple[OpeningBody, ...], Field(max_length=OPENINGS_LIMIT, strict=False)] | None
 
 
 class NewProduct(Body):

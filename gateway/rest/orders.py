@@ -68,6 +68,8 @@ _OUTCOMES = {
         "NOT_FOUND",
         "OUTSIDE_SERVICE_AREA",
         "MERCHANT_NOT_APPROVED",
+        "OUTSIDE_DELIVERY_AREA",
+        "STORE_PAUSED",
         "STORE_CLOSED",
         "TOO_LATE_TODAY",
     ),

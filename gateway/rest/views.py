@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from domain.marketplace.party import Job
-from domain.orders.hours import Opening
 from domain.orders.lifecycle import OfferStatus, OrderStatus, Role
 from domain.orders.records import Json
 from domain.protocol import OfferView, TaskView
@@ -44,31 +43,6 @@ class AccountView(Struct, frozen=True):
 
 
 # -- merchants --------------------------------------------------------------------------------------------------------
-
-
-class HoursView(Struct, frozen=True):
-    """A store's week on the clock of `timezone` (IANA); `closes_at` is the end of the present opening."""
-
-    store_id: str
-    version: int
-    timezone: str
-    hours: tuple[Opening, ...] | None
-    open: bool
-    closes_at: datetime | None
-
-
-class StoreView(Struct, frozen=True):
-    """A store. `hours`: its week on the market's clock, null where it is always open; `open`: whether it is now."""
-
-    id: str
-    merchant_id: str
-    region_id: str
-    name: str
-    lat: float
-    lng: float
-    address: str
-    hours: tuple[Opening, ...] | None
-    open: bool
 
 
 class ProductView(Struct, frozen=True):

@@ -13,8 +13,9 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from domain.ground.zones import Zone
 from domain.marketplace.earnings import Drive
-from domain.orders.hours import Hours
+from domain.orders.hours import Holiday, Hours
 from domain.orders.lifecycle import OfferStatus, OrderStatus, TaskKind, TaskStatus
 from domain.orders.payment import Attempt
 from domain.orders.records import AgeAttempt, Answer, CheckOutcome, Json, OfferRow, StoredAnswer, TaskRow
@@ -63,7 +64,8 @@ FROM idempotency i JOIN unnest($1::text[], $2::text[]) AS k(scope, key) USING (s
 
 # FOR SHARE: who changes a store's hours, or suspends its merchant, waits for the decisions that were made before.
 _STORES = """
-SELECT s.store_id, s.merchant_id, s.region_id, s.lat, s.lng, s.hours::text AS hours, m.status = 'APPROVED' AS sells
+SELECT s.store_id, s.merchant_id, s.region_id, s.lat, s.lng, s.hours::text AS hours, s.holidays::text AS holidays,
+       s.prep_min, s.zone::text AS zone, s.paused_until_ms, s.closed_ms, m.status = 'APPROVED' AS sells
 FROM stores s JOIN merchants m USING (merchant_id)
 WHERE s.store_id = ANY($1::uuid[]) ORDER BY s.store_id FOR SHARE
 """
@@ -136,6 +138,11 @@ async def load(connection: Connection, need: Needs) -> Rows:
                 lat=row["lat"],
                 lng=row["lng"],
                 hours=hours_of(row["hours"]),
+                holidays=holidays_of(row["holidays"]),
+                prep_min=row["prep_min"],
+                zone=zone_of(row["zone"]),
+                paused_until_ms=row["paused_until_ms"],
+                closed_ms=row["closed_ms"],
                 sells=row["sells"],
             )
     if products := ids(need.products):
@@ -278,6 +285,16 @@ def hours_of(value: Json) -> Hours:
     """A store's hours from their column."""
     hours: Hours = msgspec.convert(json_of(value), Hours)
     return hours
+
+
+def holidays_of(value: Json) -> tuple[Holiday, ...]:
+    """A store's holidays from their column."""
+    return msgspec.convert(json_of(value), tuple[Holiday, ...]) if value not in ("[]", []) else ()
+
+
+def zone_of(value: Json) -> Zone | None:
+    """A store's zone from its column."""
+    return None if value is None else msgspec.convert(json_of(value), Zone)
 
 
 def json_of(value: Json) -> Json:

@@ -81,11 +81,16 @@ class MemoryReads:
     async def store(self, store_id: str) -> Store | None:
         return self.shops.get(store_id)
 
+    async def sells(self, merchant_id: str) -> bool:
+        return self.merchants[merchant_id].status is MerchantStatus.APPROVED
+
     async def stores(self, *, merchant_id: str | None = None, region_id: str | None = None) -> list[Store]:
         found = [
             store
             for store in self.shops.values()
-            if merchant_id in (None, store.merchant_id) and region_id in (None, store.region_id)
+            if merchant_id in (None, store.merchant_id)
+            and region_id in (None, store.region_id)
+            and (region_id is None or (store.closed_ms is None and await self.sells(store.merchant_id)))
         ]
         return sorted(found, key=lambda store: (store.name, store.store_id))
 

@@ -26,6 +26,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import RowMapping
 
 from domain.marketplace.accounts import User
+from domain.marketplace.merchants import MerchantStatus
 from domain.marketplace.party import Job, Membership
 from domain.marketplace.products import Product
 from domain.marketplace.stores import Store
@@ -34,8 +35,10 @@ from domain.orders.lifecycle import TASK_HELD, OrderStatus, Role
 from domain.orders.records import StoredAnswer, TaskRow
 from persistence import tables
 from persistence.engine import create_engine, create_plain_engine
+from persistence.marketplace.merchants import MERCHANTS as MERCHANT
 from persistence.marketplace.staff import MemberRow
-from persistence.orders.load import Row, head_of, hours_of, is_id, offer_of, stored_answer_of, task_of
+from persistence.marketplace.stores import STORES as STORE
+from persistence.orders.load import Row, head_of, is_id, offer_of, stored_answer_of, task_of
 from persistence.pool import CONNECT_TIMEOUT_S, IDLE_TIMEOUT_S, LOCK_TIMEOUT_S, POOL_SIZE, STATEMENT_TIMEOUT_S
 from persistence.reads.dispatch import TASKS, DispatchReads
 from persistence.reads.offers import OFFERS
@@ -50,7 +53,8 @@ from persistence.reads.views import (
     OrderRow,
 )
 
-USERS, STORES, PRODUCTS = table_of(tables.User), table_of(tables.Store), table_of(tables.Product)
+USERS, STORES, PRODUCTS = table_of(tables.User), STORE.table, table_of(tables.Product)
+MERCHANTS = MERCHANT.table
 ORDERS, ITEMS, EVENTS = table_of(tables.Order), table_of(tables.OrderItem), table_of(tables.DossierEvent)
 REGIONS = table_of(tables.Region)
 MEMBERS = table_of(MemberRow)
@@ -189,15 +193,24 @@ class Reads(DispatchReads):
         )
         return _store(row) if row else None
 
+    async def sells(self, merchant_id: str) -> bool:
+        """Whether the merchant is approved."""
+        query = select(MERCHANTS.c.status).where(MERCHANTS.c.merchant_id == merchant_id)
+        row = await self._one(query) if is_id(merchant_id) else None
+        return row is not None and row["status"] == MerchantStatus.APPROVED
+
     async def stores(self, *, merchant_id: str | None = None, region_id: str | None = None) -> list[Store]:
-        """Stores by name, of a merchant and in a region where given."""
+        """Stores by name: all of a merchant; in a region those that sell, or will again."""
         query = select(STORES).order_by(STORES.c.name, STORES.c.store_id)
         if merchant_id is not None:
             if not is_id(merchant_id):
                 return []
             query = query.where(STORES.c.merchant_id == merchant_id)
         if region_id is not None:
-            query = query.where(STORES.c.region_id == region_id)
+            approved = MERCHANTS.c.status == MerchantStatus.APPROVED
+            query = query.join(MERCHANTS, MERCHANTS.c.merchant_id == STORES.c.merchant_id).where(
+                STORES.c.region_id == region_id, STORES.c.closed_ms.is_(None), approved
+            )
         return [_store(row) for row in await self._all(query)]
 
     async def product(self, product_id: str) -> Product | None:
@@ -395,4 +408,5 @@ def _user(row: RowMapping) -> User:
 
 
 def _store(row: RowMapping) -> Store:
-    return Store(**{**row, "hours": hours_of(row["hours"])})
+    store: Store = STORE.of(row)
+    return store

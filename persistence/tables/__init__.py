@@ -11,7 +11,7 @@ from persistence.tables.accounts import User
 from persistence.tables.append import Idempotency, Lease, Outbox, Region, RegionTotals
 from persistence.tables.audit import AuditEntry
 from persistence.tables.base import Base, Uid
-from persistence.tables.catalogue import Product, Store
+from persistence.tables.catalogue import Product
 from persistence.tables.ledger import EarningRow, LedgerEntry, LedgerMovement, PaymentRow
 from persistence.tables.lifecycle import OfferEdge, OrderEdge, OrderStep, TaskEdge, TaskStart
 from persistence.tables.offers import Offer, OfferExplanation
@@ -49,7 +49,6 @@ __all__ = [
     "Product",
     "Region",
     "RegionTotals",
-    "Store",
     "Task",
     "TaskEdge",
     "TaskStart",

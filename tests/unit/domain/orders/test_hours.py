@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 from domain.errors import StoreClosed, TooLateToday
 from domain.ground.times import instant, millis
 from domain.ground.travel import Haversine, Planar
-from domain.orders.hours import DAY_MIN, Hours, Opening, back_ms, closes_ms, is_open, return_by_ms
+from domain.orders.hours import (
+    DAY_MIN,
+    Holiday,
+    Hours,
+    Opening,
+    Span,
+    back_ms,
+    closes_ms,
+    is_open,
+    return_by_ms,
+)
 from domain.solve import Services
 from tests.support.build import DOOR_AT, STORE_AT
 
@@ -199,3 +209,46 @@ def test_refused_goods_must_be_back_before_the_store_closes() -> None:
     with pytest.raises(StoreClosed):
         return_by_ms(TEN_TO_TEN, CHICAGO, by_ms, lambda: by_ms)
     assert return_by_ms(None, CHICAGO, at_ms, lambda: 2**60) is None
+
+
+# -- holidays ---------------------------------------------------------------------------------------------------------
+
+CHRISTMAS = (Holiday("2026-12-24", (Span(10 * 60, 14 * 60),)), Holiday("2026-12-25"))
+
+
+@pytest.mark.parametrize(
+    ("day", "at", "closes"),
+    [
+        ("2026-12-23", "21:00", ("2026-12-23", "22:00")),
+        ("2026-12-24", "09:59", None),
+        ("2026-12-24", "10:00", ("2026-12-24", "14:00")),
+        ("2026-12-24", "14:00", None),
+        ("2026-12-25", "12:00", None),
+        ("2026-12-26", "12:00", ("2026-12-26", "22:00")),
+    ],
+)
+def test_a_holiday_has_its_own_hours(day: str, at: str, closes: tuple[str, str] | None) -> None:
+    now_ms = clock(day, at)
+    assert closes_ms(TEN_TO_TEN, CHICAGO, now_ms, CHRISTMAS) == (clock(*closes) if closes else now_ms)
+
+
+def test_a_store_that_is_always_open_closes_for_a_holiday() -> None:
+    before_ms = clock("2026-12-24", "23:59")
+    assert closes_ms(None, CHICAGO, before_ms, CHRISTMAS[1:]) == clock("2026-12-25", "00:00")
+    assert not is_open(None, CHICAGO, clock("2026-12-25", "00:00"), CHRISTMAS[1:])
+    assert is_open(None, CHICAGO, clock("2026-12-26", "00:00"), CHRISTMAS[1:])
+
+
+def test_a_night_that_began_before_a_holiday_lasts() -> None:
+    nights = tuple(Opening(day, 18 * 60, 26 * 60) for day in range(7))
+    assert closes_ms(nights, CHICAGO, clock("2026-12-25", "01:00"), CHRISTMAS[1:]) == clock(
+        "2026-12-25", "02:00"
+    )
+    assert not is_open(nights, CHICAGO, clock("2026-12-25", "19:00"), CHRISTMAS[1:])
+    assert not is_open(nights, CHICAGO, clock("2026-12-26", "01:00"), CHRISTMAS[1:])
+
+
+@pytest.mark.parametrize("day", ["2026-02-30", "20261225", "2026-W01-1", "Christmas"])
+def test_what_is_no_day(day: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        Holiday(day)
