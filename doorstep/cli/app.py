@@ -30,6 +30,8 @@ outbox_app = typer.Typer(
     no_args_is_help=True, help="Events that nobody took: see them, have them tried again."
 )
 app.add_typer(outbox_app, name="outbox")
+money_app = typer.Typer(no_args_is_help=True, help="The ledger of money; see docs/money.md.")
+app.add_typer(money_app, name="money")
 
 
 @app.command()
@@ -338,6 +340,14 @@ def outbox_drop(
     from doorstep.cli.outbox import drop_command
 
     run(drop_command(settings_of(data_dir=data_dir), say, event_ids=event_ids))
+
+
+@money_app.command("check")
+def money_check(data_dir: DataDir = None) -> None:
+    """Prove that the ledger balances and agrees with orders. Exit 0: it does, 1: what does not is listed."""
+    from doorstep.cli.money import check_command
+
+    run(check_command(settings_of(data_dir=data_dir), say))
 
 
 @app.command("create-user")

@@ -15,12 +15,14 @@ from actors.persistence.carriers.registry import carriers
 from domain.errors import RefundTooMuch, StoreBusy, WrongState
 from domain.marketplace.change import Claim, Command
 from domain.marketplace.refunds import AskRefund, EndRefund, Refund, RefundReason, RefundStatus
-from domain.orders.commands import BeginPayment, RecordPayment
+from domain.orders.commands import BeginPayment, CancelOrder, RecordPayment
 from domain.orders.lifecycle import Role
+from domain.orders.reasons import CancelReason
 from domain.ports import Channel
 from integrations.fake import FakeOptions
 from integrations.payment.fake import FakePayment
 from persistence.marketplace.carry_out import Marketplace
+from persistence.marketplace.money_check import QUESTIONS, balances, problems
 from persistence.orders.postgres import PostgresStore
 from persistence.reads.reads import Reads
 from tests.contracts.store_world import World, new_id
@@ -127,6 +129,11 @@ class Till:
             return await connection.fetch(query, *values)
         finally:
             await connection.close()
+
+
+async def found(till: Till) -> list[tuple[str, str]]:
+    """What does not agree: the rule, and of what."""
+    return [(one.rule, one.about) for one in await problems(till.marketplace._engine)]
 
 
 async def _told(region_id: str, opened: Any) -> None: ...
@@ -262,5 +269,80 @@ async def test_the_database_bounds_refunds_whatever_the_code_says(till: Till) ->
         for statement in ("UPDATE refunds SET goods_cents = 1", "DELETE FROM refunds"):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def test_a_day_of_money_agrees_to_the_cent(till: Till) -> None:
+    """Delivered, refunded in part, declined, failing later, let go, under way: the check finds nothing."""
+    first, declined, later = (
+        await till.paid(),
+        await till.paid("refund_declined"),
+        await till.paid("refund_fails_later"),
+    )
+    await till.refund(first, 500)
+    await till.refund(declined)
+    came_back = await till.refund(later)
+    assert await till.told() == []
+    await till.end(came_back, is_done=False)
+    await till.refund(first, 300)  # still on its way
+    world = till.world
+    cancelled = await world.draft()
+    await world.append(world.age(cancelled), world.pay(cancelled))
+    await world.append(world.command(cancelled, CancelOrder(CancelReason.CHANGED_MIND)))
+    under_way = await world.draft()
+    await world.append(world.age(under_way), world.pay(under_way))
+    assert await found(till) == []
+    sums = await balances(till.marketplace._engine)
+    assert sum(sums.values()) == 0
+    assert sums["REFUNDS_PAYABLE"] == -300
+
+
+# What an owner would do to the rows so that a rule bites, and the table whose triggers stand in the way.
+TAMPERED = {
+    "every movement sums to zero": (
+        "ledger_entries",
+        "UPDATE ledger_entries SET amount_cents = amount_cents + 1 WHERE account = 'PLATFORM_REVENUE'",
+    ),
+    "what was taken of an order is what it came to": (
+        "ledger_movements",
+        "UPDATE ledger_movements SET reason = 'TIP_CAPTURED' WHERE reason = 'ORDER_CAPTURED'",
+    ),
+    "nothing is taken of an order that was not delivered": (
+        "orders",
+        "UPDATE orders SET status = 'RETURNED'",
+    ),
+    "no hold without an order that needs it": (
+        "ledger_movements",
+        "UPDATE ledger_movements SET order_id = NULL WHERE reason = 'ORDER_CAPTURED'",
+    ),
+    "every order that was paid for has its hold": ("orders", "UPDATE orders SET status = 'CONFIRMED'"),
+    "a payment is what the ledger has of it": (
+        "payments",
+        "UPDATE payments SET goods_cents = goods_cents + 1",
+    ),
+    "a payment counts its refunds": ("payments", "UPDATE payments SET refunded_goods_cents = 0"),
+    "what is owed to customers is what refunds still have to bring": (
+        "refunds",
+        "UPDATE refunds SET status = 'DONE', ended_ms = 1",
+    ),
+    "pay is what the ledger has of it": ("earnings", "UPDATE earnings SET order_cents = order_cents + 1"),
+}
+
+
+async def test_every_rule_of_the_check_bites(till: Till) -> None:
+    assert TAMPERED.keys() == QUESTIONS.keys()
+    order_id = await till.paid()
+    await till.refund(order_id, 500)
+    connection = await asyncpg.connect(str(till.world.owner_url))
+    try:
+        for rule, (table, change) in TAMPERED.items():
+            assert await found(till) == []
+            await connection.execute("BEGIN")
+            await connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+            await connection.execute(change)
+            rows = await connection.fetch(QUESTIONS[rule])
+            await connection.execute("ROLLBACK")
+            assert rows, rule
     finally:
         await connection.close()
