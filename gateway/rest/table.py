@@ -24,7 +24,7 @@ from gateway.rest import (
     stores,
     vehicles,
 )
-from gateway.rest.business import documents, onboarding, staff
+from gateway.rest.business import dashboard, documents, onboarding, staff
 from gateway.rest.kit.routes import Declared, Routes
 from gateway.rest.money import refunds
 
@@ -39,6 +39,7 @@ ROUTERS: tuple[Routes, ...] = (
     onboarding.routes,
     documents.routes,
     staff.routes,
+    dashboard.routes,
     stores.routes,
     products.routes,
     vehicles.routes,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
-from sqlalchemy import literal, select, tuple_
+from collections.abc import Mapping
 
+from msgspec import Struct
+from sqlalchemy import case, func, literal, select, tuple_
+
+from domain.ground.times import in_ms
 from domain.orders.lifecycle import OrderStatus
 from domain.orders.records import CheckOutcome
 from persistence import tables
@@ -15,6 +18,29 @@ ATTEMPTS, ORDERS = table_of(tables.AgeAttempt), table_of(tables.Order)
 
 _S = OrderStatus
 OVER = frozenset({_S.DELIVERED, _S.CLOSED, _S.CANCELLED, _S.REJECTED, _S.RETURNED})
+
+
+# What a merchant's dashboard looks at: so many days, and so many orders of them at most.
+DASHBOARD_DAYS = 3
+DASHBOARD_ORDERS_LIMIT = 20_000
+
+
+class StatusCount(Struct, frozen=True):
+    """A merchant's orders of one state: how many, those of them that are late, those of today and what the goods of
+    these come to."""
+
+    status: OrderStatus
+    orders: int
+    late: int
+    today: int
+    today_cents: int
+
+
+class MerchantDays(Struct, frozen=True):
+    """A merchant's last days. `complete`: whether all of them were counted."""
+
+    by_status: list[StatusCount]
+    complete: bool
 
 
 class AgeCheck(Struct, frozen=True):
@@ -30,6 +56,45 @@ class AgeCheck(Struct, frozen=True):
 
 class Reports(Queries):
     """Each method is one query on its own connection."""
+
+    async def merchant_days(
+        self, merchant_id: str, now_ms: int, midnights: Mapping[str, int]
+    ) -> MerchantDays:
+        """A merchant's orders of the last days by state; `midnights`: when today began, by market. One range of the
+        index by merchant and time, and never more of it than `DASHBOARD_ORDERS_LIMIT`."""
+        if not is_id(merchant_id):
+            return MerchantDays([], True)
+        recent = (
+            select(
+                ORDERS.c.status,
+                (ORDERS.c.due_ms < now_ms).label("late"),
+                (ORDERS.c.created_ms >= case(dict(midnights), value=ORDERS.c.region_id, else_=now_ms)).label(
+                    "today"
+                ),
+                ORDERS.c.goods_cents,
+            )
+            .where(
+                ORDERS.c.merchant_id == merchant_id,
+                ORDERS.c.created_ms >= now_ms - in_ms(DASHBOARD_DAYS * 86_400.0),
+            )
+            .order_by(ORDERS.c.created_ms.desc(), ORDERS.c.order_id.desc())
+            .limit(DASHBOARD_ORDERS_LIMIT)
+            .subquery()
+        )
+        query = select(
+            recent.c.status,
+            func.count().label("orders"),
+            func.count().filter(recent.c.late).label("late"),
+            func.count().filter(recent.c.today).label("today"),
+            func.coalesce(func.sum(recent.c.goods_cents).filter(recent.c.today), 0).label("today_cents"),
+        ).group_by(recent.c.status)
+        rows = [
+            StatusCount(
+                OrderStatus(row["status"]), row["orders"], row["late"], row["today"], int(row["today_cents"])
+            )
+            for row in await self._all(query)
+        ]
+        return MerchantDays(rows, sum(row.orders for row in rows) < DASHBOARD_ORDERS_LIMIT)
 
     async def age_checks(self, customer_id: str, after: tuple[int, str] | None, limit: int) -> list[AgeCheck]:
         """A person's age checks, newest first; one more than the `limit`, if there is one."""
