@@ -48,6 +48,12 @@ class RefundTooMuch(Refusal):
     code, status, hint = "REFUND_TOO_MUCH", 409, "GET /v1/orders/{order_id}/refunds says what was given back."
 
 
+class PeriodOverlaps(Refusal):
+    """Another period that touches this one was paid already."""
+
+    code, status, hint = "PERIOD_OVERLAPS", 409, "GET .../payouts says which periods were paid."
+
+
 class IdCheckInconclusive(Refusal):
     """The ID check gave no clear result, so the gate stays shut."""
 

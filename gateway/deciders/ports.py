@@ -17,6 +17,7 @@ from domain.orders.records import Answer, Json, OfferRow, StoredAnswer, TaskRow
 from domain.region.messages import Acked, Ask, Attach, Attached, Detach, DriversSeen, OfferSeenBy
 from domain.region.ops.frames import DriverLine, DriversAsked, OpsFrame
 from domain.solve import Explanation
+from persistence.marketplace.statements import Statements
 from persistence.reads.reports import Reports
 from persistence.reads.views import (
     AssignmentPage,
@@ -84,6 +85,11 @@ class Backend(Protocol):
 
 class Marketplace(Protocol):
     """Every change of the marketplace's records."""
+
+    @property
+    def statements(self) -> Statements:
+        """What merchants and drivers read of the ledger."""
+        ...
 
     async def carry_out(self, command: Command, show: Callable[[Any], V], view: type[V]) -> Carried[V]:
         """Carry the command out, or give the first answer to its claim. `show` makes what is answered of what was

@@ -26,7 +26,7 @@ from gateway.rest import (
 )
 from gateway.rest.business import dashboard, documents, onboarding, staff
 from gateway.rest.kit.routes import Declared, Routes
-from gateway.rest.money import refunds
+from gateway.rest.money import payouts, refunds
 
 # A request is held against one route after the other: those that come most often are first.
 ROUTERS: tuple[Routes, ...] = (
@@ -45,6 +45,7 @@ ROUTERS: tuple[Routes, ...] = (
     vehicles.routes,
     customers.routes,
     refunds.routes,
+    payouts.routes,
     notes.routes,
     accounts.routes,
     routing.routes,

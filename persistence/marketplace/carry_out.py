@@ -26,6 +26,7 @@ from persistence.engine import reached
 from persistence.marketplace.kind import Kind, Step, columns
 from persistence.marketplace.ledger import ask_vendor, book
 from persistence.marketplace.registry import KINDS, STEPS, kind_of
+from persistence.marketplace.statements import Statements
 from persistence.orders.load import is_id
 from persistence.reads.queries import table_of
 
@@ -44,6 +45,7 @@ class Marketplace:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self.statements = Statements(engine)
 
     async def carry_out(self, command: Command, show: Callable[[Any], V], view: type[V]) -> Carried[V]:
         """Carry a command out, or give the first answer to its claim. `show` makes what is answered of what was
@@ -55,7 +57,7 @@ class Marketplace:
                     first = await _claim(connection, command.claim)
                     if first is not None:
                         return Carried(msgspec.convert(first, view), replayed=True)
-                before = None if step.on is None else await _lock(connection, step, step.on, command)
+                before = await _before(connection, step, command)
                 decision = settled(step.decide, before, command)
                 await _save(connection, before, decision)
                 await book(connection, decision.movements)
@@ -114,6 +116,13 @@ async def _claim(connection: AsyncConnection, claim: Claim) -> Any:
     if first["fingerprint"] != claim.fingerprint:
         raise IdempotencyKeyReused()
     return first["body"]
+
+
+async def _before(connection: AsyncConnection, step: Step, command: Command) -> Any:
+    """What the decision is made on."""
+    if step.look is not None:
+        return await step.look(connection, command.action)
+    return None if step.on is None else await _lock(connection, step, step.on, command)
 
 
 async def _lock(connection: AsyncConnection, step: Step, on: Kind, command: Command) -> Any:

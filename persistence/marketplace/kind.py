@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import Struct
 from sqlalchemy import Column, Delete, Select, Table, Update, delete, func, literal, select, update
 from sqlalchemy.engine import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.errors import Refusal
 from domain.marketplace.change import Command, Decision
 
 # (action, the record that it is about or None, command)
 Decide: TypeAlias = Callable[[Any, Any, Command], Decision]
+
+
+# (the transaction, the action): what is decided on
+Look: TypeAlias = Callable[[AsyncConnection, Any], Awaitable[Any]]
 
 
 class Kind(Struct, frozen=True, kw_only=True):
@@ -93,12 +98,14 @@ class Kind(Struct, frozen=True, kw_only=True):
 
 
 class Step(Struct, frozen=True, kw_only=True):
-    """What becomes of an action. `kind`: of the record that it makes or changes, None for none; `on`: of the
-    record that it is about, which is locked first and whose id the action has under the name of its column."""
+    """What becomes of an action. `kind`: of the record that it makes or changes, None for none; `on`: of the record
+    that it is about, which is locked first and whose id the action has under the name of its column; `look`: where it
+    is decided on more than a record, which this finds and locks for the transaction."""
 
     decide: Decide
     kind: Kind | None = None
     on: Kind | None = None
+    look: Look | None = None
 
 
 def columns(record: Struct) -> dict[str, Any]:

@@ -98,6 +98,15 @@ QUESTIONS: dict[str, str] = {
         ) owed ON true
         WHERE w.order_cents + w.distance_cents + w.wait_cents + w.bump_cents <> coalesce(owed.cents, 0)
     """,
+    "a payout is what the ledger has of it": """
+        SELECT p.payout_id::text AS about, p.work_cents + p.tips_cents AS found, coalesce(paid.cents, 0) AS due
+        FROM payouts p LEFT JOIN LATERAL (
+            SELECT -sum(e.amount_cents)::bigint AS cents
+            FROM ledger_movements m JOIN ledger_entries e USING (movement_id)
+            WHERE m.reason = 'PAID_OUT' AND m.reference = p.payout_id::text AND e.account = 'BANK'
+        ) paid ON true
+        WHERE p.work_cents + p.tips_cents <> coalesce(paid.cents, 0)
+    """,
 }
 
 

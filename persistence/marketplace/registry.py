@@ -10,6 +10,7 @@ from persistence.marketplace import (
     customers,
     merchant_documents,
     merchants,
+    payouts,
     products,
     refunds,
     staff,
@@ -18,7 +19,18 @@ from persistence.marketplace import (
 )
 from persistence.marketplace.kind import Kind, Step
 
-RESOURCES = (accounts, customers, merchants, staff, merchant_documents, stores, products, vehicles, refunds)
+RESOURCES = (
+    accounts,
+    customers,
+    merchants,
+    staff,
+    merchant_documents,
+    stores,
+    products,
+    vehicles,
+    payouts,
+    refunds,
+)
 
 STEPS: dict[type[Any], Step] = {Done: Step(decide=done)}
 for _resource in RESOURCES:

@@ -23,6 +23,7 @@ from domain.orders.state import Product as OrderProduct
 from domain.orders.state import Store as OrderStore
 from domain.solve import Explanation
 from persistence.marketplace.registry import KINDS, STEPS, kind_of
+from persistence.marketplace.statements import Statements
 from persistence.orders.load import is_id
 from persistence.orders.memory import MemoryStore
 from persistence.reads.reports import Reports
@@ -350,6 +351,10 @@ class MemoryMarketplace:
             )
             reads.memory.answers[(claim.scope, claim.key)] = (stored, None)
         return Carried(shown)
+
+    @property
+    def statements(self) -> Statements:
+        raise NotImplementedError("the ledger is read on Postgres")
 
     async def find(self, aggregate: str, record_id: str, owner_id: str | None = None) -> Any:
         record, owner = self._table(aggregate).get(record_id), KINDS[aggregate].owner

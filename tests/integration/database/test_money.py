@@ -12,8 +12,10 @@ import pytest
 from actors.config import Limits
 from actors.persistence.carriers.payments import ToPayments
 from actors.persistence.carriers.registry import carriers
-from domain.errors import RefundTooMuch, StoreBusy, WrongState
+from domain.errors import InvalidRequest, PeriodOverlaps, RefundTooMuch, StoreBusy, WrongState
 from domain.marketplace.change import Claim, Command
+from domain.marketplace.money import Party
+from domain.marketplace.payouts import ClosePayout, Payout
 from domain.marketplace.refunds import AskRefund, EndRefund, Refund, RefundReason, RefundStatus
 from domain.orders.commands import BeginPayment, CancelOrder, RecordPayment
 from domain.orders.lifecycle import Role
@@ -113,6 +115,26 @@ class Till:
             owner_id=None,
         )
         return (await self.marketplace.carry_out(command, lambda made: made, Refund)).view
+
+    async def pay(
+        self, party: Party, party_id: str, from_ms: int = 0, to_ms: int | None = None
+    ) -> Payout | None:
+        """Pay a party for a period, until now."""
+        now_ms = self.world.tick()
+        action = ClosePayout(
+            payout_id=new_id(),
+            party=party,
+            party_id=party_id,
+            from_ms=from_ms,
+            to_ms=now_ms if to_ms is None else to_ms,
+            rules={},
+        )
+        command = Command(
+            action=action, actor_id=new_id(), role=Role.ADMIN, at_ms=now_ms, owner_id=None, audit=True
+        )
+        carried = await self.marketplace.carry_out(command, lambda made: made, object)
+        assert carried.view is None or isinstance(carried.view, Payout)
+        return carried.view
 
     async def sums(self, order_id: str) -> dict[str, int]:
         """What is on each account because of the order."""
@@ -326,6 +348,7 @@ TAMPERED = {
         "refunds",
         "UPDATE refunds SET status = 'DONE', ended_ms = 1",
     ),
+    "a payout is what the ledger has of it": ("payouts", "UPDATE payouts SET work_cents = work_cents + 1"),
     "pay is what the ledger has of it": ("earnings", "UPDATE earnings SET order_cents = order_cents + 1"),
 }
 
@@ -334,6 +357,7 @@ async def test_every_rule_of_the_check_bites(till: Till) -> None:
     assert TAMPERED.keys() == QUESTIONS.keys()
     order_id = await till.paid()
     await till.refund(order_id, 500)
+    assert await till.pay(Party.MERCHANT, till.world.merchant_id) is not None
     connection = await asyncpg.connect(str(till.world.owner_url))
     try:
         for rule, (table, change) in TAMPERED.items():
@@ -346,3 +370,61 @@ async def test_every_rule_of_the_check_bites(till: Till) -> None:
             assert rows, rule
     finally:
         await connection.close()
+
+
+async def test_a_party_is_paid_once_for_a_period_whoever_asks_at_once(till: Till) -> None:
+    order_id = await till.paid()
+    merchant_id, driver_id = till.world.merchant_id, till.world.driver_id
+    owed = await till.sums(order_id)
+    end_ms = till.world.tick()
+    paid = await asyncio.gather(*(till.pay(Party.MERCHANT, merchant_id, 0, end_ms) for _ in range(8)))
+    assert len({one.payout_id for one in paid if one is not None}) == 1
+    assert paid[0] is not None
+    assert paid[0].total_cents == -owed["MERCHANT_PAYABLE"]
+    with pytest.raises(PeriodOverlaps):
+        await till.pay(Party.MERCHANT, merchant_id, 1, end_ms)
+    with pytest.raises(InvalidRequest):
+        await till.pay(Party.MERCHANT, merchant_id, end_ms, till.world.now_ms + 3_600_000)
+    assert await till.pay(Party.MERCHANT, merchant_id, end_ms) is None  # nothing is owed any more
+
+    statements = till.marketplace.statements
+    assert await statements.owed_cents(Party.MERCHANT, merchant_id) == 0
+    assert await statements.owed_parties(Party.MERCHANT, till.world.now_ms, 10) == []
+    assert await statements.owed_parties(Party.DRIVER, till.world.now_ms, 10) == [driver_id]
+    [earned] = await statements.earned(driver_id, None, 10)
+    assert earned.earning.total_cents == owed["DRIVER_COST"]
+    lines = await statements.lines(Party.MERCHANT, merchant_id, 0, 2**62, None, 1)
+    assert [line.reason for line in lines] == ["PAID_OUT", "ORDER_CAPTURED"]
+    after = (lines[0].at_ms, lines[0].movement_id)
+    assert await statements.lines(Party.MERCHANT, merchant_id, 0, 2**62, after, 1) == lines[1:]
+
+
+async def test_what_comes_back_after_a_payout_is_carried_to_the_next(till: Till) -> None:
+    first = await till.paid()
+    merchant_id = till.world.merchant_id
+    paid = await till.pay(Party.MERCHANT, merchant_id)
+    assert paid is not None
+    await till.refund(first)  # the merchant owes what it was paid
+    assert await till.told() == []
+    assert await till.pay(Party.MERCHANT, merchant_id, paid.to_ms) is None
+    await till.paid()
+    await till.paid()
+    later = await till.pay(Party.MERCHANT, merchant_id, till.world.now_ms)
+    assert later is not None
+    assert later.total_cents == paid.total_cents  # of two orders, less the one that was given back
+    assert await found(till) == []
+
+
+async def test_pay_is_raised_to_the_guarantee_once(till: Till) -> None:
+    order_id = await till.paid()
+    driver_id = till.world.driver_id
+    await till.sql("ALTER TABLE earnings DISABLE TRIGGER USER")
+    await till.sql("UPDATE earnings SET begun_ms = ended_ms - 7200000")  # two hours
+    await till.sql("ALTER TABLE earnings ENABLE ALWAYS TRIGGER earnings_append_only")
+    pay_cents = (await till.sums(order_id))["DRIVER_COST"]
+    paid = await till.pay(Party.DRIVER, driver_id)
+    assert paid is not None
+    assert (paid.guarantee_cents, paid.work_cents) == (3_000 - pay_cents, 3_000)
+    assert await till.pay(Party.DRIVER, driver_id, 0, paid.to_ms) == paid
+    assert await till.marketplace.statements.owed_cents(Party.DRIVER, driver_id) == 0
+    assert await till.pay(Party.DRIVER, driver_id, paid.to_ms) is None
