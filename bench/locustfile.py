@@ -29,6 +29,7 @@ from sim.bot.actions import Action, Call, Resync, Send
 from sim.bot.driver_bot import DriverBot
 from sim.bot.motion import Point, offset
 from sim.bot.personas import CustomerShares, DriverPersona, door_outcome
+from sim.demo.business import PAPERS_UNTIL
 from sim.demo.city import REGION_ID
 from sim.demo.clock import ServerTime
 
@@ -37,7 +38,7 @@ PASSWORD = secrets.token_urlsafe()  # of this run's accounts: who reads this sig
 # A token of a dispatcher, for what only operators may read; without one the operator asks for what is open to all.
 METRICS_TOKEN = os.environ.get("LOCUST_METRICS_TOKEN", "")
 OPS_TOKEN = os.environ.get("LOCUST_OPS_TOKEN", "")
-# A token of an administrator, who approves the merchants: without one they open stores and sell nothing.
+# A token of an administrator, who approves merchants and drivers: without one nothing is sold or driven.
 ADMIN_TOKEN = os.environ.get("LOCUST_ADMIN_TOKEN", "")
 STORE_WAIT_S = 60.0  # for the first merchant's store, before a customer gives up
 SOCKET_TIMEOUT_S = 20.0
@@ -266,8 +267,21 @@ class DriverUser(Person):
     wait_time = between(0.5, BACK_OFF_S)
 
     def on_start(self) -> None:
-        """See `Person`."""
+        """See `Person`; then apply, and be approved."""
         super().on_start()
+        papers = [
+            {"kind": kind, "last_four": "0000", "expires_at": PAPERS_UNTIL}
+            for kind in ("LICENSE", "INSURANCE")
+        ]
+        self.send("POST", "/v1/drivers", body={"region_id": REGION_ID, "documents": papers})
+        self.send(
+            "POST",
+            f"/v1/admin/drivers/{self.user_id}/review",
+            name="/v1/admin/drivers/{id}/review",
+            body={"verdict": "approve"},
+            token=ADMIN_TOKEN,
+            headers={"If-Match": '"1"'},
+        )
         self._clock = ServerTime()
         self._ws: ClientConnection | None = None
         self._asked: dict[str, tuple[str, float]] = {}  # id -> name, when it was sent

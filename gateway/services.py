@@ -28,6 +28,7 @@ from gateway.sockets.handshakes import Handshakes
 from gateway.sockets.hub import Hub, OpenSocket
 from gateway.sockets.positions import Pings
 from gateway.sockets.recheck import Recheck
+from gateway.sockets.standings import Standings
 
 
 @dataclass
@@ -46,6 +47,7 @@ class Services:
     feeds: Feeds
     tokens: Tokens
     accounts: Accounts
+    standings: Standings
     passwords: Passwords
     roads: RoadQueries
     metrics: Metrics
@@ -151,6 +153,7 @@ def assemble(
         feeds=Feeds(backend.frame, frame_s=config.limits.ops_frame_s),
         tokens=Tokens(config.jwt_secret, config.jwt_ttl_s),
         accounts=Accounts(reads, config.limits.account_keep_s),
+        standings=Standings(reads, config.limits.account_keep_s),
         passwords=Passwords(),
         roads=RoadQueries(road_router(config)),
         metrics=metrics,

@@ -20,13 +20,14 @@ from domain.orders.lifecycle import Role
 from gateway.http.auth import Passwords, Tokens
 from sim.concurrency import Progress
 from sim.demo.api import Account, Api
-from sim.demo.city import BuiltCity
+from sim.demo.city import REGION_ID, BuiltCity
 from sim.demo.clock import ServerTime
 from sim.demo.setup import Cast, Site, find_region
 
 CUSTOMERS = 50
 PASSWORD = secrets.token_urlsafe()  # of this process' accounts: who reads this signs in as nobody
 _COLUMNS = ("user_id", "email", "password_hash", "role", "name", "created_ms")
+_DRIVER_COLUMNS = ("driver_id", "region_id", "created_ms", "status", "reviewed_ms", "version")
 
 
 class Party:
@@ -98,6 +99,12 @@ async def put_accounts(config: Config, accounts: list[Account]) -> None:
     connection = await asyncpg.connect(config.database_url)
     try:
         await connection.copy_records_to_table("users", records=rows, columns=_COLUMNS)
+        drivers = [
+            (account.user_id, REGION_ID, now_ms, "APPROVED", now_ms, 1)
+            for account in accounts
+            if account.role == "driver"
+        ]
+        await connection.copy_records_to_table("drivers", records=drivers, columns=_DRIVER_COLUMNS)
     finally:
         await connection.close()
 

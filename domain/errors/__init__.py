@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from domain.errors.access import (
     AccountDisabled,
+    DocumentsExpired,
+    DocumentsMissing,
+    DriverNotApproved,
     EmailTaken,
     Forbidden,
     NotTaskHolder,
@@ -77,6 +80,9 @@ __all__ = [
     "AgeNotVerified",
     "AlreadyEmployed",
     "BadFrame",
+    "DocumentsExpired",
+    "DocumentsMissing",
+    "DriverNotApproved",
     "DriverUnavailable",
     "EmailTaken",
     "ExplanationExpired",

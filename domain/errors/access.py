@@ -30,6 +30,24 @@ class Forbidden(Refusal):
     code, status, hint = "FORBIDDEN", 403, "The lifecycle table names the role that each step belongs to."
 
 
+class DriverNotApproved(Refusal):
+    """You are not approved as a driver."""
+
+    code, status, hint = "DRIVER_NOT_APPROVED", 403, "GET /v1/drivers/{id} says how your application stands."
+
+
+class DocumentsExpired(Refusal):
+    """A document that must be good to drive has run out."""
+
+    code, status, hint = "DOCUMENTS_EXPIRED", 403, "Hand in the new one: POST /v1/drivers/{id}/documents."
+
+
+class DocumentsMissing(Refusal):
+    """Not all documents are there that must be good to drive."""
+
+    code, status, hint = "DOCUMENTS_MISSING", 409, "Ask for more, or refuse."
+
+
 class NotTaskHolder(Refusal):
     """Only the driver who holds the task may do this."""
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 from domain.marketplace.accounts import User
 from domain.marketplace.change import Carried, Command
+from domain.marketplace.drivers import Standing
 from domain.marketplace.party import Membership
 from domain.marketplace.products import Product
 from domain.marketplace.stores import Store
@@ -131,6 +132,9 @@ class ReadSide(Protocol):
 
     async def members(self, user_ids: Collection[str]) -> dict[str, Membership]:
         """Whom these accounts work for; those who work for no merchant are missing."""
+
+    async def standings(self, driver_ids: Collection[str]) -> dict[str, Standing]:
+        """How the applications of these drivers stand; who never applied is missing."""
         ...
 
     async def store(self, store_id: str) -> Store | None: ...

@@ -26,7 +26,7 @@ from gateway.rest.views import DutyView, OfferDeclinedView, OfferTakenView, Orde
 from gateway.services import Services
 from gateway.sockets.connection import Sighting
 from gateway.sockets.positions import State, shift_ms
-from gateway.sockets.presence import placed, require_reach, track_of
+from gateway.sockets.presence import fit_until_ms, placed, require_reach, track_of
 
 routes = Routes("drivers", route_class=FastRoute)
 
@@ -52,6 +52,7 @@ async def current(driver_id: Uid, _: Me, services: Parts) -> Response:
     "/v1/drivers/{driver_id}/duty",
     Policy(roles=(Role.DRIVER,), owner="driver_id", key=Need.MAY, limit="driver", admission=Kind.UNDER_WAY),
     DutyView,
+    refuses=("DRIVER_NOT_APPROVED", "DOCUMENTS_EXPIRED"),
 )
 async def duty(driver_id: Uid, body: Duty, driver: Me, call: Mutation, services: Parts) -> Response:
     """Go on or off duty, or say where you are. Repeat it at least every minute: who is silent gets no offers."""
@@ -67,6 +68,11 @@ async def _go(services: Services, call: Call, driver_id: str, body: Duty) -> tup
     last = services.pings.last(driver_id)
     if body.lat is None and last is None:
         raise InvalidRequest("Say where you are: lat and lng.")
+    if body.on:
+        standing = await services.standings.of(driver_id)
+        until_ms = fit_until_ms(standing, until_ms, services.config.clock.now_ms())
+        if (open_socket := services.hub.get(driver_id)) is not None:
+            open_socket.judge(standing)  # which may have been approved since its hello
     event = Sighting(body.lat, body.lng, body.on, body.until, body.begins)
     require_reach(services, event)
     socket = services.hub.get(driver_id)

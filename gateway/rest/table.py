@@ -9,7 +9,6 @@ from gateway.http.policy import RouteTable
 from gateway.rest import (
     accounts,
     apidocs,
-    customers,
     dispatch,
     drivers,
     internal,
@@ -27,6 +26,7 @@ from gateway.rest import (
 from gateway.rest.business import dashboard, documents, onboarding, staff
 from gateway.rest.kit.routes import Declared, Routes
 from gateway.rest.money import payouts, refunds
+from gateway.rest.people import customers, driver_reviews
 
 # A request is held against one route after the other: those that come most often are first.
 ROUTERS: tuple[Routes, ...] = (
@@ -46,6 +46,7 @@ ROUTERS: tuple[Routes, ...] = (
     customers.routes,
     refunds.routes,
     payouts.routes,
+    driver_reviews.routes,
     notes.routes,
     accounts.routes,
     routing.routes,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Protocol
 
+from domain.marketplace.drivers import Standing
 from domain.protocol import CLOSE_TAKEN_OVER, ServerFrame
 from domain.region.messages import Kick, Push, Reported
 from persistence.reads.views import Holder
@@ -32,6 +33,10 @@ class Socket(Protocol):
     ) -> None:
         """The driver said over REST where they are, and from and until when if they are on duty. `InvalidRequest` as
         for the same word on the socket."""
+        ...
+
+    def judge(self, standing: Standing | None) -> None:
+        """How the driver's application stands by now, None where there is none."""
         ...
 
     def reported(self, report: Reported) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
-from domain.errors import InvalidRequest
+from domain.errors import InvalidRequest, Refusal
 from domain.ground.fixes import Doubt, Track
+from domain.marketplace.drivers import Standing, require_fit
 from domain.protocol import Location
 from domain.region.messages import Reported
 from gateway.deciders.nearest_market import nearest_region
@@ -67,6 +68,15 @@ def track_of(services: Services, last: State | None) -> Track:
     return last.track if last is not None and last.track is not None else Track(services.bounds)
 
 
+def fit_until_ms(standing: Standing | None, until_ms: int, now_ms: int) -> int:
+    """The end of a shift (0: not known) of a driver whose application stands so: no later than the documents are good.
+    The market ends the duty then by itself. The refusals of `require_fit`."""
+    papers_ms = require_fit(standing, now_ms)
+    if papers_ms is None:
+        return until_ms
+    return min(papers_ms, until_ms or papers_ms)
+
+
 class Presence:
     """`on_market(region_id)` is called with each word from another market than the session's."""
 
@@ -77,6 +87,7 @@ class Presence:
         self._roams = len(services.config.regions) > 1
         self._state: State | None = None  # of this session, once there is something to tell
         self._track: Track | None = None
+        self.standing: Standing | None = None  # of the driver, as it was last looked at
         self._said_ms = 0  # wall time of the driver's last word on duty
 
     def pinged(self, ping: Location) -> None:
@@ -102,8 +113,10 @@ class Presence:
             self._put(lat, lng, state.on_duty, state.until_ms, state.from_ms, place_ms)
 
     def sighted(self, event: Sighting) -> None:
-        """The driver's word on duty. `InvalidRequest` for an impossible shift, and for duty at no known place."""
+        """The driver's word on duty. `InvalidRequest` for an impossible shift, and for duty at no known place; the
+        refusals of `require_fit` for duty of who may not drive."""
         from_ms, until_ms = shift_ms(event.begins, event.until, self._now_ms())
+        until_ms = self._fit_until_ms(event.on_duty, until_ms)
         before = self._pings.last(self._session.driver_id)
         track, region_id = self._track or self._judge(), self._session.region_id
         lat, lng, place_ms = placed(self._services, track, before, event, region_id)
@@ -117,9 +130,29 @@ class Presence:
             event = Sighting(report.lat, report.lng, report.on_duty)
             before = self._pings.last(self._session.driver_id)
             track, region_id = self._track or self._judge(), self._session.region_id
-            with suppress(InvalidRequest):  # which the other gateway has told the driver
+            with suppress(Refusal):  # which the other gateway has told the driver
+                until_ms = self._fit_until_ms(report.on_duty, report.until_ms)
                 lat, lng, place_ms = placed(self._services, track, before, event, region_id)
-                self._put(lat, lng, report.on_duty, report.until_ms, report.from_ms, place_ms)
+                self._put(lat, lng, report.on_duty, until_ms, report.from_ms, place_ms)
+
+    def judge(self, standing: Standing | None) -> None:
+        """How the driver's application stands by now. The refusal of `require_fit` for who is on duty and may not drive
+        any more, and then is off duty."""
+        self.standing = standing
+        state = self._state
+        if state is None or not state.on_duty:
+            return
+        try:
+            until_ms = self._fit_until_ms(True, state.until_ms)
+        except Refusal:
+            self._put(state.lat, state.lng, False, 0, 0, state.place_ms)
+            raise
+        if until_ms != state.until_ms:
+            self._put(state.lat, state.lng, True, until_ms, state.from_ms, state.place_ms)
+
+    def _fit_until_ms(self, on_duty: bool, until_ms: int) -> int:
+        """The end of a shift, 0 for not known: no later than the documents are good."""
+        return fit_until_ms(self.standing, until_ms, self._now_ms()) if on_duty else until_ms
 
     def _judge(self) -> Track:
         track = self._track = track_of(self._services, self._pings.last(self._session.driver_id))
@@ -156,3 +189,14 @@ class Presence:
                 before.lat, before.lng, before.on_duty, before.until_ms, before.from_ms, before.place_ms
             )
             await self._pings.left(before)
+
+
+async def take_off(services: Services, driver_id: str) -> None:
+    """Take a driver off duty who may not drive any more, wherever they are connected: every market hears it, and passes
+    it on to the gateway that has the socket. Tasks that are under way stay with the driver."""
+    services.standings.forget(driver_id)
+    at_s, seq = asyncio.get_running_loop().time(), services.now_us() // 1000
+    last = services.pings.last(driver_id)
+    for region_id in services.config.regions:
+        lat, lng = services.centre_of(region_id) if last is None else (last.lat, last.lng)
+        await services.pings.left(State(driver_id, region_id, 0, seq, lat, lng, False, at_s))

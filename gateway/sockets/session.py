@@ -17,6 +17,8 @@ from starlette.types import Receive, Scope, Send
 
 from actors.telemetry.tracing import Root, ids, on_behalf_of
 from domain.errors import (
+    DocumentsExpired,
+    DriverNotApproved,
     Forbidden,
     IdempotencyKeyReused,
     InternalError,
@@ -26,6 +28,7 @@ from domain.errors import (
     Unauthenticated,
 )
 from domain.ground.times import instant
+from domain.marketplace.drivers import Standing
 from domain.orders.lifecycle import Role
 from domain.orders.records import Answer
 from domain.protocol import (
@@ -283,6 +286,7 @@ class DriverSocket:
             principal, _ = self._token.show(greeting.token)
             await services.accounts.require(principal)
             self.driver_id, self.holder = principal.id, holder(principal)
+            self._presence.standing = await services.standings.of(self.driver_id)
             last = services.pings.last(self.driver_id)
             self.region_id = await services.region_of_driver(
                 self.driver_id, last.region_id if last else self.region_id
@@ -316,7 +320,7 @@ class DriverSocket:
         self.close(CLOSE_TOKEN_EXPIRED, "the access token has expired")
 
     def expel(self) -> None:
-        """See `gateway.sockets.recheck.Expellable`."""
+        """See `gateway.sockets.recheck.Rechecked`."""
         self._connection.refuse(None, Forbidden("This account is no driver's any more."))
         self.close(CLOSE_BAD, Forbidden.code)
 
@@ -437,8 +441,16 @@ class DriverSocket:
     def _sighted(self, event: Sighting) -> None:
         try:
             self._presence.sighted(event)
-        except InvalidRequest as error:
+        except (InvalidRequest, DriverNotApproved, DocumentsExpired) as error:
             self._connection.refuse(None, error)
+
+    def judge(self, standing: Standing | None) -> None:
+        """See `gateway.sockets.recheck.Rechecked`."""
+        try:
+            self._presence.judge(standing)
+        except Refusal as error:
+            self._connection.refuse(None, error)
+            self._flush()
 
     def _enter(self, region_id: str) -> None:
         if not self._moving:

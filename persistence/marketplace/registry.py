@@ -8,6 +8,7 @@ from domain.marketplace.change import Done, done
 from persistence.marketplace import (
     accounts,
     customers,
+    drivers,
     merchant_documents,
     merchants,
     payouts,
@@ -22,6 +23,7 @@ from persistence.marketplace.kind import Kind, Step
 RESOURCES = (
     accounts,
     customers,
+    drivers,
     merchants,
     staff,
     merchant_documents,

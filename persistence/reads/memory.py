@@ -11,6 +11,7 @@ from msgspec.structs import asdict
 from domain.errors import AlreadyEmployed, EmailTaken, IdempotencyKeyReused, NotFound
 from domain.marketplace.accounts import User
 from domain.marketplace.change import Carried, Command, settled
+from domain.marketplace.drivers import DriverStatus, Standing
 from domain.marketplace.merchants import Merchant, MerchantStatus
 from domain.marketplace.party import Membership
 from domain.marketplace.products import Product
@@ -78,6 +79,10 @@ class MemoryReads:
     async def members(self, user_ids: Collection[str]) -> dict[str, Membership]:
         found = [self.staff[user_id] for user_id in user_ids if user_id in self.staff]
         return {member.user_id: Membership(member.merchant_id, member.job) for member in found}
+
+    async def standings(self, driver_ids: Collection[str]) -> dict[str, Standing]:
+        """All drivers of simulated worlds are approved."""
+        return dict.fromkeys(driver_ids, Standing(DriverStatus.APPROVED))
 
     async def store(self, store_id: str) -> Store | None:
         return self.shops.get(store_id)

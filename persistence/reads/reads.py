@@ -26,6 +26,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import RowMapping
 
 from domain.marketplace.accounts import User
+from domain.marketplace.drivers import DriverStatus, Standing
 from domain.marketplace.merchants import MerchantStatus
 from domain.marketplace.party import Job, Membership
 from domain.marketplace.products import Product
@@ -35,6 +36,7 @@ from domain.orders.lifecycle import TASK_HELD, OrderStatus, Role
 from domain.orders.records import StoredAnswer, TaskRow
 from persistence import tables
 from persistence.engine import create_engine, create_plain_engine
+from persistence.marketplace.drivers import DriverRow
 from persistence.marketplace.merchants import MERCHANTS as MERCHANT
 from persistence.marketplace.staff import MemberRow
 from persistence.marketplace.stores import STORES as STORE
@@ -55,6 +57,7 @@ from persistence.reads.views import (
 
 USERS, STORES, PRODUCTS = table_of(tables.User), STORE.table, table_of(tables.Product)
 MERCHANTS = MERCHANT.table
+DRIVERS = table_of(DriverRow)
 ORDERS, ITEMS, EVENTS = table_of(tables.Order), table_of(tables.OrderItem), table_of(tables.DossierEvent)
 REGIONS = table_of(tables.Region)
 MEMBERS = table_of(MemberRow)
@@ -108,6 +111,11 @@ _REVOKED = Fixed(
 _MEMBERS = Fixed(
     select(MEMBERS.c.user_id, MEMBERS.c.merchant_id, MEMBERS.c.job).where(
         MEMBERS.c.user_id == func.any(bindparam("user_ids", type_=ARRAY(tables.Uid)))
+    )
+)
+_STANDINGS = Fixed(
+    select(DRIVERS.c.driver_id, DRIVERS.c.status, DRIVERS.c.papers_until_ms).where(
+        DRIVERS.c.driver_id == func.any(bindparam("driver_ids", type_=ARRAY(tables.Uid)))
     )
 )
 _DRIVER_REGION = Fixed(
@@ -183,6 +191,14 @@ class Reads(DispatchReads):
         """Whom these accounts work for; those who work for no merchant are missing."""
         rows = await self._rows(_MEMBERS, user_ids=[user_id for user_id in user_ids if is_id(user_id)])
         return {str(row["user_id"]): Membership(str(row["merchant_id"]), Job(row["job"])) for row in rows}
+
+    async def standings(self, driver_ids: Collection[str]) -> dict[str, Standing]:
+        """How the applications of these drivers stand; who never applied is missing."""
+        rows = await self._rows(_STANDINGS, driver_ids=[one for one in driver_ids if is_id(one)])
+        return {
+            str(row["driver_id"]): Standing(DriverStatus(row["status"]), row["papers_until_ms"])
+            for row in rows
+        }
 
     # -- stores and products ------------------------------------------------------------------------------------------
 

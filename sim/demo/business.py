@@ -1,4 +1,4 @@
-"""A merchant's way onto a server: it applies, and an operator approves it, as anybody's.
+"""Merchants' and drivers' way onto a server: they apply, and an operator approves it, as anybody's.
 
 Who has a server's database makes an operator there and says so (`know_operator`); at another's server somebody has to
 name one.
@@ -7,13 +7,15 @@ name one.
 from __future__ import annotations
 
 from sim.demo.api import Account, Api, ServerRefused
+from sim.demo.city import REGION_ID
 
 _operators: dict[str, Account] = {}  # by the server's URL
 ADDRESS = "100 Main Street"
+PAPERS_UNTIL = "2099-01-01T00:00:00Z"  # so long the documents of simulated drivers are good
 
 
 def know_operator(server: str, operator: Account) -> None:
-    """Merchants of this server are approved by this account from now on."""
+    """Merchants and drivers of this server are approved by this account from now on."""
     _operators[server.rstrip("/")] = operator
 
 
@@ -29,20 +31,39 @@ async def enter_business(api: Api, merchant: Account) -> None:
     found = await api.request("GET", f"/v1/merchants/{merchant.merchant_id}", account=merchant)
     if found.field("status") == "APPROVED":
         return
+    await _approve(api, merchant, f"merchants/{merchant.merchant_id}", int(found.field("version")))
+
+
+async def enter_service(api: Api, driver: Account) -> None:
+    """Have the account drive. It has signed in. `ServerRefused` where nobody can approve it."""
+    path = f"/v1/drivers/{driver.user_id}"
+    found = await api.request("GET", path, account=driver)
+    if found.status == 404:
+        papers = [
+            {"kind": kind, "last_four": "0000", "expires_at": PAPERS_UNTIL}
+            for kind in ("LICENSE", "INSURANCE")
+        ]
+        about = {"region_id": REGION_ID, "documents": papers}
+        found = await api.request("POST", "/v1/drivers", account=driver, body=about, key="apply")
+    if found.field("status") != "APPROVED":
+        await _approve(api, driver, f"drivers/{driver.user_id}", int(found.field("version")))
+
+
+async def _approve(api: Api, applicant: Account, path: str, version: int) -> None:
     operator = _operators.get(api.server)
     if operator is None:
         raise ServerRefused(
-            f"{merchant.name} has applied at {api.server} and waits for its approval: name an administrator by"
+            f"{applicant.name} has applied at {api.server} and waits for its approval: name an administrator by"
             " OPERATOR_EMAIL and OPERATOR_PASSWORD."
         )
     if not operator.token:
         await api.renew(operator)
     reply = await api.request(
         "POST",
-        f"/v1/admin/merchants/{merchant.merchant_id}/review",
+        f"/v1/admin/{path}/review",
         account=operator,
         body={"verdict": "approve"},
-        key=f"approve {merchant.merchant_id} {found.field('version')}",
-        headers={"If-Match": f'"{found.field("version")}"'},
+        key=f"approve {path} {version}",
+        headers={"If-Match": f'"{version}"'},
     )
     reply.field("status")

@@ -11,7 +11,7 @@ from msgspec import Struct
 from sim.bot.motion import Point, metres
 from sim.concurrency import Progress, each
 from sim.demo.api import Account, Api, ServerRefused
-from sim.demo.business import enter_business
+from sim.demo.business import enter_business, enter_service
 from sim.demo.city import REGION_ID
 from sim.demo.clock import ServerTime
 from sim.demo.customers import Shop
@@ -75,12 +75,14 @@ class Cast:
         return Account(email=email, password=self._password, role=role, name=name)
 
     async def sign_in(self, accounts: list[Account], what: str) -> list[Account]:
-        """Sign all in, telling how far it is."""
+        """Sign all in, telling how far it is. Drivers are approved, or get to be."""
         done = 0
 
         async def one(account: Account) -> Account:
             nonlocal done
             await self._api.sign_in(account)
+            if account.role == "driver":
+                await enter_service(self._api, account)
             done += 1
             if what and (done % 50 == 0 or done == len(accounts)):
                 self._progress(f"{what}: {done} of {len(accounts)} signed in")

@@ -25,7 +25,7 @@ from domain import protocol as wire
 from doorstep.cli.operators import employ_operator
 from doorstep.embedded.services import running_services
 from sim.demo.api import Account, Api, Reply
-from sim.demo.business import enter_business
+from sim.demo.business import enter_business, enter_service
 from tests.support.database import server_url
 
 T = TypeVar("T")
@@ -401,9 +401,15 @@ class Town:
         assert reply.ok, reply
         return reply.body
 
+    async def hire(self) -> Account:
+        """An approved driver."""
+        account = await self.api.sign_in(new_account("driver"))
+        await enter_service(self.api, account)
+        return account
+
     async def driver(self, *, reconnect: bool = False, away: float = 0.01) -> Phone:
         """A driver on duty, `away` degrees north of the store."""
-        account = await self.api.sign_in(new_account("driver"))
+        account = await self.hire()
         phone = Phone(self, account, self.lat + away, self.lng)
         self.phones.append(phone)
         return await phone.open(reconnect=reconnect)

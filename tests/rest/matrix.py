@@ -30,7 +30,8 @@ INTERNAL = {"X-Internal-Token": INTERNAL_TOKEN}
 Headers = dict[str, str]
 # Who can be taken on by a merchant: by the example of the route, and once more for each other row of its list.
 RECRUITS = ("clerk", "member", "second", "third")
-NEWCOMERS = {"merchants_apply"}  # for whoever works for no merchant yet
+# For who works for no merchant yet, or has not applied to drive.
+NEWCOMERS = {"merchants_apply": Role.MERCHANT, "driver_reviews_apply": Role.DRIVER}
 
 
 class Cast(Struct):
@@ -41,7 +42,7 @@ class Cast(Struct):
     owners: dict[Role, Headers]  # everything in `ids` is theirs
     strangers: dict[Role, Headers]
     colleagues: dict[Job, Headers]  # of the merchant's owner
-    newcomers: list[Headers]  # who work for no merchant yet
+    newcomers: dict[str, list[Headers]]  # by the route that is theirs
 
     async def call(self, route: Declared, headers: Headers | None = None, **changes: Any) -> httpx.Response:
         """The route as it should be called, but for the `changes`: of `body`, of the query."""
@@ -81,7 +82,7 @@ class Cast(Struct):
         """Who may call the route, and has what it is about."""
         roles = route.policy.roles
         if route.name in NEWCOMERS:
-            return self.newcomers[-1]
+            return self.newcomers[route.name][-1]
         if roles is Door.INTERNAL:
             return INTERNAL
         if roles is Door.METRICS:
@@ -141,7 +142,12 @@ async def cast(database_url: str) -> AsyncIterator[Cast]:
         }
         for role in (Role.DISPATCHER, Role.ADMIN):
             owners[role] = (await world.account(role))[1]
-        newcomers = [await world.recruit(f"{name}@example.org") for name in (*RECRUITS, "n1", "n2", "n3")]
+        for name in RECRUITS:
+            await world.recruit(f"{name}@example.org")
+        newcomers = {
+            route: [await world.recruit(f"{role}-{n}@example.org", role) for n in range(3)]
+            for route, role in NEWCOMERS.items()
+        }
         strangers = {
             role: (await world.account(role))[1] for role in (Role.CUSTOMER, Role.MERCHANT, Role.DRIVER)
         }
@@ -160,7 +166,7 @@ async def cast(database_url: str) -> AsyncIterator[Cast]:
         colleagues: dict[Job, Headers] = {
             job: await world.colleague(order.merchant_id, job) for job in (Job.MANAGER, Job.CLERK)
         }
-        made = Cast(world, ids, owners, strangers, colleagues, newcomers[len(RECRUITS) :])
+        made = Cast(world, ids, owners, strangers, colleagues, newcomers)
         await _others(made)
         yield made
 

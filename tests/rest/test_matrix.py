@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 
 # What tells a stranger nothing: that there is no such thing, or that an offer is not to be had.
 # Lists whose rows come by another path; all others have something to do with orders.
-MAKERS = {"merchants_merchants": "merchants_apply"}
+MAKERS = {"merchants_merchants": "merchants_apply", "driver_reviews_drivers": "driver_reviews_apply"}
 STRANGER = {"NOT_FOUND", "OFFER_TAKEN", "OFFER_EXPIRED"}
 AUTHORITY = {"UNAUTHENTICATED", "FORBIDDEN", "NOT_FOUND"}
 
@@ -217,7 +217,7 @@ async def _another(made: Cast, route: Declared, key: str) -> None:
         maker = next(one for one in SHOWN if one.name == name)
     headers = made.of(maker) | {"Idempotency-Key": key}
     if maker.name in NEWCOMERS:
-        made.newcomers.pop()
+        made.newcomers[maker.name].pop()
     answer = await made.call(maker, headers, body=made.another(maker, key))
     if maker.status == 202 and not answer.is_success:
         pytest.skip("what it is about has not come so far here")  # an order that was not paid has no refunds

@@ -277,12 +277,12 @@ class World:
         await put(self.services.marketplace, user)
         return user.user_id, self.auth(user.user_id, role)
 
-    async def recruit(self, email: str) -> dict[str, str]:
-        """An account that works for no merchant yet: its headers."""
+    async def recruit(self, email: str, role: Role = Role.MERCHANT) -> dict[str, str]:
+        """An account that works for no merchant yet, or has not applied to drive: its headers."""
         self._number += 1
-        user = replace(_user(f"00000000-0000-4000-8000-{self._number:012d}", Role.MERCHANT), email=email)
+        user = replace(_user(f"00000000-0000-4000-8000-{self._number:012d}", role), email=email)
         await change(self.services.marketplace, OpenAccount(user))
-        return self.auth(user.user_id, Role.MERCHANT)
+        return self.auth(user.user_id, role)
 
     async def colleague(self, merchant_id: str, job: Job) -> dict[str, str]:
         """The headers of somebody new who works for this merchant."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from domain.marketplace.accounts import OpenAccount, SetDisabled, User
 from domain.marketplace.change import Command
+from domain.marketplace.drivers import REQUIRED, ApplyToDrive, Document, DriverEvent, MoveDriver
 from domain.marketplace.merchants import Apply, MerchantEvent, MoveMerchant
 from domain.marketplace.party import Job, Membership
 from domain.marketplace.products import AddProducts, Product
@@ -37,6 +38,8 @@ async def put(marketplace: Marketplace, *records: User | Store | Product) -> Non
             await change(marketplace, OpenAccount(record))
             if record.role is Role.MERCHANT:
                 await put_merchant(marketplace, record.user_id, record.user_id)
+            if record.role is Role.DRIVER and isinstance(marketplace, carry_out.Marketplace):
+                await approve_driver(marketplace, record.user_id)
         elif isinstance(record, Store):
             fields = {name: getattr(record, name) for name in OpenStore.__struct_fields__}
             owner = Membership(record.merchant_id, Job.OWNER)
@@ -54,6 +57,22 @@ async def put_merchant(
     await change(marketplace, application, owner_id, role=Role.MERCHANT)
     if approved:
         await change(marketplace, MoveMerchant(merchant_id=merchant_id, event=MerchantEvent.APPROVED))
+
+
+async def approve_driver(marketplace: Marketplace, driver_id: str) -> None:
+    """The driver has applied with all documents, and was approved."""
+    documents = tuple(
+        Document(
+            document_id=f"{driver_id[:-1]}{n}",
+            kind=kind,
+            last_four="4711",
+            expires_ms=4102444800000,
+            handed_in_ms=0,
+        )
+        for n, kind in enumerate(REQUIRED)
+    )
+    await change(marketplace, ApplyToDrive(region_id="tx-dfw", documents=documents), driver_id)
+    await change(marketplace, MoveDriver(driver_id=driver_id, event=DriverEvent.APPROVED))
 
 
 async def set_hours(

@@ -32,7 +32,6 @@ from tests.integration.live import (
     LiveServer,
     Phone,
     Town,
-    new_account,
     new_key,
     until,
 )
@@ -81,7 +80,7 @@ async def street(tight: LiveServer) -> AsyncIterator[Town]:
 
 async def open_raw(town: Town, **options: object) -> ClientConnection:
     """A welcomed socket of a new driver, whose client answers nothing by itself but pings of the server."""
-    account = await town.api.sign_in(new_account("driver"))
+    account = await town.hire()
     ws = await connect(
         town.api.socket_url,
         subprotocols=[wire.SUBPROTOCOL],  # type: ignore[list-item]
@@ -189,7 +188,7 @@ async def test_a_flooder_and_a_slow_reader_do_not_harm_the_others(street: Town, 
 
 
 async def test_a_slow_reader_is_cut_and_welcome_again(street: Town) -> None:
-    account = await street.api.sign_in(new_account("driver"))
+    account = await street.hire()
     raw = sockets.socket()
     raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 2048)
     raw.setblocking(False)
@@ -252,7 +251,7 @@ async def tight_sql(server: LiveServer, statement: str, *values: object) -> None
 async def test_a_mob_of_mutants_leaves_the_server_up_and_the_neighbours_alone(
     street: Town, tight: LiveServer
 ) -> None:
-    accounts = await asyncio.gather(*(street.api.sign_in(new_account("driver")) for _ in range(15)))
+    accounts = await asyncio.gather(*(street.hire() for _ in range(15)))
     gateway = tight.pid("gateway")
     assert gateway is not None
     process = psutil.Process(gateway)

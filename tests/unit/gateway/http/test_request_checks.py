@@ -63,7 +63,7 @@ async def test_options_and_a_wrong_method_name_the_right_ones(world: World) -> N
     wrong = await world.http.put("/v1/orders")
     assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET, HEAD, OPTIONS, POST")
     assert (await world.http.options("/v1/nowhere")).status_code == 404
-    assert world.app.state.routes.methods("*") == ["DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"]
+    assert world.app.state.routes.methods("*") == ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]
     assert "access-control-allow-origin" not in options.headers
 
 

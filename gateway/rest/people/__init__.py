@@ -1,0 +1,1 @@
+"""People who order, drive and are helped."""
