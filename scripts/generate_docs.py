@@ -22,6 +22,7 @@ import msgspec
 from actors.config import Limits
 from domain import protocol
 from domain.errors import CATALOGUE
+from domain.marketplace.merchants import MERCHANT, MerchantStatus
 from domain.orders.lifecycle import (
     OFFER_EDGES,
     ORDER,
@@ -387,6 +388,23 @@ def lifecycles_page() -> str:
         *(f"    {at} --> {to}" for at, to in sorted(OFFER_EDGES)),
         *(f"    {to} --> [*]" for _, to in sorted(OFFER_EDGES)),
         "```",
+        "",
+        "## Merchant",
+        "",
+        "By `domain/marketplace/merchants.py`: it sells while it is APPROVED.",
+        "",
+        "```mermaid",
+        "stateDiagram-v2",
+        f"    [*] --> {MerchantStatus.APPLIED}",
+        *(f"    {at} --> {edge.to}: {event}" for (at, event), edge in MERCHANT.items()),
+        "```",
+        "",
+        "| in | event | leads to | whose step | with a reason |",
+        "| --- | --- | --- | --- | --- |",
+        *(
+            f"| {at} | `{event}` | {edge.to} | {', '.join(sorted(edge.roles))} | {'yes' if edge.reasoned else ''} |"
+            for (at, event), edge in MERCHANT.items()
+        ),
         "",
     ]
     return "\n".join(lines)
