@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec.structs import asdict
 
-from domain.errors import AlreadyEmployed, EmailTaken, IdempotencyKeyReused, NotFound
+from domain.errors import AlreadyEmployed, EmailTaken, IdempotencyKeyReused, NotFound, StoreUnavailable
 from domain.marketplace.accounts import User
 from domain.marketplace.change import Carried, Command, settled
 from domain.marketplace.drivers import DriverStatus, Standing
@@ -60,7 +60,7 @@ class MemoryReads:
 
     @property
     def reports(self) -> Reports:
-        raise NotImplementedError("reports are tested on Postgres")
+        raise StoreUnavailable("Reports are read on Postgres.")
 
     async def user(self, user_id: str) -> User | None:
         return self.users.get(user_id)
@@ -359,7 +359,7 @@ class MemoryMarketplace:
 
     @property
     def statements(self) -> Statements:
-        raise NotImplementedError("the ledger is read on Postgres")
+        raise StoreUnavailable("The ledger is read on Postgres.")
 
     async def find(self, aggregate: str, record_id: str, owner_id: str | None = None) -> Any:
         record, owner = self._table(aggregate).get(record_id), KINDS[aggregate].owner
@@ -373,7 +373,19 @@ class MemoryMarketplace:
         limit: int,
         where: Mapping[str, Collection[Any]] | None = None,
     ) -> list[Any]:
-        raise NotImplementedError("pages are tested on Postgres")
+        kind = KINDS[aggregate]
+
+        def place(record: Any) -> tuple[int, str]:
+            return record.created_ms, kind.id_of(record)
+
+        found = [
+            record
+            for record in self._table(aggregate).values()
+            if (owner_id is None or not kind.owner or getattr(record, kind.owner) == owner_id)
+            and all(getattr(record, name) in values for name, values in (where or {}).items())
+            and (after is None or place(record) < after)
+        ]
+        return sorted(found, key=place, reverse=True)[: limit + 1]
 
     def _table(self, aggregate: str) -> dict[str, Any]:
         tables: dict[str, dict[str, Any]] = {
