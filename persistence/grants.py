@@ -66,6 +66,7 @@ GRANTS: dict[str, Grant] = {
         insert=True, update=("done_at", "stage", "attempts", "next_try_at", "reason"), delete=True
     ),
     "audit_entries": ADD,
+    "audit_salts": Grant(insert=True, delete=True),
     "ledger_movements": ADD,
     "ledger_entries": ADD,
     "earnings": ADD,

@@ -8,17 +8,20 @@ A refusal writes nothing and keeps no answer: a repeat is decided anew.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import groupby
 from typing import Any, TypeAlias, TypeVar
 
 import msgspec
-from sqlalchemy import func, insert, literal, select, tuple_
+from sqlalchemy import delete, func, insert, literal, select, tuple_
+from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from domain.errors import IdempotencyKeyReused, LimitReached, NotFound, Refusal
+from domain.marketplace.audit import changes_of
 from domain.marketplace.change import Carried, Claim, Command, Decision, settled
 from domain.ports import Channel
 from persistence import tables
@@ -34,7 +37,7 @@ V = TypeVar("V")
 Where: TypeAlias = Mapping[str, Collection[Any]]
 
 ANSWERS, OUTBOX = table_of(tables.Idempotency), table_of(tables.Outbox)
-AUDIT = table_of(tables.AuditEntry)
+AUDIT, SALTS = table_of(tables.AuditEntry), table_of(tables.AuditSalt)
 _REFUSALS: dict[str, Callable[[], Refusal]] = {}
 for _kind in KINDS.values():
     _REFUSALS |= _kind.refusals
@@ -61,7 +64,7 @@ class Marketplace:
                 decision = settled(step.decide, before, command)
                 await _save(connection, before, decision)
                 await book(connection, decision.movements)
-                await _tell(connection, decision, command)
+                await _tell(connection, before, decision, command)
                 await ask_vendor(connection, decision.asks, command.at_ms)
                 shown = show(decision.shown)
                 if command.claim is not None:
@@ -146,7 +149,9 @@ async def _save(connection: AsyncConnection, before: Any, decision: Decision) ->
     if decision.changed is not None:
         await connection.execute(kind_of(decision.changed).change(before, decision.changed))
     if decision.removed is not None:
-        await connection.execute(kind_of(decision.removed).remove(decision.removed))
+        kind = kind_of(decision.removed)
+        await connection.execute(kind.remove(decision.removed))
+        await connection.execute(delete(SALTS).where(SALTS.c.aggregate_id == kind.id_of(decision.removed)))
 
 
 async def _require_room(connection: AsyncConnection, kind: Kind, rows: list[dict[str, Any]]) -> None:
@@ -160,7 +165,7 @@ async def _require_room(connection: AsyncConnection, kind: Kind, rows: list[dict
         raise LimitReached()
 
 
-async def _tell(connection: AsyncConnection, decision: Decision, command: Command) -> None:
+async def _tell(connection: AsyncConnection, before: Any, decision: Decision, command: Command) -> None:
     """An event for each record that is new, has changed or is gone, and where an operator acts an entry of the audit
     log. The event's payload names no person and holds nothing that people type: who hears of it reads the record."""
     ends = [record for record in (decision.changed, decision.removed) if record is not None]
@@ -175,6 +180,9 @@ async def _tell(connection: AsyncConnection, decision: Decision, command: Comman
                 "actor_role": str(command.role),
                 "action": f"{kind.aggregate}.{decision.event}",
                 "aggregate_id": kind.id_of(record),
+                "changes": {}
+                if record is not decision.changed
+                else changes_of(before, record, await _salt(connection, kind.id_of(record))),
             }
             for kind, record in records
         ]
@@ -196,6 +204,16 @@ async def _tell(connection: AsyncConnection, decision: Decision, command: Comman
         for kind, record in records
     ]
     await connection.execute(insert(OUTBOX), rows)
+
+
+async def _salt(connection: AsyncConnection, record_id: str) -> bytes:
+    """The salt of a record's commitments, made with the first of them."""
+    made = upsert(SALTS).values(aggregate_id=record_id, salt=secrets.token_bytes(32))
+    await connection.execute(made.on_conflict_do_nothing())
+    salt: bytes = (
+        await connection.execute(select(SALTS.c.salt).where(SALTS.c.aggregate_id == record_id))
+    ).scalar_one()
+    return salt
 
 
 async def _keep(connection: AsyncConnection, claim: Claim, view: Any, at_ms: int) -> None:

@@ -12,7 +12,8 @@ from domain.orders.lifecycle import OrderStatus
 from domain.orders.records import CheckOutcome
 from persistence import tables
 from persistence.orders.load import is_id
-from persistence.reads.queries import Queries, table_of
+from persistence.reads.audit import AuditReads
+from persistence.reads.queries import table_of
 
 ATTEMPTS, ORDERS = table_of(tables.AgeAttempt), table_of(tables.Order)
 
@@ -54,7 +55,7 @@ class AgeCheck(Struct, frozen=True):
     is_over: bool
 
 
-class Reports(Queries):
+class Reports(AuditReads):
     """Each method is one query on its own connection."""
 
     async def merchant_days(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from persistence.tables.accounts import User
 from persistence.tables.append import Idempotency, Lease, Outbox, Region, RegionTotals
-from persistence.tables.audit import AuditEntry
+from persistence.tables.audit import AuditEntry, AuditSalt
 from persistence.tables.base import Base, Uid
 from persistence.tables.catalogue import Product
 from persistence.tables.ledger import EarningRow, LedgerEntry, LedgerMovement, PaymentRow
@@ -28,6 +28,7 @@ from persistence.tables.orders import (
 __all__ = [
     "AgeAttempt",
     "AuditEntry",
+    "AuditSalt",
     "Base",
     "DoorstepCheck",
     "DossierEvent",
