@@ -65,6 +65,8 @@ class Marketplace:
                 await _save(connection, before, decision)
                 await book(connection, decision.movements)
                 await _tell(connection, before, decision, command)
+                if (statement := step.with_it(decision, command)) is not None:
+                    await connection.execute(statement)
                 await ask_vendor(connection, decision.asks, command.at_ms)
                 shown = show(decision.shown)
                 if command.claim is not None:

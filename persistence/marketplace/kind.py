@@ -7,7 +7,19 @@ from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Column, Delete, Select, Table, Update, delete, func, literal, select, update
+from sqlalchemy import (
+    Column,
+    Delete,
+    Executable,
+    Select,
+    Table,
+    Update,
+    delete,
+    func,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -99,12 +111,13 @@ class Kind(Struct, frozen=True, kw_only=True):
 
 class Step(Struct, frozen=True, kw_only=True):
     """What becomes of an action. `kind`: of the record that it makes or changes, None for none; `on`: of the record
-    that it is about, which is locked first and whose id the action has under the name of its column; `look`: where it
-    is decided on more than a record, which this finds and locks for the transaction."""
+    that it is about, which is locked first and whose id the action has under the name of its column; `with_it`: a
+    statement that belongs to what was decided, carried out after it in the same transaction."""
 
     decide: Decide
     kind: Kind | None = None
     on: Kind | None = None
+    with_it: Callable[[Decision, Command], Executable | None] = lambda decision, command: None
     look: Look | None = None
 
 

@@ -184,7 +184,7 @@ async def review(merchant_id: Uid, body: Review, _: Me, call: Mutation, services
     tag="admin",
 )
 async def suspend(merchant_id: Uid, body: Suspend, _: Me, call: Mutation, services: Parts) -> Response:
-    """Close all of a merchant's stores at once. Orders that it has accepted go on."""
+    """Close all of a merchant's stores at once, and call off what nobody has fetched yet. Goods on the road go on."""
     action = MoveMerchant(merchant_id=str(merchant_id), event=MerchantEvent.SUSPENDED, reason=body.reason)
     return await _moved(services, call.covers(body), action)
 
