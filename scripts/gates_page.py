@@ -9,6 +9,7 @@ LETTERS = {
     Role.CUSTOMER: "C",
     Role.MERCHANT: "M",
     Role.DRIVER: "D",
+    Role.SUPPORT: "U",
     Role.DISPATCHER: "P",
     Role.ADMIN: "A",
     Role.SYSTEM: "S",

@@ -14,6 +14,7 @@ class Role(StrEnum):
     CUSTOMER = "customer"
     MERCHANT = "merchant"
     DRIVER = "driver"
+    SUPPORT = "support"  # sees orders and tickets, and decides on no order
     DISPATCHER = "dispatcher"
     ADMIN = "admin"
     SYSTEM = "system"

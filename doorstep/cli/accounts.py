@@ -15,7 +15,7 @@ from doorstep.embedded.services import EmbeddedError
 from doorstep.settings.settings import Settings
 from gateway.http.auth import Passwords
 from gateway.http.credentials import email_key, email_of, password_of
-from gateway.http.policy import OPERATORS
+from gateway.http.policy import DESK
 from persistence.engine import create_plain_engine
 from persistence.marketplace.carry_out import Marketplace
 from persistence.reads.reads import Reads
@@ -27,8 +27,8 @@ async def create_user_command(
     settings: Settings, email: str, role: str, name: str, password: str, say: Say
 ) -> int:
     """Make an operator's account; prints its id."""
-    if role not in OPERATORS:
-        say("The role is dispatcher or admin.")
+    if role not in DESK:
+        say("The role is support, dispatcher or admin.")
         return 1
     try:
         email, password = email_of(email), password_of(password)

@@ -353,7 +353,7 @@ def money_check(data_dir: DataDir = None) -> None:
 @app.command("create-user")
 def create_user(
     email: str,
-    role: Annotated[str, typer.Option(help="dispatcher or admin.")] = "dispatcher",
+    role: Annotated[str, typer.Option(help="support, dispatcher or admin.")] = "dispatcher",
     name: Annotated[str, typer.Option()] = "",
     data_dir: DataDir = None,
 ) -> None:

@@ -22,7 +22,7 @@ from domain.region.device import device_of, here_of
 from domain.region.messages import Action, Ask, Device, Here
 from gateway.http.auth import Principal, policy_of, principal_of
 from gateway.http.etags import versions
-from gateway.http.policy import OPERATORS, Door, Need, plain
+from gateway.http.policy import DESK, Door, Need, plain
 from gateway.rest.models import Digits, Instant, StepPlace
 
 KEY_LIMIT = 255  # characters of an Idempotency-Key
@@ -95,7 +95,7 @@ class Call:
 
     def change(self, action: Any, at_ms: int) -> Command:
         """The call as a change of the marketplace's records: of the principal's own, for operators of anybody's."""
-        principal, is_operator = self.principal, self.principal.role in OPERATORS
+        principal, is_operator = self.principal, self.principal.role in DESK
         return Command(
             action=action,
             actor_id=principal.id,

@@ -16,11 +16,13 @@ from persistence.marketplace import (
     refunds,
     staff,
     stores,
+    tickets,
     vehicles,
 )
 from persistence.marketplace.kind import Kind, Step
 
 RESOURCES = (
+    tickets,
     accounts,
     customers,
     drivers,

@@ -140,6 +140,7 @@ async def cast(database_url: str) -> AsyncIterator[Cast]:
             Role.MERCHANT: order.merchant,
             Role.DRIVER: driver,
         }
+        assignee_id, owners[Role.SUPPORT] = await world.account(Role.SUPPORT)
         for role in (Role.DISPATCHER, Role.ADMIN):
             owners[role] = (await world.account(role))[1]
         for name in RECRUITS:
@@ -161,6 +162,7 @@ async def cast(database_url: str) -> AsyncIterator[Cast]:
             "offer_id": offer_id,
             "driver_id": driver_id,
             "region_id": REGION,
+            "assignee_id": assignee_id,
         }
         ids["note_id"] = await _noted(world, order)
         colleagues: dict[Job, Headers] = {

@@ -20,7 +20,7 @@ from domain.ports import VendorError
 from domain.region.messages import Accept, Action, Reject
 from gateway.http.auth import Principal
 from gateway.http.idempotency import Call
-from gateway.http.policy import OPERATORS
+from gateway.http.policy import DESK, OPERATORS
 from gateway.services import Services
 from persistence.reads.views import OrderRow
 
@@ -40,7 +40,7 @@ async def order_for(services: Services, principal: Principal, order_id: str) -> 
     order = await services.reads.order(order_id)
     if order is not None:
         role = principal.role
-        if role in OPERATORS:
+        if role in DESK:
             return order
         if (role is Role.CUSTOMER and order.customer_id == principal.id) or (
             role is Role.MERCHANT and order.merchant_id == principal.party_id

@@ -18,7 +18,7 @@ from domain.ground.times import instant, millis
 from domain.orders.lifecycle import OrderStatus, Role
 from domain.orders.state import OrderState
 from gateway.http.auth import Principal
-from gateway.http.policy import OPERATORS
+from gateway.http.policy import DESK
 from gateway.rest.models import Digits, Instant
 from gateway.rest.views import DropoffView, ItemView, OrderPage, OrderView
 from gateway.services import Services
@@ -72,7 +72,7 @@ Page = Annotated[Asked, Depends(_page)]
 
 async def order_page(services: Services, principal: Principal, page: Asked) -> OrderPage:
     """One page of the orders that the principal may see, newest first."""
-    if principal.role not in OPERATORS and principal.role not in _OWN:
+    if principal.role not in DESK and principal.role not in _OWN:
         raise Forbidden()
     owner = {_OWN[principal.role]: principal.party_id} if principal.role in _OWN else {}
     found = await services.reads.orders(

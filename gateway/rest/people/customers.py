@@ -38,7 +38,7 @@ from domain.text import legible, tidy
 from gateway.deciders.nearest_market import nearest_region
 from gateway.http.auth import Me
 from gateway.http.idempotency import Mutation
-from gateway.http.policy import OPERATORS, Need, Policy
+from gateway.http.policy import DESK, Need, Policy
 from gateway.rest.kit.answers import Parts, Uid, carry_out, etag, json_response, shown
 from gateway.rest.kit.lists import Rows, next_cursor
 from gateway.rest.kit.routes import Routes
@@ -48,7 +48,7 @@ from persistence.reads.reports import AgeCheck
 
 routes = Routes("customers")
 
-_READERS = (Role.CUSTOMER, *OPERATORS)
+_READERS = (Role.CUSTOMER, *DESK)
 Phone = Annotated[
     str,
     StringConstraints(max_length=PHONE_LIMIT),
