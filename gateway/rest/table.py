@@ -24,7 +24,7 @@ from gateway.rest import (
     vehicles,
 )
 from gateway.rest.business import dashboard, documents, onboarding, staff
-from gateway.rest.desk import audit, tickets
+from gateway.rest.desk import audit, overview, tickets
 from gateway.rest.kit.routes import Declared, Routes
 from gateway.rest.money import payouts, refunds
 from gateway.rest.people import customers, driver_reviews
@@ -50,6 +50,7 @@ ROUTERS: tuple[Routes, ...] = (
     driver_reviews.routes,
     audit.routes,
     tickets.routes,
+    overview.routes,
     notes.routes,
     accounts.routes,
     routing.routes,

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from msgspec import Struct
-from sqlalchemy import case, func, literal, select, tuple_
+from sqlalchemy import Table, case, func, literal, select, tuple_
 
 from domain.ground.times import in_ms
 from domain.orders.lifecycle import OrderStatus
 from domain.orders.records import CheckOutcome
 from persistence import tables
+from persistence.marketplace.drivers import DriverRow
+from persistence.marketplace.merchants import MERCHANTS
+from persistence.marketplace.tickets import TicketRow
 from persistence.orders.load import is_id
 from persistence.reads.audit import AuditReads
 from persistence.reads.queries import table_of
@@ -53,6 +56,16 @@ class AgeCheck(Struct, frozen=True):
     at_ms: int
     outcome: CheckOutcome
     is_over: bool
+
+
+class Overview(Struct, frozen=True, kw_only=True):
+    """Orders of some time, merchants, drivers and tickets, by status; cents of the orders that were delivered."""
+
+    orders: dict[str, int]
+    delivered_cents: int
+    merchants: dict[str, int]
+    drivers: dict[str, int]
+    tickets: dict[str, int]
 
 
 class Reports(AuditReads):
@@ -122,3 +135,23 @@ class Reports(AuditReads):
             )
             for row in await self._all(query)
         ]
+
+    async def overview(self, from_ms: int, before_ms: int) -> Overview:
+        """The platform at a glance; orders that were placed in this time, which an index of theirs finds."""
+        placed = (ORDERS.c.created_ms >= from_ms) & (ORDERS.c.created_ms <= before_ms)
+        query = select(
+            ORDERS.c.status, func.count().label("n"), func.sum(ORDERS.c.total_cents).label("cents")
+        ).where(placed)
+        orders = await self._all(query.group_by(ORDERS.c.status))
+        done = {OrderStatus.DELIVERED, OrderStatus.CLOSED}
+        return Overview(
+            orders={row["status"]: row["n"] for row in orders},
+            delivered_cents=sum(int(row["cents"]) for row in orders if row["status"] in done),
+            merchants=await self._by_status(MERCHANTS.table),
+            drivers=await self._by_status(table_of(DriverRow)),
+            tickets=await self._by_status(table_of(TicketRow)),
+        )
+
+    async def _by_status(self, table: Table) -> dict[str, int]:
+        query = select(table.c.status, func.count().label("n")).group_by(table.c.status)
+        return {row["status"]: row["n"] for row in await self._all(query)}
