@@ -1,4 +1,5 @@
-"""What is particular to dispatchers' steps and lists, and to the places of drivers' steps; their authority, keys and schemas are the matrix's."""
+"""What is particular to dispatchers' steps and lists, and to the places of drivers' steps; their authority, keys and
+schemas are the matrix's."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ def test_the_place_of_a_difference_is_named() -> None:
         (lambda region: region.state.holdings.by_driver.clear(), "region.state.holdings.by_driver"),
         (lambda region: setattr(region.state, "epoch", 7), "region.state.epoch"),
         (
-            lambda region: setattr(region.state, "policy", RegionPolicy(candidates=3)),
+            lambda region: setattr(region.state, "policy", RegionPolicy(candidates=3, geofence=None)),
             "region.state.policy.candidates",
         ),
     ):

@@ -524,7 +524,11 @@ export interface paths {
          */
         get: operations["dispatch_drivers"];
         put?: never;
-        post?: never;
+        /**
+         * Apply
+         * @description Apply as a driver. You are offered nothing before an operator has approved it.
+         */
+        post: operations["driver_reviews_apply"];
         delete?: never;
         options?: never;
         head?: never;
@@ -706,7 +710,7 @@ export interface paths {
         put?: never;
         /**
          * Suspend
-         * @description Close all of a merchant's stores at once. Orders that it has accepted go on.
+         * @description Close all of a merchant's stores at once, and call off what nobody has fetched yet. Goods on the road go on.
          */
         post: operations["merchants_suspend"];
         delete?: never;
@@ -831,6 +835,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/merchants/{merchant_id}/dashboard": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Dashboard
+         * @description How your stores are doing now. As quick with a million orders as with ten: it looks at the last days.
+         */
+        get: operations["merchant_dashboard_dashboard"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/merchants/{merchant_id}/stores": {
         parameters: {
             query?: never;
@@ -840,7 +864,7 @@ export interface paths {
         };
         /**
          * Own stores
-         * @description Your stores.
+         * @description Your stores, those that are closed for good among them.
          */
         get: operations["stores_own_stores"];
         put?: never;
@@ -864,11 +888,95 @@ export interface paths {
         };
         /**
          * Stores
-         * @description The stores of a region.
+         * @description The stores of a region whose merchants sell.
          */
         get: operations["stores_stores"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/stores/{store_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read
+         * @description One store. The ETag is its version, for If-Match.
+         */
+        get: operations["stores_read"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change
+         * @description Say what is different about your store. Orders that were placed keep what they were placed by.
+         */
+        patch: operations["stores_change"];
+        trace?: never;
+    };
+    "/v1/stores/{store_id}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Pause
+         * @description Take no new orders for a while, because there is too much to do. Those that were placed go on.
+         */
+        post: operations["stores_pause"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/stores/{store_id}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Resume
+         * @description Take orders again before the pause is over.
+         */
+        post: operations["stores_resume"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/stores/{store_id}/close": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Close
+         * @description Close your store for good. Orders that were placed go on.
+         */
+        post: operations["stores_close"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1122,6 +1230,496 @@ export interface paths {
          * @description Give money back for an order that was delivered and paid. Never more than was taken, whoever asks at once.
          */
         post: operations["refunds_ask"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/payouts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Close
+         * @description Pay all merchants or drivers what they are owed until the period's end, each once for a period.
+         */
+        post: operations["payouts_close"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/merchants/{merchant_id}/payouts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * To merchant
+         * @description What a merchant was paid, newest first.
+         */
+        get: operations["payouts_to_merchant"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/drivers/{driver_id}/payouts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * To driver
+         * @description What a driver was paid, newest first.
+         */
+        get: operations["payouts_to_driver"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/merchants/{merchant_id}/statement": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Statement
+         * @description Every line of what a merchant is owed and was paid, newest first.
+         */
+        get: operations["payouts_statement"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/merchants/{merchant_id}/statement.csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Statement csv
+         * @description The same as a file, newest first, at most 50,000 lines of it: name a period for more.
+         */
+        get: operations["payouts_statement_csv"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/drivers/{driver_id}/earnings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Earnings
+         * @description What each task of a driver earned, newest first. The hourly guarantee is in the payout of a period.
+         */
+        get: operations["payouts_earnings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/drivers/{driver_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read
+         * @description A driver, the documents and how the review stands. The ETag is its version, for If-Match.
+         */
+        get: operations["driver_reviews_read"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/drivers/{driver_id}/submit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Submit
+         * @description Have it reviewed again, after more was asked for or it was rejected.
+         */
+        post: operations["driver_reviews_submit"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/drivers/{driver_id}/documents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Hand in
+         * @description Hand in a document, or the newer one of a kind. It counts once an operator has taken it.
+         */
+        post: operations["driver_reviews_hand_in"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/drivers/{driver_id}/documents/{document_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Document
+         * @description One document.
+         */
+        get: operations["driver_reviews_document"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/drivers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Drivers
+         * @description Drivers, newest first: those that wait for a review are APPLIED.
+         */
+        get: operations["driver_reviews_drivers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/drivers/{driver_id}/review": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Review
+         * @description Approve an application and the documents that were handed in with it, reject it, or ask for more.
+         */
+        post: operations["driver_reviews_review"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/drivers/{driver_id}/documents/{document_id}/review": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Review document
+         * @description Take a document that a driver handed in, or refuse it. If-Match has the driver's version.
+         */
+        post: operations["driver_reviews_review_document"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/drivers/{driver_id}/suspend": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Suspend
+         * @description Let a driver drive no more; they are off duty at once. Tasks that are under way stay theirs until a dispatcher
+         *     says otherwise.
+         */
+        post: operations["driver_reviews_suspend"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/drivers/{driver_id}/reinstate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Reinstate
+         * @description Let a suspended driver drive again.
+         */
+        post: operations["driver_reviews_reinstate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Entries
+         * @description What operators did, newest first.
+         */
+        get: operations["audit_entries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/audit/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export
+         * @description Everything that operators did in a time, streamed, with the heads of the dossiers that grew in it: whoever keeps
+         *     the export can prove later that no dossier was cut or changed.
+         */
+        get: operations["audit_export"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tickets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tickets
+         * @description Your tickets, newest first; support's people see all.
+         */
+        get: operations["tickets_tickets"];
+        put?: never;
+        /**
+         * Open one
+         * @description Write to support.
+         */
+        post: operations["tickets_open_one"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tickets/{ticket_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read
+         * @description One ticket. The ETag is its version, for If-Match.
+         */
+        get: operations["tickets_read"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tickets/{ticket_id}/messages": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Messages
+         * @description What was written, newest first.
+         */
+        get: operations["tickets_messages"];
+        put?: never;
+        /**
+         * Write
+         * @description Write more. A ticket that was solved is open again; one that is closed stays so.
+         */
+        post: operations["tickets_write"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tickets/{ticket_id}/messages/{message_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Erase
+         * @description Forget for good what you wrote, or, as support, what anybody did.
+         */
+        delete: operations["tickets_erase"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tickets/{ticket_id}/status": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * End
+         * @description Say that it is solved, or close it for good.
+         */
+        post: operations["tickets_end"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tickets/{ticket_id}/assignee": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Assign
+         * @description Say who of support sees to it.
+         */
+        put: operations["tickets_assign"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/dashboard": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Dashboard
+         * @description The platform at a glance: the last day's orders, who waits for a review, and whose turn tickets are.
+         */
+        get: operations["overview_dashboard"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1494,6 +2092,17 @@ export interface components {
              */
             instructions: string;
         };
+        /**
+         * Assignee
+         * @description Who of support sees to it; null for nobody.
+         */
+        Assignee: {
+            /**
+             * Assignee Id
+             * @example 5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f
+             */
+            assignee_id: string | null;
+        };
         /** Body_accounts_token */
         Body_accounts_token: {
             /** Grant Type */
@@ -1546,6 +2155,22 @@ export interface components {
             language?: components["schemas"]["Language"] | null;
         };
         /**
+         * ChangedStore
+         * @description What is different; what is left out stays. `prep_minutes`: until an order is packed where nobody says more, null
+         *     for the market's; `zone`: null for the whole market.
+         */
+        ChangedStore: {
+            /** Name */
+            name?: string | null;
+            /** Address */
+            address?: string | null;
+            /** Prep Minutes */
+            prep_minutes?: number | null;
+            /** Holidays */
+            holidays?: components["schemas"]["HolidayBody"][] | null;
+            zone?: components["schemas"]["ZoneBody"] | null;
+        };
+        /**
          * ChangedVehicle
          * @description What it is by now; one that is `retired` comes back no more.
          */
@@ -1582,6 +2207,22 @@ export interface components {
          */
         DispatchReason: "NO_DRIVER" | "DRIVER_ASKED" | "DRIVER_DELAYED" | "DRIVER_UNREACHABLE" | "VEHICLE_TROUBLE" | "CUSTOMER_ASKED" | "STORE_ASKED" | "BETTER_FIT" | "OTHER";
         /**
+         * DocumentKind
+         * @description What a driver hands in.
+         * @enum {unknown}
+         */
+        DocumentKind: "INSURANCE" | "LICENSE" | "SELLER_CERTIFICATE";
+        /**
+         * DocumentReview
+         * @description Whether a document is taken; with the `reason` why not, which the driver is told.
+         */
+        DocumentReview: {
+            /** Accepted */
+            accepted: boolean;
+            /** @default OTHER */
+            reason: components["schemas"]["DriverReason"];
+        };
+        /**
          * DoorCheck
          * @description An ID check at the door: the vendor reads the ID, the driver sees whether the customer is sober. `method`: how
          *     the ID was read, by its barcode (`scan`) or, where that is unreadable, by the birth date keyed in (`manual_entry`).
@@ -1609,6 +2250,33 @@ export interface components {
             /** Sober */
             sober: boolean;
         };
+        /**
+         * DriverReason
+         * @description Why a driver may not drive, or a document is not taken: a closed list, for it is told.
+         * @enum {unknown}
+         */
+        DriverReason: "AT_OWN_REQUEST" | "BACKGROUND_CHECK" | "COMPLAINTS" | "DOCUMENTS_EXPIRED" | "DOCUMENTS_MISSING" | "DOCUMENT_NOT_VALID" | "NOT_OF_AGE" | "OTHER" | "SOLD_TO_A_MINOR" | "SUSPECTED_FRAUD";
+        /**
+         * DriverReview
+         * @description What a review comes to. `reason`: why not, which the driver is told; for anything but `approve`.
+         */
+        DriverReview: {
+            verdict: components["schemas"]["DriverVerdict"];
+            /** @example null */
+            reason?: components["schemas"]["DriverReason"] | null;
+        };
+        /**
+         * DriverStatus
+         * @description How far the application has come, or whether what was granted stands.
+         * @enum {unknown}
+         */
+        DriverStatus: "APPLIED" | "APPROVED" | "INCOMPLETE" | "REJECTED" | "SUSPENDED";
+        /**
+         * DriverVerdict
+         * @description What a review comes to.
+         * @enum {string}
+         */
+        DriverVerdict: "approve" | "reject" | "ask_for_more";
         /**
          * Dropoff
          * @description The door.
@@ -1640,11 +2308,41 @@ export interface components {
             begins?: string | null;
         };
         /**
+         * EndTicket
+         * @description How it ends: support solves it, and either side closes it for good.
+         */
+        EndTicket: {
+            /** @example close */
+            action: components["schemas"]["TicketEnd"];
+        };
+        /**
+         * ExportFormat
+         * @description How an export is written.
+         * @enum {string}
+         */
+        ExportFormat: "csv" | "jsonl";
+        /**
          * FromDriver
          * @description Why the task is taken away.
          */
         FromDriver: {
             reason: components["schemas"]["DispatchReason"];
+        };
+        /**
+         * HolidayBody
+         * @description A day with openings of its own in place of the week's; without any the store is closed.
+         */
+        HolidayBody: {
+            /**
+             * Day
+             * @example 2026-12-25
+             */
+            day: string;
+            /**
+             * Openings
+             * @default []
+             */
+            openings: components["schemas"]["SpanBody"][];
         };
         /**
          * HoursBody
@@ -1755,6 +2453,38 @@ export interface components {
             is_default: boolean;
         };
         /**
+         * NewDocument
+         * @description A document. `last_four`: the last four characters of its number; nobody wants the number. `expires_at`: from when
+         *     on it is good no more.
+         */
+        NewDocument: {
+            kind: components["schemas"]["DocumentKind"];
+            /**
+             * Last Four
+             * @example 4711
+             */
+            last_four: string;
+            /**
+             * Expires At
+             * Format: date-time
+             * @example 2099-01-01T06:00:00Z
+             */
+            expires_at: string;
+        };
+        /**
+         * NewDriver
+         * @description You want to drive in a market. What is missing of your documents can come later.
+         */
+        NewDriver: {
+            /** Region Id */
+            region_id: string;
+            /**
+             * Documents
+             * @default []
+             */
+            documents: components["schemas"]["NewDocument"][];
+        };
+        /**
          * NewJob
          * @description What they do from now on.
          */
@@ -1788,6 +2518,14 @@ export interface components {
             number: string;
             /** Expires At */
             expires_at?: string | null;
+        };
+        /**
+         * NewMessage
+         * @description What you have to say.
+         */
+        NewMessage: {
+            /** Text */
+            text: string;
         };
         /**
          * NewOrder
@@ -1850,6 +2588,17 @@ export interface components {
             address: string;
         };
         /**
+         * NewTicket
+         * @description What it is about, and about which order of yours, if about one.
+         */
+        NewTicket: {
+            subject: components["schemas"]["TicketSubject"];
+            /** Text */
+            text: string;
+            /** Order Id */
+            order_id?: string | null;
+        };
+        /**
          * NewVehicle
          * @description A vehicle of yours. `plate`: as it stands there, in capitals, without blanks.
          */
@@ -1873,16 +2622,16 @@ export interface components {
         OfferStatus: "ACCEPTED" | "EXPIRED" | "OFFERED" | "REJECTED" | "REVOKED";
         /**
          * OpeningBody
-         * @description One opening: `weekday` from 0 (Monday); both ends in minutes from that day's midnight, on the market's clock.
-         *     A `closes_min` above 1440 is on the next day.
+         * @description One opening of the week: `weekday` from 0 (Monday); both ends in minutes from that day's midnight, on the
+         *     market's clock. A `closes_min` above 1440 is on the next day.
          */
         OpeningBody: {
-            /** Weekday */
-            weekday: number;
             /** Opens Min */
             opens_min: number;
             /** Closes Min */
             closes_min: number;
+            /** Weekday */
+            weekday: number;
         };
         /**
          * OrderStatus
@@ -1895,6 +2644,40 @@ export interface components {
          * @enum {string}
          */
         OverrideReason: "GPS_WRONG" | "PIN_WRONG" | "NO_SIGNAL" | "OTHER";
+        /**
+         * Pause
+         * @description Until when the store takes no new orders: at most a week.
+         */
+        Pause: {
+            /**
+             * Until
+             * Format: date-time
+             */
+            until: string;
+        };
+        /**
+         * Period
+         * @description Who is paid for which time, which is over: from the first instant until before the second.
+         */
+        Period: {
+            /**
+             * Party
+             * @enum {string}
+             */
+            party: "merchant" | "driver";
+            /**
+             * Period From
+             * Format: date-time
+             * @example 2026-01-05T06:00:00Z
+             */
+            period_from: string;
+            /**
+             * Period To
+             * Format: date-time
+             * @example 2026-01-12T06:00:00Z
+             */
+            period_to: string;
+        };
         /**
          * RefundReason
          * @description Why money is given back.
@@ -1980,6 +2763,17 @@ export interface components {
             evidence_ref: string;
         };
         /**
+         * SpanBody
+         * @description Both ends in minutes from the day's midnight, on the market's clock. A `closes_min` above 1440 is on the next
+         *     day.
+         */
+        SpanBody: {
+            /** Opens Min */
+            opens_min: number;
+            /** Closes Min */
+            closes_min: number;
+        };
+        /**
          * StepPlace
          * @description Where you take the step; without it, the last position counts. `override`: why it holds though that is not near
          *     (`TOO_FAR` otherwise); operators see it.
@@ -2006,10 +2800,35 @@ export interface components {
             reason: components["schemas"]["ReviewReason"];
         };
         /**
+         * SuspendDriver
+         * @description Why the driver must not drive any more, which they are told.
+         */
+        SuspendDriver: {
+            reason: components["schemas"]["DriverReason"];
+        };
+        /**
          * TaskStatus
          * @enum {unknown}
          */
         TaskStatus: "ASSIGNED" | "AT_DROPOFF" | "AT_PICKUP" | "CANCELLED" | "DONE" | "FAILED" | "OFFERED" | "OPEN" | "PICKED_UP";
+        /**
+         * TicketEnd
+         * @description How it ends.
+         * @enum {string}
+         */
+        TicketEnd: "solve" | "close";
+        /**
+         * TicketStatus
+         * @description Whose turn it is.
+         * @enum {unknown}
+         */
+        TicketStatus: "CLOSED" | "OPEN" | "SOLVED" | "WAITING";
+        /**
+         * TicketSubject
+         * @description What it is about.
+         * @enum {unknown}
+         */
+        TicketSubject: "ACCOUNT" | "AGE_CHECK" | "GOODS_DAMAGED" | "ORDER_LATE" | "ORDER_WRONG" | "OTHER" | "PAYMENT" | "PAYOUT" | "REFUND" | "SAFETY" | "STORE";
         /**
          * ToDriver
          * @description Who is to have the task, and why.
@@ -2037,6 +2856,44 @@ export interface components {
             vendor_token: string;
         };
         /**
+         * ZoneBody
+         * @description Where the store delivers to: the corners of an outline (latitude and longitude, in order), or cells of H3.
+         */
+        ZoneBody: {
+            /**
+             * Outline
+             * @default []
+             * @example [
+             *       [
+             *         32.6,
+             *         -97
+             *       ],
+             *       [
+             *         33,
+             *         -97
+             *       ],
+             *       [
+             *         33,
+             *         -96.6
+             *       ],
+             *       [
+             *         32.6,
+             *         -96.6
+             *       ]
+             *     ]
+             */
+            outline: [
+                number,
+                number
+            ][];
+            /**
+             * Cells
+             * @default []
+             * @example []
+             */
+            cells: string[];
+        };
+        /**
          * Problem
          * @description RFC 9457 problem details. `code` is of the error catalogue (docs/errors.md).
          */
@@ -2047,7 +2904,7 @@ export interface components {
             status: number;
             detail: string;
             /** @enum {string} */
-            code: "ACCOUNT_DISABLED" | "ADDRESS_NOT_DELIVERABLE" | "AGE_ATTEMPTS_EXHAUSTED" | "AGE_CHECK_UNDER_WAY" | "AGE_NOT_VERIFIED" | "ALREADY_EMPLOYED" | "BAD_FRAME" | "DRIVER_UNAVAILABLE" | "EMAIL_TAKEN" | "EXPLANATION_EXPIRED" | "FORBIDDEN" | "HEAD_TOO_LARGE" | "IDEMPOTENCY_KEY_REQUIRED" | "IDEMPOTENCY_KEY_REUSED" | "ID_CHECK_INCONCLUSIVE" | "INTERNAL_CONFLICT" | "INTERNAL_ERROR" | "INVALID_REQUEST" | "LAST_OWNER" | "LIMIT_REACHED" | "MALFORMED_REQUEST" | "MERCHANT_NOT_APPROVED" | "METHOD_NOT_ALLOWED" | "NOT_FOUND" | "NOT_TASK_HOLDER" | "OFFER_EXPIRED" | "OFFER_TAKEN" | "OUTSIDE_SERVICE_AREA" | "OUT_OF_ORDER" | "OVERLOADED" | "PAYLOAD_TOO_LARGE" | "PAYMENT_DECLINED" | "PAYMENT_UNDER_WAY" | "RATE_LIMITED" | "REFUND_TOO_MUCH" | "REGION_UNAVAILABLE" | "REQUEST_TIMEOUT" | "STORE_BUSY" | "STORE_CLOSED" | "STORE_UNAVAILABLE" | "TOO_FAR" | "TOO_LATE_TODAY" | "UNAUTHENTICATED" | "UNSUPPORTED_MEDIA_TYPE" | "URI_TOO_LONG" | "VENDOR_UNAVAILABLE" | "VERSION_MISMATCH" | "VERSION_REQUIRED" | "WEAK_PASSWORD" | "WRONG_STATE";
+            code: "ACCOUNT_DISABLED" | "ADDRESS_NOT_DELIVERABLE" | "AGE_ATTEMPTS_EXHAUSTED" | "AGE_CHECK_UNDER_WAY" | "AGE_NOT_VERIFIED" | "ALREADY_EMPLOYED" | "BAD_FRAME" | "DOCUMENTS_EXPIRED" | "DOCUMENTS_MISSING" | "DRIVER_NOT_APPROVED" | "DRIVER_UNAVAILABLE" | "EMAIL_TAKEN" | "EXPLANATION_EXPIRED" | "FORBIDDEN" | "HEAD_TOO_LARGE" | "IDEMPOTENCY_KEY_REQUIRED" | "IDEMPOTENCY_KEY_REUSED" | "ID_CHECK_INCONCLUSIVE" | "INTERNAL_CONFLICT" | "INTERNAL_ERROR" | "INVALID_REQUEST" | "LAST_OWNER" | "LIMIT_REACHED" | "MALFORMED_REQUEST" | "MERCHANT_NOT_APPROVED" | "METHOD_NOT_ALLOWED" | "NOT_FOUND" | "NOT_TASK_HOLDER" | "OFFER_EXPIRED" | "OFFER_TAKEN" | "OUTSIDE_DELIVERY_AREA" | "OUTSIDE_SERVICE_AREA" | "OUT_OF_ORDER" | "OVERLOADED" | "PAYLOAD_TOO_LARGE" | "PAYMENT_DECLINED" | "PAYMENT_UNDER_WAY" | "PERIOD_OVERLAPS" | "RATE_LIMITED" | "REFUND_TOO_MUCH" | "REGION_UNAVAILABLE" | "REQUEST_TIMEOUT" | "STORE_BUSY" | "STORE_CLOSED" | "STORE_PAUSED" | "STORE_UNAVAILABLE" | "TOO_FAR" | "TOO_LATE_TODAY" | "UNAUTHENTICATED" | "UNSUPPORTED_MEDIA_TYPE" | "URI_TOO_LONG" | "VENDOR_UNAVAILABLE" | "VERSION_MISMATCH" | "VERSION_REQUIRED" | "WEAK_PASSWORD" | "WRONG_STATE";
             /** Format: uri */
             instance: string;
             hint?: string;
@@ -2497,11 +3354,41 @@ export interface components {
             next_cursor: string | null;
         };
         /**
+         * DashboardView
+         * @description Orders under way by state (`orders`), of those placed within the last days; of these the ones that wait for you
+         *     to accept them, and those whose promised time is over (`late`). `complete`: false where there were so many that the
+         *     oldest were left out.
+         */
+        DashboardView: {
+            merchant_id: string;
+            at: string;
+            orders: {
+                [key: string]: number;
+            };
+            waiting: number;
+            late: number;
+            today: components["schemas"]["TodayView"];
+            complete: boolean;
+        };
+        /**
+         * TodayView
+         * @description Since midnight on the clock of each store's market: orders that were placed, those of them that were delivered,
+         *     and what the goods of these came to.
+         */
+        TodayView: {
+            orders: number;
+            delivered: number;
+            goods_cents: number;
+        };
+        /**
          * StoreView
-         * @description A store. `hours`: its week on the market's clock, null where it is always open; `open`: whether it is now.
+         * @description A store. `hours`: its week on the market's clock, null where it is always open; `holidays`: days with other
+         *     hours. `open`: whether it takes orders now. `paused_until`: it is too busy before; `closed_at`: since when it is
+         *     closed for good. `zone`: where it delivers to, null for the whole market.
          */
         StoreView: {
             id: string;
+            version: number;
             merchant_id: string;
             region_id: string;
             name: string;
@@ -2509,7 +3396,12 @@ export interface components {
             lng: number;
             address: string;
             hours: components["schemas"]["Opening"][] | null;
+            holidays: components["schemas"]["Holiday"][];
             open: boolean;
+            prep_minutes: number | null;
+            zone: components["schemas"]["Zone"] | null;
+            paused_until: string | null;
+            closed_at: string | null;
         };
         /**
          * Opening
@@ -2520,6 +3412,38 @@ export interface components {
             weekday: number;
             opens_min: number;
             closes_min: number;
+        };
+        /**
+         * Holiday
+         * @description A day with openings of its own, in place of those that begin on it by the week: none for closed all day. `day`:
+         *     as ISO 8601 has it, such as 2026-12-25. `ValueError` for what is no day.
+         */
+        Holiday: {
+            day: string;
+            /** @default [] */
+            openings: components["schemas"]["Span"][];
+        };
+        /**
+         * Span
+         * @description From when until when, in minutes from a day's midnight, as of an `Opening`. `ValueError` for what is none.
+         */
+        Span: {
+            opens_min: number;
+            closes_min: number;
+        };
+        /**
+         * Zone
+         * @description Either of them. `outline`: its corners in order, on a plane of degrees, which is good for a metro area; `cells`:
+         *     of any resolutions, as H3 writes them. `ValueError` for what is no zone.
+         */
+        Zone: {
+            /** @default [] */
+            outline: [
+                number,
+                number
+            ][];
+            /** @default [] */
+            cells: string[];
         };
         /**
          * HoursView
@@ -2667,6 +3591,237 @@ export interface components {
             next_cursor: string | null;
         };
         /**
+         * ClosedPeriod
+         * @description What this request paid. Not `is_complete`: more are owed; ask again with another key.
+         */
+        ClosedPeriod: {
+            payouts: components["schemas"]["PayoutView"][];
+            is_complete: boolean;
+        };
+        /**
+         * PayoutView
+         * @description What was paid for a period, in cents. `work_cents`: sales or pay, with `guarantee_cents` in it that pay was
+         *     raised by; `tips_cents` besides.
+         */
+        PayoutView: {
+            id: string;
+            party_id: string;
+            period_from: string;
+            period_to: string;
+            amount_cents: number;
+            work_cents: number;
+            guarantee_cents: number;
+            tips_cents: number;
+            created_at: string;
+        };
+        /**
+         * PayoutPage
+         * @description One page; ask again with `cursor=next_cursor` for the next one, until it is null.
+         */
+        PayoutPage: {
+            payouts: components["schemas"]["PayoutView"][];
+            next_cursor: string | null;
+        };
+        /**
+         * StatementPage
+         * @description One page of a statement, and what is owed to you now; ask again with `cursor=next_cursor` until it is null.
+         */
+        StatementPage: {
+            owed_cents: number;
+            lines: components["schemas"]["LineView"][];
+            next_cursor: string | null;
+        };
+        /**
+         * LineView
+         * @description A line of a statement; above zero: owed to you.
+         */
+        LineView: {
+            id: string;
+            at: string;
+            reason: components["schemas"]["Reason"];
+            order_id: string | null;
+            amount_cents: number;
+        };
+        /**
+         * Reason
+         * @description Why money moved.
+         * @enum {unknown}
+         */
+        Reason: "DRIVER_EARNED" | "GUARANTEE_EARNED" | "ORDER_AUTHORIZED" | "ORDER_CAPTURED" | "ORDER_VOIDED" | "PAID_OUT" | "REFUND_FAILED" | "REFUND_PAID" | "REFUND_REQUESTED" | "REFUND_RETURNED" | "TIP_CAPTURED";
+        /**
+         * EarningPage
+         * @description One page, and what is owed to you now; ask again with `cursor=next_cursor` until it is null.
+         */
+        EarningPage: {
+            owed_cents: number;
+            earnings: components["schemas"]["EarningView"][];
+            next_cursor: string | null;
+        };
+        /**
+         * EarningView
+         * @description What a task earned, in cents: for the order (or the way back), the distance, waiting at the store, what the offer
+         *     was raised by, and the customer's tip.
+         */
+        EarningView: {
+            id: string;
+            order_id: string;
+            is_return: boolean;
+            begun_at: string;
+            ended_at: string;
+            order_cents: number;
+            distance_cents: number;
+            wait_cents: number;
+            bump_cents: number;
+            tip_cents: number;
+            total_cents: number;
+        };
+        /**
+         * DriverView
+         * @description A driver; one drives who is APPROVED, until `papers_until` where that is said: then a document that must be good
+         *     runs out. `reason`: why they do not drive, where an operator said so.
+         */
+        DriverView: {
+            id: string;
+            version: number;
+            region_id: string;
+            status: components["schemas"]["DriverStatus"];
+            reason: components["schemas"]["DriverReason"] | null;
+            documents: components["schemas"]["DocumentView"][];
+            papers_until: string | null;
+            created_at: string;
+            reviewed_at: string | null;
+        };
+        /**
+         * DocumentView
+         * @description A document. `reason`: why it was not taken.
+         */
+        DocumentView: {
+            id: string;
+            kind: components["schemas"]["DocumentKind"];
+            last_four: string;
+            status: components["schemas"]["DocumentStatus"];
+            reason: components["schemas"]["DriverReason"] | null;
+            handed_in_at: string;
+            expires_at: string;
+        };
+        /**
+         * DocumentStatus
+         * @description What was said of a document.
+         * @enum {unknown}
+         */
+        DocumentStatus: "ACCEPTED" | "HANDED_IN" | "REFUSED";
+        /**
+         * DriverPage
+         * @description One page; ask again with `cursor=next_cursor` for the next one, until it is null.
+         */
+        DriverPage: {
+            drivers: components["schemas"]["DriverView"][];
+            next_cursor: string | null;
+        };
+        /**
+         * AuditPage
+         * @description One page; ask again with `cursor=next_cursor` for the next one, until it is null.
+         */
+        AuditPage: {
+            entries: components["schemas"]["AuditEntryView"][];
+            next_cursor: string | null;
+        };
+        /**
+         * AuditEntryView
+         * @description A change that an operator made. `changes`: each field that differs with what it was and what it is; texts are
+         *     commitments, `hmac-sha256:` over name and value under a salt that goes with the record.
+         */
+        AuditEntryView: {
+            id: string;
+            at: string;
+            actor_id: string;
+            actor_role: string;
+            action: string;
+            aggregate_id: string;
+            changes: {
+                [key: string]: (string | number | boolean | null)[];
+            };
+        };
+        /**
+         * TicketView
+         * @description A ticket. OPEN: it is support's turn; WAITING: whoever opened it has to answer.
+         */
+        TicketView: {
+            id: string;
+            version: number;
+            status: components["schemas"]["TicketStatus"];
+            subject: components["schemas"]["TicketSubject"];
+            order_id: string | null;
+            opener_id: string;
+            opener_role: components["schemas"]["Role"];
+            assignee_id: string | null;
+            created_at: string;
+            updated_at: string;
+        };
+        /**
+         * Role
+         * @enum {unknown}
+         */
+        Role: "admin" | "customer" | "dispatcher" | "driver" | "merchant" | "support" | "system";
+        /**
+         * TicketPage
+         * @description One page; ask again with `cursor=next_cursor` for the next one, until it is null.
+         */
+        TicketPage: {
+            tickets: components["schemas"]["TicketView"][];
+            next_cursor: string | null;
+        };
+        /**
+         * MessagePage
+         * @description One page; ask again with `cursor=next_cursor` for the next one, until it is null.
+         */
+        MessagePage: {
+            messages: components["schemas"]["MessageView"][];
+            next_cursor: string | null;
+        };
+        /**
+         * MessageView
+         * @description What somebody wrote. Support's people are told by their role alone.
+         */
+        MessageView: {
+            id: string;
+            author_id: string | null;
+            author_role: components["schemas"]["Role"];
+            at: string;
+            text: string;
+        };
+        /**
+         * WrittenView
+         * @description The message that was written, and how its ticket stands then. `version`: the ticket's.
+         */
+        WrittenView: {
+            id: string;
+            ticket_id: string;
+            version: number;
+            status: components["schemas"]["TicketStatus"];
+        };
+        /**
+         * OverviewView
+         * @description Orders that were placed in the day before `at` by where they stand now, with the sum of those that were
+         *     delivered; and merchants, drivers and tickets by status. What nobody has is missing.
+         */
+        OverviewView: {
+            at: string;
+            orders: {
+                [key: string]: number;
+            };
+            delivered_cents: number;
+            merchants: {
+                [key: string]: number;
+            };
+            drivers: {
+                [key: string]: number;
+            };
+            tickets: {
+                [key: string]: number;
+            };
+        };
+        /**
          * NoteView
          * @description What somebody typed beside a step of an order. `about`: `cancel`, `refuse` or `reject`.
          */
@@ -2690,11 +3845,6 @@ export interface components {
             user_id: string;
             role: components["schemas"]["Role"];
         };
-        /**
-         * Role
-         * @enum {unknown}
-         */
-        Role: "admin" | "customer" | "dispatcher" | "driver" | "merchant" | "system";
         /**
          * Token
          * @description An access token; `expires_in` in seconds of wall time.
@@ -3017,7 +4167,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `MERCHANT_NOT_APPROVED`, `STORE_CLOSED`, `TOO_LATE_TODAY` */
+            /** @description `MERCHANT_NOT_APPROVED`, `STORE_PAUSED`, `STORE_CLOSED`, `TOO_LATE_TODAY` */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3044,7 +4194,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `INVALID_REQUEST`, `OUTSIDE_SERVICE_AREA`, `IDEMPOTENCY_KEY_REUSED` */
+            /** @description `INVALID_REQUEST`, `OUTSIDE_SERVICE_AREA`, `OUTSIDE_DELIVERY_AREA`, `IDEMPOTENCY_KEY_REUSED` */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4594,7 +5744,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `FORBIDDEN` */
+            /** @description `FORBIDDEN`, `DRIVER_NOT_APPROVED`, `DOCUMENTS_EXPIRED` */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6566,6 +7716,167 @@ export interface operations {
                 };
             };
             /** @description `STORE_UNAVAILABLE`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    driver_reviews_apply: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key": string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "region_id": "tx-dfw",
+                 *       "documents": [
+                 *         {
+                 *           "kind": "INSURANCE",
+                 *           "last_four": "4711",
+                 *           "expires_at": "2099-01-01T06:00:00Z"
+                 *         }
+                 *       ]
+                 *     }
+                 */
+                "application/json": components["schemas"]["NewDriver"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "region_id": "tx-dfw",
+                     *       "status": "APPLIED",
+                     *       "reason": "AT_OWN_REQUEST",
+                     *       "documents": [
+                     *         {
+                     *           "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "kind": "INSURANCE",
+                     *           "last_four": "text",
+                     *           "status": "ACCEPTED",
+                     *           "reason": "AT_OWN_REQUEST",
+                     *           "handed_in_at": "text",
+                     *           "expires_at": "text"
+                     *         }
+                     *       ],
+                     *       "papers_until": "text",
+                     *       "created_at": "text",
+                     *       "reviewed_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["DriverView"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REQUIRED` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `WRONG_STATE` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9204,6 +10515,109 @@ export interface operations {
             };
         };
     };
+    merchant_dashboard_dashboard: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                merchant_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "merchant_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "at": "text",
+                     *       "orders": {
+                     *         "name": 1
+                     *       },
+                     *       "waiting": 1,
+                     *       "late": 1,
+                     *       "today": {
+                     *         "orders": 1,
+                     *         "delivered": 1,
+                     *         "goods_cents": 1
+                     *       },
+                     *       "complete": true
+                     *     }
+                     */
+                    "application/json": components["schemas"]["DashboardView"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     stores_own_stores: {
         parameters: {
             query?: never;
@@ -9226,6 +10640,7 @@ export interface operations {
                      * @example [
                      *       {
                      *         "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *         "version": 1,
                      *         "merchant_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
                      *         "region_id": "tx-dfw",
                      *         "name": "Corner",
@@ -9239,7 +10654,32 @@ export interface operations {
                      *             "closes_min": 1320
                      *           }
                      *         ],
-                     *         "open": true
+                     *         "holidays": [
+                     *           {
+                     *             "day": "text",
+                     *             "openings": [
+                     *               {
+                     *                 "opens_min": 600,
+                     *                 "closes_min": 1320
+                     *               }
+                     *             ]
+                     *           }
+                     *         ],
+                     *         "open": true,
+                     *         "prep_minutes": 1,
+                     *         "zone": {
+                     *           "outline": [
+                     *             [
+                     *               1,
+                     *               1
+                     *             ]
+                     *           ],
+                     *           "cells": [
+                     *             "text"
+                     *           ]
+                     *         },
+                     *         "paused_until": "text",
+                     *         "closed_at": "text"
                      *       }
                      *     ]
                      */
@@ -9348,6 +10788,7 @@ export interface operations {
                     /**
                      * @example {
                      *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
                      *       "merchant_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
                      *       "region_id": "tx-dfw",
                      *       "name": "Corner",
@@ -9361,7 +10802,32 @@ export interface operations {
                      *           "closes_min": 1320
                      *         }
                      *       ],
-                     *       "open": true
+                     *       "holidays": [
+                     *         {
+                     *           "day": "text",
+                     *           "openings": [
+                     *             {
+                     *               "opens_min": 600,
+                     *               "closes_min": 1320
+                     *             }
+                     *           ]
+                     *         }
+                     *       ],
+                     *       "open": true,
+                     *       "prep_minutes": 1,
+                     *       "zone": {
+                     *         "outline": [
+                     *           [
+                     *             1,
+                     *             1
+                     *           ]
+                     *         ],
+                     *         "cells": [
+                     *           "text"
+                     *         ]
+                     *       },
+                     *       "paused_until": "text",
+                     *       "closed_at": "text"
                      *     }
                      */
                     "application/json": components["schemas"]["StoreView"];
@@ -9472,6 +10938,7 @@ export interface operations {
                      * @example [
                      *       {
                      *         "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *         "version": 1,
                      *         "merchant_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
                      *         "region_id": "tx-dfw",
                      *         "name": "Corner",
@@ -9485,7 +10952,32 @@ export interface operations {
                      *             "closes_min": 1320
                      *           }
                      *         ],
-                     *         "open": true
+                     *         "holidays": [
+                     *           {
+                     *             "day": "text",
+                     *             "openings": [
+                     *               {
+                     *                 "opens_min": 600,
+                     *                 "closes_min": 1320
+                     *               }
+                     *             ]
+                     *           }
+                     *         ],
+                     *         "open": true,
+                     *         "prep_minutes": 1,
+                     *         "zone": {
+                     *           "outline": [
+                     *             [
+                     *               1,
+                     *               1
+                     *             ]
+                     *           ],
+                     *           "cells": [
+                     *             "text"
+                     *           ]
+                     *         },
+                     *         "paused_until": "text",
+                     *         "closed_at": "text"
                      *       }
                      *     ]
                      */
@@ -9538,6 +11030,891 @@ export interface operations {
                 };
             };
             /** @description `STORE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    stores_read: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                store_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "merchant_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "region_id": "tx-dfw",
+                     *       "name": "Corner",
+                     *       "lat": 32.78,
+                     *       "lng": -96.8,
+                     *       "address": "1 Main Street",
+                     *       "hours": [
+                     *         {
+                     *           "weekday": 1,
+                     *           "opens_min": 600,
+                     *           "closes_min": 1320
+                     *         }
+                     *       ],
+                     *       "holidays": [
+                     *         {
+                     *           "day": "text",
+                     *           "openings": [
+                     *             {
+                     *               "opens_min": 600,
+                     *               "closes_min": 1320
+                     *             }
+                     *           ]
+                     *         }
+                     *       ],
+                     *       "open": true,
+                     *       "prep_minutes": 1,
+                     *       "zone": {
+                     *         "outline": [
+                     *           [
+                     *             1,
+                     *             1
+                     *           ]
+                     *         ],
+                     *         "cells": [
+                     *           "text"
+                     *         ]
+                     *       },
+                     *       "paused_until": "text",
+                     *       "closed_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["StoreView"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    stores_change: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key": string | null;
+                /** @description The versions (ETags) that you have seen, or `*`; 412 when it is at none of them. */
+                "if-match": string | null;
+            };
+            path: {
+                /** @description UUID */
+                store_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "name": "Corner",
+                 *       "address": "1 Main Street",
+                 *       "prep_minutes": 0,
+                 *       "holidays": [
+                 *         {
+                 *           "day": "2026-12-25",
+                 *           "openings": [
+                 *             {
+                 *               "opens_min": 600,
+                 *               "closes_min": 1320
+                 *             }
+                 *           ]
+                 *         }
+                 *       ],
+                 *       "zone": {
+                 *         "outline": [
+                 *           [
+                 *             32.6,
+                 *             -97
+                 *           ],
+                 *           [
+                 *             33,
+                 *             -97
+                 *           ],
+                 *           [
+                 *             33,
+                 *             -96.6
+                 *           ],
+                 *           [
+                 *             32.6,
+                 *             -96.6
+                 *           ]
+                 *         ],
+                 *         "cells": []
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["ChangedStore"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "merchant_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "region_id": "tx-dfw",
+                     *       "name": "Corner",
+                     *       "lat": 32.78,
+                     *       "lng": -96.8,
+                     *       "address": "1 Main Street",
+                     *       "hours": [
+                     *         {
+                     *           "weekday": 1,
+                     *           "opens_min": 600,
+                     *           "closes_min": 1320
+                     *         }
+                     *       ],
+                     *       "holidays": [
+                     *         {
+                     *           "day": "text",
+                     *           "openings": [
+                     *             {
+                     *               "opens_min": 600,
+                     *               "closes_min": 1320
+                     *             }
+                     *           ]
+                     *         }
+                     *       ],
+                     *       "open": true,
+                     *       "prep_minutes": 1,
+                     *       "zone": {
+                     *         "outline": [
+                     *           [
+                     *             1,
+                     *             1
+                     *           ]
+                     *         ],
+                     *         "cells": [
+                     *           "text"
+                     *         ]
+                     *       },
+                     *       "paused_until": "text",
+                     *       "closed_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["StoreView"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REQUIRED` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `WRONG_STATE` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_MISMATCH` */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_REQUIRED` */
+            428: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    stores_pause: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key": string | null;
+            };
+            path: {
+                /** @description UUID */
+                store_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "until": "2026-06-01T17:30:00Z"
+                 *     }
+                 */
+                "application/json": components["schemas"]["Pause"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "merchant_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "region_id": "tx-dfw",
+                     *       "name": "Corner",
+                     *       "lat": 32.78,
+                     *       "lng": -96.8,
+                     *       "address": "1 Main Street",
+                     *       "hours": [
+                     *         {
+                     *           "weekday": 1,
+                     *           "opens_min": 600,
+                     *           "closes_min": 1320
+                     *         }
+                     *       ],
+                     *       "holidays": [
+                     *         {
+                     *           "day": "text",
+                     *           "openings": [
+                     *             {
+                     *               "opens_min": 600,
+                     *               "closes_min": 1320
+                     *             }
+                     *           ]
+                     *         }
+                     *       ],
+                     *       "open": true,
+                     *       "prep_minutes": 1,
+                     *       "zone": {
+                     *         "outline": [
+                     *           [
+                     *             1,
+                     *             1
+                     *           ]
+                     *         ],
+                     *         "cells": [
+                     *           "text"
+                     *         ]
+                     *       },
+                     *       "paused_until": "text",
+                     *       "closed_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["StoreView"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REQUIRED` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `WRONG_STATE` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    stores_resume: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key": string | null;
+            };
+            path: {
+                /** @description UUID */
+                store_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "merchant_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "region_id": "tx-dfw",
+                     *       "name": "Corner",
+                     *       "lat": 32.78,
+                     *       "lng": -96.8,
+                     *       "address": "1 Main Street",
+                     *       "hours": [
+                     *         {
+                     *           "weekday": 1,
+                     *           "opens_min": 600,
+                     *           "closes_min": 1320
+                     *         }
+                     *       ],
+                     *       "holidays": [
+                     *         {
+                     *           "day": "text",
+                     *           "openings": [
+                     *             {
+                     *               "opens_min": 600,
+                     *               "closes_min": 1320
+                     *             }
+                     *           ]
+                     *         }
+                     *       ],
+                     *       "open": true,
+                     *       "prep_minutes": 1,
+                     *       "zone": {
+                     *         "outline": [
+                     *           [
+                     *             1,
+                     *             1
+                     *           ]
+                     *         ],
+                     *         "cells": [
+                     *           "text"
+                     *         ]
+                     *       },
+                     *       "paused_until": "text",
+                     *       "closed_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["StoreView"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REQUIRED` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `WRONG_STATE` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    stores_close: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key": string | null;
+                /** @description The versions (ETags) that you have seen, or `*`; 412 when it is at none of them. */
+                "if-match": string | null;
+            };
+            path: {
+                /** @description UUID */
+                store_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "merchant_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "region_id": "tx-dfw",
+                     *       "name": "Corner",
+                     *       "lat": 32.78,
+                     *       "lng": -96.8,
+                     *       "address": "1 Main Street",
+                     *       "hours": [
+                     *         {
+                     *           "weekday": 1,
+                     *           "opens_min": 600,
+                     *           "closes_min": 1320
+                     *         }
+                     *       ],
+                     *       "holidays": [
+                     *         {
+                     *           "day": "text",
+                     *           "openings": [
+                     *             {
+                     *               "opens_min": 600,
+                     *               "closes_min": 1320
+                     *             }
+                     *           ]
+                     *         }
+                     *       ],
+                     *       "open": true,
+                     *       "prep_minutes": 1,
+                     *       "zone": {
+                     *         "outline": [
+                     *           [
+                     *             1,
+                     *             1
+                     *           ]
+                     *         ],
+                     *         "cells": [
+                     *           "text"
+                     *         ]
+                     *       },
+                     *       "paused_until": "text",
+                     *       "closed_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["StoreView"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REQUIRED` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_MISMATCH` */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_REQUIRED` */
+            428: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9662,9 +12039,9 @@ export interface operations {
                  * @example {
                  *       "hours": [
                  *         {
-                 *           "weekday": 0,
                  *           "opens_min": 600,
-                 *           "closes_min": 1320
+                 *           "closes_min": 1320,
+                 *           "weekday": 0
                  *         }
                  *       ]
                  *     }
@@ -11891,6 +14268,3315 @@ export interface operations {
                 };
             };
             /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    payouts_close: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key": string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "party": "merchant",
+                 *       "period_from": "2026-01-05T06:00:00Z",
+                 *       "period_to": "2026-01-12T06:00:00Z"
+                 *     }
+                 */
+                "application/json": components["schemas"]["Period"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "payouts": [
+                     *         {
+                     *           "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "party_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "period_from": "text",
+                     *           "period_to": "text",
+                     *           "amount_cents": 1,
+                     *           "work_cents": 1,
+                     *           "guarantee_cents": 1,
+                     *           "tips_cents": 1,
+                     *           "created_at": "text"
+                     *         }
+                     *       ],
+                     *       "is_complete": true
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ClosedPeriod"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REQUIRED` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PERIOD_OVERLAPS` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    payouts_to_merchant: {
+        parameters: {
+            query?: {
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description UUID */
+                merchant_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "payouts": [
+                     *         {
+                     *           "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "party_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "period_from": "text",
+                     *           "period_to": "text",
+                     *           "amount_cents": 1,
+                     *           "work_cents": 1,
+                     *           "guarantee_cents": 1,
+                     *           "tips_cents": 1,
+                     *           "created_at": "text"
+                     *         }
+                     *       ],
+                     *       "next_cursor": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PayoutPage"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    payouts_to_driver: {
+        parameters: {
+            query?: {
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description UUID */
+                driver_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "payouts": [
+                     *         {
+                     *           "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "party_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "period_from": "text",
+                     *           "period_to": "text",
+                     *           "amount_cents": 1,
+                     *           "work_cents": 1,
+                     *           "guarantee_cents": 1,
+                     *           "tips_cents": 1,
+                     *           "created_at": "text"
+                     *         }
+                     *       ],
+                     *       "next_cursor": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PayoutPage"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    payouts_statement: {
+        parameters: {
+            query?: {
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+                limit?: number;
+                /** @description Inclusive, RFC 3339. */
+                period_from?: string | null;
+                /** @description Exclusive, RFC 3339. */
+                period_to?: string | null;
+            };
+            header?: never;
+            path: {
+                /** @description UUID */
+                merchant_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "owed_cents": 1,
+                     *       "lines": [
+                     *         {
+                     *           "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "at": "text",
+                     *           "reason": "DRIVER_EARNED",
+                     *           "order_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "amount_cents": 1
+                     *         }
+                     *       ],
+                     *       "next_cursor": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["StatementPage"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    payouts_statement_csv: {
+        parameters: {
+            query?: {
+                /** @description Inclusive, RFC 3339. */
+                period_from?: string | null;
+                /** @description Exclusive, RFC 3339. */
+                period_to?: string | null;
+            };
+            header?: never;
+            path: {
+                /** @description UUID */
+                merchant_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                    "text/csv": string;
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    payouts_earnings: {
+        parameters: {
+            query?: {
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description UUID */
+                driver_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "owed_cents": 1,
+                     *       "earnings": [
+                     *         {
+                     *           "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "order_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "is_return": true,
+                     *           "begun_at": "text",
+                     *           "ended_at": "text",
+                     *           "order_cents": 1,
+                     *           "distance_cents": 1,
+                     *           "wait_cents": 1,
+                     *           "bump_cents": 1,
+                     *           "tip_cents": 1,
+                     *           "total_cents": 1
+                     *         }
+                     *       ],
+                     *       "next_cursor": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["EarningPage"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    driver_reviews_read: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                driver_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "region_id": "tx-dfw",
+                     *       "status": "APPLIED",
+                     *       "reason": "AT_OWN_REQUEST",
+                     *       "documents": [
+                     *         {
+                     *           "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "kind": "INSURANCE",
+                     *           "last_four": "text",
+                     *           "status": "ACCEPTED",
+                     *           "reason": "AT_OWN_REQUEST",
+                     *           "handed_in_at": "text",
+                     *           "expires_at": "text"
+                     *         }
+                     *       ],
+                     *       "papers_until": "text",
+                     *       "created_at": "text",
+                     *       "reviewed_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["DriverView"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    driver_reviews_submit: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key": string | null;
+                /** @description The versions (ETags) that you have seen, or `*`; 412 when it is at none of them. */
+                "if-match": string | null;
+            };
+            path: {
+                /** @description UUID */
+                driver_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "region_id": "tx-dfw",
+                     *       "status": "APPLIED",
+                     *       "reason": "AT_OWN_REQUEST",
+                     *       "documents": [
+                     *         {
+                     *           "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "kind": "INSURANCE",
+                     *           "last_four": "text",
+                     *           "status": "ACCEPTED",
+                     *           "reason": "AT_OWN_REQUEST",
+                     *           "handed_in_at": "text",
+                     *           "expires_at": "text"
+                     *         }
+                     *       ],
+                     *       "papers_until": "text",
+                     *       "created_at": "text",
+                     *       "reviewed_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["DriverView"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REQUIRED` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `WRONG_STATE` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_MISMATCH` */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_REQUIRED` */
+            428: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    driver_reviews_hand_in: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key": string | null;
+            };
+            path: {
+                /** @description UUID */
+                driver_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "kind": "INSURANCE",
+                 *       "last_four": "4711",
+                 *       "expires_at": "2099-01-01T06:00:00Z"
+                 *     }
+                 */
+                "application/json": components["schemas"]["NewDocument"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "kind": "INSURANCE",
+                     *       "last_four": "text",
+                     *       "status": "ACCEPTED",
+                     *       "reason": "AT_OWN_REQUEST",
+                     *       "handed_in_at": "text",
+                     *       "expires_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["DocumentView"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REQUIRED` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `LIMIT_REACHED` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    driver_reviews_document: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                driver_id: string;
+                /** @description UUID */
+                document_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "kind": "INSURANCE",
+                     *       "last_four": "text",
+                     *       "status": "ACCEPTED",
+                     *       "reason": "AT_OWN_REQUEST",
+                     *       "handed_in_at": "text",
+                     *       "expires_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["DocumentView"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    driver_reviews_drivers: {
+        parameters: {
+            query?: {
+                /** @description Any of these. */
+                status?: components["schemas"]["DriverStatus"][] | null;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "drivers": [
+                     *         {
+                     *           "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "version": 1,
+                     *           "region_id": "tx-dfw",
+                     *           "status": "APPLIED",
+                     *           "reason": "AT_OWN_REQUEST",
+                     *           "documents": [
+                     *             {
+                     *               "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *               "kind": "INSURANCE",
+                     *               "last_four": "text",
+                     *               "status": "ACCEPTED",
+                     *               "reason": "AT_OWN_REQUEST",
+                     *               "handed_in_at": "text",
+                     *               "expires_at": "text"
+                     *             }
+                     *           ],
+                     *           "papers_until": "text",
+                     *           "created_at": "text",
+                     *           "reviewed_at": "text"
+                     *         }
+                     *       ],
+                     *       "next_cursor": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["DriverPage"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    driver_reviews_review: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key": string | null;
+                /** @description The versions (ETags) that you have seen, or `*`; 412 when it is at none of them. */
+                "if-match": string | null;
+            };
+            path: {
+                /** @description UUID */
+                driver_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "verdict": "approve",
+                 *       "reason": null
+                 *     }
+                 */
+                "application/json": components["schemas"]["DriverReview"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "region_id": "tx-dfw",
+                     *       "status": "APPLIED",
+                     *       "reason": "AT_OWN_REQUEST",
+                     *       "documents": [
+                     *         {
+                     *           "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "kind": "INSURANCE",
+                     *           "last_four": "text",
+                     *           "status": "ACCEPTED",
+                     *           "reason": "AT_OWN_REQUEST",
+                     *           "handed_in_at": "text",
+                     *           "expires_at": "text"
+                     *         }
+                     *       ],
+                     *       "papers_until": "text",
+                     *       "created_at": "text",
+                     *       "reviewed_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["DriverView"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REQUIRED` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `WRONG_STATE`, `DOCUMENTS_MISSING` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_MISMATCH` */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_REQUIRED` */
+            428: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    driver_reviews_review_document: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key": string | null;
+                /** @description The versions (ETags) that you have seen, or `*`; 412 when it is at none of them. */
+                "if-match": string | null;
+            };
+            path: {
+                /** @description UUID */
+                driver_id: string;
+                /** @description UUID */
+                document_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "accepted": true,
+                 *       "reason": "AT_OWN_REQUEST"
+                 *     }
+                 */
+                "application/json": components["schemas"]["DocumentReview"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "region_id": "tx-dfw",
+                     *       "status": "APPLIED",
+                     *       "reason": "AT_OWN_REQUEST",
+                     *       "documents": [
+                     *         {
+                     *           "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "kind": "INSURANCE",
+                     *           "last_four": "text",
+                     *           "status": "ACCEPTED",
+                     *           "reason": "AT_OWN_REQUEST",
+                     *           "handed_in_at": "text",
+                     *           "expires_at": "text"
+                     *         }
+                     *       ],
+                     *       "papers_until": "text",
+                     *       "created_at": "text",
+                     *       "reviewed_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["DriverView"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REQUIRED` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_MISMATCH` */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_REQUIRED` */
+            428: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    driver_reviews_suspend: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key": string | null;
+                /** @description The versions (ETags) that you have seen, or `*`; 412 when it is at none of them. */
+                "if-match": string | null;
+            };
+            path: {
+                /** @description UUID */
+                driver_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "reason": "AT_OWN_REQUEST"
+                 *     }
+                 */
+                "application/json": components["schemas"]["SuspendDriver"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "region_id": "tx-dfw",
+                     *       "status": "APPLIED",
+                     *       "reason": "AT_OWN_REQUEST",
+                     *       "documents": [
+                     *         {
+                     *           "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "kind": "INSURANCE",
+                     *           "last_four": "text",
+                     *           "status": "ACCEPTED",
+                     *           "reason": "AT_OWN_REQUEST",
+                     *           "handed_in_at": "text",
+                     *           "expires_at": "text"
+                     *         }
+                     *       ],
+                     *       "papers_until": "text",
+                     *       "created_at": "text",
+                     *       "reviewed_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["DriverView"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REQUIRED` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `WRONG_STATE` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_MISMATCH` */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_REQUIRED` */
+            428: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    driver_reviews_reinstate: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key": string | null;
+                /** @description The versions (ETags) that you have seen, or `*`; 412 when it is at none of them. */
+                "if-match": string | null;
+            };
+            path: {
+                /** @description UUID */
+                driver_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "region_id": "tx-dfw",
+                     *       "status": "APPLIED",
+                     *       "reason": "AT_OWN_REQUEST",
+                     *       "documents": [
+                     *         {
+                     *           "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "kind": "INSURANCE",
+                     *           "last_four": "text",
+                     *           "status": "ACCEPTED",
+                     *           "reason": "AT_OWN_REQUEST",
+                     *           "handed_in_at": "text",
+                     *           "expires_at": "text"
+                     *         }
+                     *       ],
+                     *       "papers_until": "text",
+                     *       "created_at": "text",
+                     *       "reviewed_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["DriverView"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REQUIRED` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `WRONG_STATE` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_MISMATCH` */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_REQUIRED` */
+            428: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    audit_entries: {
+        parameters: {
+            query?: {
+                actor_id?: string | null;
+                /** @description As in an entry. */
+                action?: string | null;
+                /** @description What was changed. */
+                aggregate_id?: string | null;
+                /** @description Inclusive, RFC 3339. */
+                at_from?: string | null;
+                /** @description Exclusive, RFC 3339. */
+                at_to?: string | null;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "entries": [
+                     *         {
+                     *           "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "at": "text",
+                     *           "actor_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "actor_role": "text",
+                     *           "action": "text",
+                     *           "aggregate_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "changes": {
+                     *             "name": [
+                     *               "text"
+                     *             ]
+                     *           }
+                     *         }
+                     *       ],
+                     *       "next_cursor": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["AuditPage"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    audit_export: {
+        parameters: {
+            query?: {
+                /** @description Inclusive; a day ago if left out. */
+                from?: string | null;
+                /** @description Exclusive; now if left out. */
+                to?: string | null;
+                /** @description How it is written. */
+                format?: components["schemas"]["ExportFormat"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A line an entry, oldest first, then the head of each dossier that grew. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                    "application/x-ndjson": unknown;
+                    "text/csv": unknown;
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    tickets_tickets: {
+        parameters: {
+            query?: {
+                /** @description Any of these. */
+                status?: components["schemas"]["TicketStatus"][] | null;
+                /** @description Any of these. */
+                subject?: components["schemas"]["TicketSubject"][] | null;
+                /** @description About this order. */
+                order_id?: string | null;
+                /** @description That this account sees to. */
+                assignee_id?: string | null;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "tickets": [
+                     *         {
+                     *           "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "version": 1,
+                     *           "status": "CLOSED",
+                     *           "subject": "ACCOUNT",
+                     *           "order_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "opener_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "opener_role": "admin",
+                     *           "assignee_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "created_at": "text",
+                     *           "updated_at": "text"
+                     *         }
+                     *       ],
+                     *       "next_cursor": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["TicketPage"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    tickets_open_one: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key": string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "subject": "ACCOUNT",
+                 *       "text": "text",
+                 *       "order_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f"
+                 *     }
+                 */
+                "application/json": components["schemas"]["NewTicket"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "status": "CLOSED",
+                     *       "subject": "ACCOUNT",
+                     *       "order_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "opener_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "opener_role": "admin",
+                     *       "assignee_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "created_at": "text",
+                     *       "updated_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["TicketView"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REQUIRED` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `LIMIT_REACHED` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    tickets_read: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                ticket_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "status": "CLOSED",
+                     *       "subject": "ACCOUNT",
+                     *       "order_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "opener_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "opener_role": "admin",
+                     *       "assignee_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "created_at": "text",
+                     *       "updated_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["TicketView"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    tickets_messages: {
+        parameters: {
+            query?: {
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description UUID */
+                ticket_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "messages": [
+                     *         {
+                     *           "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "author_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *           "author_role": "admin",
+                     *           "at": "text",
+                     *           "text": "text"
+                     *         }
+                     *       ],
+                     *       "next_cursor": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["MessagePage"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    tickets_write: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key": string | null;
+            };
+            path: {
+                /** @description UUID */
+                ticket_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "text": "text"
+                 *     }
+                 */
+                "application/json": components["schemas"]["NewMessage"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "ticket_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "status": "CLOSED"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["WrittenView"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REQUIRED` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `WRONG_STATE`, `LIMIT_REACHED` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    tickets_erase: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                /** @description UUID */
+                ticket_id: string;
+                /** @description UUID */
+                message_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    tickets_end: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key": string | null;
+                /** @description The versions (ETags) that you have seen, or `*`; 412 when it is at none of them. */
+                "if-match": string | null;
+            };
+            path: {
+                /** @description UUID */
+                ticket_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "action": "close"
+                 *     }
+                 */
+                "application/json": components["schemas"]["EndTicket"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "status": "CLOSED",
+                     *       "subject": "ACCOUNT",
+                     *       "order_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "opener_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "opener_role": "admin",
+                     *       "assignee_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "created_at": "text",
+                     *       "updated_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["TicketView"];
+                };
+            };
+            /** @description `IDEMPOTENCY_KEY_REQUIRED` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `WRONG_STATE` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_MISMATCH` */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_REQUIRED` */
+            428: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    tickets_assign: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Makes a repeat harmless: the same key and body get the first answer, for a day. */
+                "idempotency-key"?: string | null;
+                /** @description The versions (ETags) that you have seen, or `*`; 412 when it is at none of them. */
+                "if-match": string | null;
+            };
+            path: {
+                /** @description UUID */
+                ticket_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "assignee_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f"
+                 *     }
+                 */
+                "application/json": components["schemas"]["Assignee"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "version": 1,
+                     *       "status": "CLOSED",
+                     *       "subject": "ACCOUNT",
+                     *       "order_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "opener_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "opener_role": "admin",
+                     *       "assignee_id": "5f0c1d2e-3a4b-4c5d-8e9f-0a1b2c3d4e5f",
+                     *       "created_at": "text",
+                     *       "updated_at": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["TicketView"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `WRONG_STATE` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_MISMATCH` */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `PAYLOAD_TOO_LARGE` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `UNSUPPORTED_MEDIA_TYPE` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST`, `IDEMPOTENCY_KEY_REUSED` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `VERSION_REQUIRED` */
+            428: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE`, `OVERLOADED`, `REGION_UNAVAILABLE` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    overview_dashboard: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "at": "text",
+                     *       "orders": {
+                     *         "name": 1
+                     *       },
+                     *       "delivered_cents": 1,
+                     *       "merchants": {
+                     *         "name": 1
+                     *       },
+                     *       "drivers": {
+                     *         "name": 1
+                     *       },
+                     *       "tickets": {
+                     *         "name": 1
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["OverviewView"];
+                };
+            };
+            /** @description `UNAUTHENTICATED` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `FORBIDDEN` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INVALID_REQUEST` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `RATE_LIMITED` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `INTERNAL_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `STORE_UNAVAILABLE` */
             503: {
                 headers: {
                     [name: string]: unknown;
