@@ -221,6 +221,7 @@ async def test_what_happened_is_told_and_names_no_person(
         ("store.opened", "store", REGION, 1),
         ("store.hours_set", "store", REGION, 2),
         ("account.opened", "account", "", None),
+        ("customer.opened", "customer", "", 1),
     ]
     assert [str(row["aggregate_id"]) for row in told[:2]] == [begun.store_id] * 2
     assert "ann" not in str([row["payload"] for row in told])

@@ -124,7 +124,8 @@ async def test_delivery_captures_the_payment_once_and_closes_the_order(world: Wo
     world.story.delivered()
     world.relay.start()
     await until(lambda: world.status() is OrderStatus.CLOSED)
-    assert world.payments.asked == [("capture 2500", "pay-1")]
+    total_cents = world.story.store.orders["order-1"].total_cents
+    assert world.payments.asked == [(f"capture {total_cents}", "pay-1")]
     assert world.story.store.dossier("order-1")[-1].type == "ORDER_CLOSED"
 
 
