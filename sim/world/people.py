@@ -23,7 +23,7 @@ STUCK_S = 1800.0  # server time after which a dispatcher calls an order off that
 SHUT_S = 400.0  # the same, for a store that is shut
 HANDS_ON_SHARE = 0.3  # worlds in which a dispatcher moves tasks by hand
 HANDS_S = (2.0, 20.0)  # wall time between two steps of such a one
-LOST_SHARE = 0.1  # of the tasks on the road that are looked at, those whose goods got lost
+LOST_SHARE = 0.6  # of the tasks on the road that are looked at, those whose goods got lost
 AGAIN_SHARE = 0.5  # customers who order twice
 IMPATIENT_SHARE = 0.15  # of payments that are made several times at once, or called off meanwhile
 
