@@ -16,12 +16,13 @@ from domain.orders.commands import (
     RecordPayment,
 )
 from domain.orders.lifecycle import Role
-from domain.orders.reasons import CancelReason, RefuseReason, RejectReason
+from domain.orders.reasons import CancelReason, DispatchReason, RefuseReason, RejectReason, Resolution
 from domain.orders.records import CheckOutcome
 from domain.region.messages import (
     Accept,
     Action,
     Arrive,
+    Assign,
     Cancel,
     ConfirmReturn,
     Deliver,
@@ -30,8 +31,11 @@ from domain.region.messages import (
     GoodsReady,
     NoteIdCheck,
     Pickup,
+    Reassign,
     Refuse,
     Reject,
+    Release,
+    Resolve,
 )
 from tests.qa.situations import MERCHANT_ACCEPTS, ORDER, PEOPLE, SITUATIONS, Case, among
 from tests.support import build
@@ -53,6 +57,11 @@ REGION: dict[str, Callable[[Case], Action]] = {
     "confirm return": lambda case: ConfirmReturn(case.task_id),
     "cancel": lambda case: Cancel(ORDER, CancelReason.CHANGED_MIND),
     "ready": lambda case: GoodsReady(ORDER),
+    "assign": lambda case: Assign(case.task_id, "bob", DispatchReason.NO_DRIVER),
+    "reassign": lambda case: Reassign(case.task_id, "bob", DispatchReason.BETTER_FIT),
+    "release": lambda case: Release(case.task_id, DispatchReason.DRIVER_DELAYED),
+    "resolve returned": lambda case: Resolve(case.task_id, Resolution.RETURNED_BY_OTHER, "incident:1"),
+    "resolve lost": lambda case: Resolve(case.task_id, Resolution.LOST, "incident:1"),
     "expire offers": lambda case: ExpireOffers(10),
     "dispatch tick": lambda case: DispatchTick(),
 }
@@ -80,6 +89,8 @@ ROWS: dict[str, OrderAction] = {
 # -- who is granted what ----------------------------------------------------------------------------------------------
 
 _CANCELLERS = ("customer", "dispatcher", "admin")
+_OPERATORS = ("dispatcher", "admin")
+_IN_THE_CAR = among(["picked up", "at the door", "checked", "returning", "back at the store"])
 _IN_THE_STORE = among(["open", "offered", "assigned", "at the store", "released"])
 _ANYWHERE = frozenset(SITUATIONS)
 
@@ -99,6 +110,11 @@ REGION_GRANTS: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {
     "confirm return": (("driver",), among(["back at the store"])),
     "cancel": (_CANCELLERS, _IN_THE_STORE),
     "ready": (("merchant",), _IN_THE_STORE),
+    "assign": (_OPERATORS, among(["open", "offered", "released"])),
+    "reassign": (_OPERATORS, among(["assigned", "at the store"])),
+    "release": (_OPERATORS, among(["assigned", "at the store"])),
+    "resolve returned": (_OPERATORS, _IN_THE_CAR),
+    "resolve lost": (_OPERATORS, _IN_THE_CAR),
     "expire offers": (("system",), _ANYWHERE),
     "dispatch tick": (("system",), _ANYWHERE),
 }
@@ -126,10 +142,21 @@ ON_RECORD = {
 # -- how the others are refused ---------------------------------------------------------------------------------------
 
 _NO_TASK = among(
-    ["draft", "age verified", "authorized", "rejected", "delivered", "closed", "cancelled", "returned"]
+    [
+        "draft",
+        "age verified",
+        "authorized",
+        "rejected",
+        "delivered",
+        "closed",
+        "cancelled",
+        "returned",
+        "written off",
+    ]
 )
 _WITH_A_TASK = _ANYWHERE - _NO_TASK
 _BY_ORDER = frozenset({"pass", "fail", "unclear", "deliver", "refuse"})
+_BY_OPERATORS = frozenset({"assign", "reassign", "release", "resolve returned", "resolve lost"})
 _OWNERS = {"cancel": "another customer", "ready": "another merchant"}
 
 
@@ -138,6 +165,10 @@ def region_refusal(request: str, name: str, situation: str) -> frozenset[str]:
     role, nothing_there = PEOPLE[name].role, situation in _NO_TASK
     if request in ("expire offers", "dispatch tick"):
         return _codes("FORBIDDEN")
+    if request in _BY_OPERATORS:
+        if role not in (Role.DISPATCHER, Role.ADMIN):
+            return _codes("FORBIDDEN")
+        return _codes("NOT_FOUND" if nothing_there else "WRONG_STATE")
     if request in ("cancel", "ready"):
         if nothing_there or name == _OWNERS[request]:
             return _codes("NOT_FOUND")  # somebody else's order is not there

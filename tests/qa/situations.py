@@ -21,9 +21,9 @@ from domain.orders.commands import (
     RecordPayment,
 )
 from domain.orders.lifecycle import OrderEvent, OrderStatus, Role, TaskKind
-from domain.orders.reasons import RefuseReason, RejectReason
+from domain.orders.reasons import RefuseReason, RejectReason, Resolution
 from domain.orders.records import Answer, CheckOutcome, Done, OrderFact, Record, RegionRecords
-from domain.region.messages import Arrive, Cancel, ConfirmReturn, Deliver, Pickup, Refuse
+from domain.region.messages import Arrive, Cancel, ConfirmReturn, Deliver, Pickup, Refuse, Resolve
 from tests.qa.law import BIRTH, Triple
 from tests.support import build
 from tests.support.story import Story, digest
@@ -45,6 +45,7 @@ PEOPLE: dict[str, Person] = {
     "another driver": Person(Role.DRIVER, "bob"),
     "dispatcher": Person(Role.DISPATCHER, "dora"),
     "admin": Person(Role.ADMIN, "ada"),
+    "support": Person(Role.SUPPORT, "sue"),
     "system": Person(Role.SYSTEM, "system"),
 }
 
@@ -224,6 +225,11 @@ def _returned(case: Case) -> None:
     case.story.do("ann", ConfirmReturn(case.task_id))
 
 
+def _written_off(case: Case) -> None:
+    _picked_up(case)
+    case.story.do("dora", Resolve(TASK, Resolution.LOST, "incident:1"), role=Role.DISPATCHER)
+
+
 class Situation(NamedTuple):
     status: OrderStatus
     reach: Callable[[Case], None]
@@ -248,6 +254,7 @@ SITUATIONS: dict[str, Situation] = {
     "refused": Situation(OrderStatus.REFUSED, _refused),
     "returning": Situation(OrderStatus.RETURNING, _returning),
     "back at the store": Situation(OrderStatus.RETURNING, _back_at_store),
+    "written off": Situation(OrderStatus.WRITTEN_OFF, _written_off),
     "returned": Situation(OrderStatus.RETURNED, _returned),
 }
 

@@ -65,7 +65,7 @@ def test_everything_that_can_be_asked_is_asked_of_every_state() -> None:
     assert {type(action) for action in ROWS.values()} == set(get_args(OrderAction))
     assert {person.role for person in PEOPLE.values()} == set(Role)
     assert {situation.status for situation in SITUATIONS.values()} == set(OrderStatus)
-    assert len(SITUATIONS) * (len(REGION) + len(ROWS)) * len(PEOPLE) == 19 * 27 * 9
+    assert len(SITUATIONS) * (len(REGION) + len(ROWS)) * len(PEOPLE) == 20 * 32 * 10
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)

@@ -118,7 +118,8 @@ async def test_a_vendors_reference_is_a_token_or_no_answer(
 async def second_order(world: World, order: Order) -> Order:
     """Another one of the same customer."""
     read = (await world.http.get(f"/v1/orders/{order.id}", headers=order.customer)).json()
-    body = {name: read[name] for name in ("store_id", "items", "dropoff")}
+    items = [{name: item[name] for name in ("product_id", "quantity")} for item in read["items"]]
+    body = {"store_id": read["store_id"], "items": items, "dropoff": read["dropoff"]}
     made = await world.http.post("/v1/orders", json=body, headers=order.customer)
     assert made.status_code == 201, made.text
     return Order(

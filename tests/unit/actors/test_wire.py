@@ -29,9 +29,17 @@ from domain.orders.commands import (
     PaymentAction,
     RecordAgeCheck,
     RecordPayment,
+    SettlePayment,
 )
 from domain.orders.lifecycle import OrderStatus, Role, TaskKind, TaskStatus
-from domain.orders.reasons import CancelReason, DeclineReason, RefuseReason, RejectReason
+from domain.orders.reasons import (
+    CancelReason,
+    DeclineReason,
+    DispatchReason,
+    RefuseReason,
+    RejectReason,
+    Resolution,
+)
 from domain.orders.records import (
     Answer,
     CheckOutcome,
@@ -51,6 +59,7 @@ from domain.region.messages import (
     Action,
     Arrive,
     Ask,
+    Assign,
     Attach,
     Attached,
     Cancel,
@@ -65,8 +74,11 @@ from domain.region.messages import (
     NoteIdCheck,
     OfferSeenBy,
     Pickup,
+    Reassign,
     Refuse,
     Reject,
+    Release,
+    Resolve,
     SubmitIdCheck,
     TaskOpened,
 )
@@ -110,6 +122,7 @@ ORDER_ACTIONS: tuple[OrderAction | PaymentAction, ...] = (
     MerchantReject(RejectReason.UNSPECIFIED),
     CancelOrder(CancelReason.UNSPECIFIED),
     CloseOrder("pay:1"),
+    SettlePayment(True, "pay:1"),
 )
 ACTIONS: tuple[Action, ...] = (
     Accept(offer_id=A),
@@ -125,6 +138,10 @@ ACTIONS: tuple[Action, ...] = (
     GoodsReady(A),
     ExpireOffers(7),
     DispatchTick(),
+    Assign(A, B, DispatchReason.NO_DRIVER),
+    Reassign(A, B, DispatchReason.BETTER_FIT),
+    Release(A, DispatchReason.DRIVER_ASKED),
+    Resolve(A, Resolution.LOST, "incident:1"),
 )
 
 
