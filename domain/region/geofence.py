@@ -113,4 +113,4 @@ def _can_be(state: State, now_ms: int, ask: Ask, fence: Geofence) -> bool:
     taken_ms = now_ms if ask.device is None or ask.device.at_ms is None else min(ask.device.at_ms, now_ms)
     between_s = abs(taken_ms - int(fleet.seen_ms[row])) / 1000
     moved_m = float(distance_m(here.lat, here.lng, fleet.lat[row], fleet.lng[row]))
-    return moved_m <= fence.slack_m + fence.speed_mps * between_s
+    return moved_m <= fence.grace_m + fence.speed_mps * between_s

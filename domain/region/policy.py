@@ -41,7 +41,7 @@ class Geofence(Struct, frozen=True, kw_only=True):
     return_m: float = 250.0  # back at the store with what was refused
     position_age_s: float = 120.0
     speed_mps: float = 60.0  # nobody came further than so fast ...
-    slack_m: float = 500.0  # ... and this, which covers what positions are wrong by
+    grace_m: float = 500.0  # ... and this, which covers what positions are wrong by
 
 
 class RegionPolicy(Struct, frozen=True, kw_only=True):

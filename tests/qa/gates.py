@@ -79,10 +79,10 @@ GATES = (
         ),
     ),
     Gate(
-        "Goods that are in a car end with the customer or in the store",
+        "Goods that are in a car end with the customer, in the store, or on record as gone",
         "A7",
         "Tex. Alco. Bev. Code § 101.63, ch. 57",
-        ("test_table::test_goods_in_the_car_end_at_the_customers_or_in_the_store",),
+        ("test_table::test_goods_in_the_car_end_at_the_customers_in_the_store_or_on_record_as_gone",),
     ),
     Gate(
         "Nothing is accepted that could not be brought back, if it is refused, before its store closes",
@@ -95,10 +95,10 @@ GATES = (
         ),
     ),
     Gate(
-        "Operators call off what is still in the store, and do nothing else to an order",
+        "Operators call off and give what is in the store, settle what is lost, and do nothing else to an order",
         "N6, C4",
         "",
-        ("test_table::test_operators_call_off_and_do_nothing_else",),
+        ("test_table::test_operators_call_off_give_take_away_and_settle_what_is_lost_and_do_nothing_else",),
     ),
     Gate(
         "What is over stays over",

@@ -198,7 +198,7 @@ MUTATIONS: dict[str, Mutation] = {
     "busy driver": Mutation(busy_driver, 3),
     "half bundle": Mutation(half_bundle, 11),
     "shown once": Mutation(shown_once, 148, ("socket", "freeze", "ack", "lose", "delay")),
-    "release": Mutation(release, 196),
+    "release": Mutation(release, 211),
     "relay deadline": Mutation(relay_deadline, 1, ("hang",)),
     "store deadline": Mutation(store_deadline, 56, ("hang",)),
     "undo": Mutation(undo, 21, ()),

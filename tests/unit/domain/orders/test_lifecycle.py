@@ -11,6 +11,7 @@ import pytest
 from domain.errors import Forbidden, WrongState
 from domain.orders.lifecycle import (
     OFFER_EDGES,
+    OPERATORS,
     ORDER,
     ORDER_EDGES,
     REGION_DECIDES,
@@ -78,8 +79,12 @@ def test_from_every_order_state_an_end_can_be_reached() -> None:
 
 
 def test_a_driver_alone_acts_at_the_door() -> None:
+    """Operators settle what became of goods that get neither to the door nor back, and nothing else."""
     at_door = {OrderStatus.AT_DOOR, OrderStatus.ID_VERIFIED}
-    assert {role for (at, _), edge in ORDER.items() if at in at_door for role in edge.roles} == {Role.DRIVER}
+    by_hand = {OrderEvent.RETURN_RESOLVED, OrderEvent.WRITTEN_OFF}
+    steps = [(event, edge.roles) for (at, event), edge in ORDER.items() if at in at_door]
+    assert {role for event, roles in steps if event not in by_hand for role in roles} == {Role.DRIVER}
+    assert {role for event, roles in steps if event in by_hand for role in roles} == set(OPERATORS)
 
 
 def test_every_triple_follows_the_table() -> None:
