@@ -48,6 +48,7 @@ REGION = "tx-dfw"
 START_MS = 1_750_000_000_000
 # Whose events they are; all others of a region's are the driver's.
 _BY = {
+    OrderEvent.WRITTEN_OFF: Role.DISPATCHER,
     OrderEvent.GOODS_READY: Role.MERCHANT,
     OrderEvent.CANCELLED: Role.CUSTOMER,
     OrderEvent.RELEASED: Role.SYSTEM,

@@ -30,7 +30,7 @@ for triple, to in ALLOWED.items():
 async def reached(world: World, status: OrderStatus) -> TaskRow:
     """An order brought to the state through the store, as the task that it has, had or would have had."""
     S, E = OrderStatus, OrderEvent
-    if status not in WITH_A_TASK | {S.DELIVERED, S.CLOSED, S.RETURNED}:
+    if status not in WITH_A_TASK | {S.DELIVERED, S.CLOSED, S.RETURNED, S.WRITTEN_OFF}:
         id_ = await world.draft()
         steps = {
             S.AGE_VERIFIED: [world.age(id_)],
@@ -46,6 +46,7 @@ async def reached(world: World, status: OrderStatus) -> TaskRow:
     failed, back = world.sent_back(at_door)
     arrived, back = world.moved(back, TaskStatus.AT_DROPOFF, E.ARRIVED_FOR_RETURN, S.RETURNING)
     home, _ = world.moved(back, TaskStatus.DONE, E.RETURN_CONFIRMED, S.RETURNED)
+    gone, _ = world.moved(at_door, TaskStatus.FAILED, E.WRITTEN_OFF, S.WRITTEN_OFF)
     refusal = Record(record_id=new_id(), orders=(world.fact(task, E.REFUSED, S.REFUSED),))
     steps_of = {
         S.CONFIRMED: [],
@@ -58,6 +59,7 @@ async def reached(world: World, status: OrderStatus) -> TaskRow:
         S.REFUSED: [*records, refusal],
         S.RETURNING: [*records, failed],
         S.RETURNED: [*records, failed, arrived, home],
+        S.WRITTEN_OFF: [*records, gone],
     }
     assert await world.append(world.records(*steps_of[status])) == [Done(Answer())]
     if status is S.CLOSED:
@@ -106,13 +108,13 @@ async def test_every_triple_that_is_not_the_laws_is_refused_and_leaves_nothing(w
                 0
             ]
         assert await contents(world) == before, at
-    assert triples == 15 * 24 * 6
+    assert triples == 16 * 26 * 7
 
 
 async def test_every_triple_of_the_law_is_taken_as_a_fact_while_the_region_decides(world: World) -> None:
     await world.open()
     lawful = {triple: to for triple, to in ALLOWED.items() if triple.at in WITH_A_TASK}
-    assert len(lawful) == 22
+    assert len(lawful) == 42
     for triple, to in lawful.items():
         task = await reached(world, triple.at)
         fact = replace(world.fact(task, triple.event, to), role=triple.role)

@@ -228,9 +228,15 @@ async def test_a_slow_reader_is_cut_and_welcome_again(street: Town) -> None:
 # -- tokens and accounts ----------------------------------------------------------------------------------------------
 
 
+_DELETED = """
+WITH driver AS (DELETE FROM drivers WHERE driver_id = $1)
+DELETE FROM users WHERE user_id = $1
+"""
+
+
 async def test_an_account_that_is_deleted_loses_its_socket(street: Town, tight: LiveServer) -> None:
     phone = await street.driver()
-    await tight_sql(tight, "DELETE FROM users WHERE user_id = $1", phone.account.user_id)
+    await tight_sql(tight, _DELETED, phone.account.user_id)
     await phone.wait_for(lambda: phone.closes, 10)
     assert phone.closes == [1008]
     errors = [frame.code for frame in phone.frames if isinstance(frame, wire.Error)]
