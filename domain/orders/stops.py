@@ -3,28 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 
 from msgspec import Struct
 
 from domain.orders.dossier import Entry
 from domain.orders.lifecycle import OrderEvent
 
+
+class StopPlace(StrEnum):
+    """Where a driver stops for an order."""
+
+    STORE = "store"
+    DOOR = "door"
+    RETURN = "return"  # the store again
+
+
 _E = OrderEvent
-_ARRIVALS = {_E.ARRIVED_AT_STORE: "store", _E.ARRIVED_AT_DOOR: "door", _E.ARRIVED_FOR_RETURN: "return"}
+_ARRIVALS = {
+    _E.ARRIVED_AT_STORE: StopPlace.STORE,
+    _E.ARRIVED_AT_DOOR: StopPlace.DOOR,
+    _E.ARRIVED_FOR_RETURN: StopPlace.RETURN,
+}
 # What ends a stay. A driver who is refused leaves the door with that; a task that is taken away ends the stay as well.
 _LEAVES = {
-    "store": frozenset({_E.PICKED_UP, _E.RELEASED, _E.CANCELLED}),
-    "door": frozenset({_E.DELIVERED, _E.ID_FAILED, _E.REFUSED, _E.RETURN_RESOLVED, _E.WRITTEN_OFF}),
-    "return": frozenset({_E.RETURN_CONFIRMED, _E.RETURN_RESOLVED, _E.WRITTEN_OFF}),
+    StopPlace.STORE: frozenset({_E.PICKED_UP, _E.RELEASED, _E.CANCELLED}),
+    StopPlace.DOOR: frozenset({_E.DELIVERED, _E.ID_FAILED, _E.REFUSED, _E.RETURN_RESOLVED, _E.WRITTEN_OFF}),
+    StopPlace.RETURN: frozenset({_E.RETURN_CONFIRMED, _E.RETURN_RESOLVED, _E.WRITTEN_OFF}),
 }
 
 
 class StopMade(Struct, frozen=True, kw_only=True):
-    """One stop: `place` is `store`, `door` or `return` (the store again). Times in server ms; `left_ms` and `ended_by`
+    """One stop. Times in server ms; `left_ms` and `ended_by`
     are None while the driver is there. `distance_m`: how far the driver was by the last position when arriving, None:
     not known. `overrides`: reasons that were given for steps of this stop that were taken elsewhere."""
 
-    place: str
+    place: StopPlace
     driver_id: str
     arrived_ms: int
     left_ms: int | None

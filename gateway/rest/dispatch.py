@@ -16,7 +16,7 @@ from domain.orders.reasons import DispatchReason, Resolution
 from domain.orders.records import OfferRow, TaskRow
 from domain.region.messages import Action, Assign, Reassign, Release, Resolve
 from domain.region.offers import BY_HAND
-from domain.region.ops.frames import DriverLine, DriversAsked
+from domain.region.ops.frames import DriverLine, DriversAsked, DriverStateName
 from gateway.http.auth import Me
 from gateway.http.idempotency import Call, Mutation
 from gateway.http.policy import OPERATORS, Need, Policy
@@ -30,7 +30,6 @@ from persistence.reads.views import OfferCursor, TaskCursor
 
 routes = Routes("dispatch", tag="operations")
 
-DriverState = Literal["free", "offered", "to_pickup", "to_dropoff", "returning", "stale", "off"]
 Limit = Annotated[int, Query(ge=1, le=PAGE_LIMIT), Digits]
 Region = Annotated[str | None, Query(max_length=64)]
 
@@ -129,7 +128,7 @@ class DriverLineView(Struct, frozen=True, kw_only=True):
 
     id: str
     region_id: str
-    state: DriverState
+    state: DriverStateName
     on_duty: bool
     connected: bool
     lat: float | None
@@ -254,7 +253,7 @@ async def drivers(
     _: Me,
     services: Parts,
     region_id: Annotated[str, Query(max_length=64)],
-    state: Annotated[list[DriverState] | None, Query(description="Any of these.")] = None,
+    state: Annotated[list[DriverStateName] | None, Query(description="Any of these.")] = None,
     cursor: CursorText = None,
     limit: Limit = 50,
 ) -> Response:
@@ -306,7 +305,7 @@ def _driver(line: DriverLine, region_id: str) -> DriverLineView:
     return DriverLineView(
         id=line.driver_id,
         region_id=region_id,
-        state=line.state,  # type: ignore[arg-type]
+        state=line.state,
         on_duty=line.on_duty,
         connected=line.connected,
         lat=line.lat,

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
 
 from msgspec import Struct
 from starlette.responses import Response
 
 from domain.ground.times import instant
-from domain.orders.stops import StopMade, stops
+from domain.orders.stops import StopMade, StopPlace, stops
 from gateway.http.auth import Me
 from gateway.http.policy import Door, Policy
 from gateway.rest.kit.answers import Parts, Uid, json_response
@@ -24,7 +23,7 @@ class StopView(Struct, frozen=True, kw_only=True):
     handed over or refused, null while the driver is there. `distance_m`: how far the driver was when arriving, null
     where that was not known; `overrides`: reasons given for steps that were taken elsewhere."""
 
-    place: Literal["store", "door", "return"]
+    place: StopPlace
     driver_id: str
     arrived_at: datetime
     left_at: datetime | None
@@ -52,7 +51,7 @@ async def of_order(order_id: Uid, principal: Me, services: Parts) -> Response:
 def _view(stop: StopMade) -> StopView:
     left_ms = stop.left_ms
     return StopView(
-        place=stop.place,  # type: ignore[arg-type]
+        place=stop.place,
         driver_id=stop.driver_id,
         arrived_at=instant(stop.arrived_ms),
         left_at=None if left_ms is None else instant(left_ms),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from msgspec import Struct, field
 
 Point: TypeAlias = tuple[float, float]  # (lng, lat), as GeoJSON has it
 
-DRIVER_STATES = ("free", "offered", "to_pickup", "to_dropoff", "returning", "stale", "off")
+DriverStateName: TypeAlias = Literal[
+    "free", "offered", "to_pickup", "to_dropoff", "returning", "stale", "off"
+]
+DRIVER_STATES: tuple[DriverStateName, ...] = get_args(DriverStateName)
 COUNTERS = (
     "orders", "delivered", "refused", "returned", "cancelled",
     "offers_made", "offers_accepted", "offers_rejected", "offers_expired", "offers_revoked",
@@ -37,7 +40,7 @@ class DriverLine(Struct, frozen=True, kw_only=True):
     steps of this duty that were taken far from where they belong, with a reason."""
 
     driver_id: str
-    state: str
+    state: DriverStateName
     on_duty: bool
     connected: bool
     lat: float | None

@@ -17,6 +17,7 @@ from domain.region.ops.frames import (
     DecisionLine,
     DriverLine,
     DriversAsked,
+    DriverStateName,
     DriversView,
     Hex,
     OfferLine,
@@ -59,7 +60,7 @@ def driver_lines(region: Region, now_ms: int, asked: DriversAsked) -> list[Drive
     return [_line(region, driver_id, DRIVER_STATES[states[fleet.index[driver_id]]]) for driver_id in page]
 
 
-def _line(region: Region, driver_id: str, state: str) -> DriverLine:
+def _line(region: Region, driver_id: str, state: DriverStateName) -> DriverLine:
     fleet, row = region.state.fleet, region.state.fleet.index[driver_id]
     seen_ms, until_ms, free_ms = int(fleet.seen_ms[row]), int(fleet.until_ms[row]), int(fleet.free_ms[row])
     held = region.state.holdings.of(driver_id)

@@ -20,6 +20,7 @@ from domain.marketplace.refunds import AskRefund, EndRefund, Refund, RefundReaso
 from domain.orders.commands import BeginPayment, CancelOrder, RecordPayment
 from domain.orders.lifecycle import Role
 from domain.orders.reasons import CancelReason
+from domain.orders.records import Done
 from domain.ports import Channel
 from integrations.fake import FakeOptions
 from integrations.payment.fake import FakePayment
@@ -78,8 +79,10 @@ class Till:
             request_id=begun["request_id"], amount_cents=begun["amount_cents"], vendor_token=f"fake:{script}"
         )
         await world.answer(world.command(order_id, RecordPayment(True, granted.vendor_ref, begun["number"])))
-        accepted = await world.append(world.accept(order_id))
-        task = accepted[0].opened[0]  # type: ignore[union-attr, index]
+        [accepted] = await world.append(world.accept(order_id))
+        assert isinstance(accepted, Done)
+        assert accepted.opened is not None
+        task = accepted.opened[0]
         records, task = world.to_door(task)
         await world.append(world.records(*records, *world.delivered(task)))
         assert await self.told() == []
