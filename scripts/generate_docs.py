@@ -22,7 +22,8 @@ import msgspec
 from actors.config import Limits
 from domain import protocol
 from domain.errors import CATALOGUE
-from domain.marketplace.merchants import MERCHANT, MerchantStatus
+from domain.marketplace.merchants import MERCHANT
+from domain.marketplace.review import ReviewStatus
 from domain.orders.lifecycle import (
     OFFER_EDGES,
     ORDER,
@@ -395,7 +396,7 @@ def lifecycles_page() -> str:
         "",
         "```mermaid",
         "stateDiagram-v2",
-        f"    [*] --> {MerchantStatus.APPLIED}",
+        f"    [*] --> {ReviewStatus.APPLIED}",
         *(f"    {at} --> {edge.to}: {event}" for (at, event), edge in MERCHANT.items()),
         "```",
         "",

@@ -17,9 +17,10 @@ from msgspec.structs import replace
 from domain.ground.markets import MARKETS
 from domain.marketplace.accounts import OpenAccount, User
 from domain.marketplace.change import Command, by_operator
-from domain.marketplace.merchants import Apply, MerchantEvent, MoveMerchant
+from domain.marketplace.merchants import Apply, MoveMerchant
 from domain.marketplace.party import Job, Membership
 from domain.marketplace.products import AddProducts, Product
+from domain.marketplace.review import ReviewEvent
 from domain.marketplace.stores import OpenStore
 from domain.orders.commands import (
     CreateOrder,
@@ -91,7 +92,7 @@ async def open_shop(reads: Reads, region_id: str, chance: Random) -> Shop:
             member=Membership(merchant, Job.OWNER),
         )
         await marketplace.carry_out(command, lambda _: {}, dict)
-    approval = MoveMerchant(merchant_id=merchant, event=MerchantEvent.APPROVED)
+    approval = MoveMerchant(merchant_id=merchant, event=ReviewEvent.APPROVED)
     await marketplace.carry_out(by_operator(approval, CREATED_MS, "bench"), lambda _: {}, dict)
     return Shop(region_id, store, merchant, product, market.lat, market.lng)
 

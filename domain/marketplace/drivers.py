@@ -9,7 +9,6 @@ the number itself never comes here, and a digest of so short a number could be u
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,37 +17,15 @@ from domain.errors import (
     DocumentsExpired,
     DocumentsMissing,
     DriverNotApproved,
-    Forbidden,
     InvalidRequest,
     LimitReached,
     NotFound,
-    WrongState,
 )
 from domain.marketplace.change import Command, Decision
+from domain.marketplace.review import ReviewEvent, ReviewStatus, step, steps_of
 from domain.orders.lifecycle import Role
 
 DOCUMENTS_LIMIT = 40  # of a driver, those that were replaced among them
-
-
-class DriverStatus(StrEnum):
-    """How far the application has come, or whether what was granted stands."""
-
-    APPLIED = "APPLIED"  # waits for a review
-    INCOMPLETE = "INCOMPLETE"  # more was asked for
-    APPROVED = "APPROVED"  # drives, while the documents are good
-    REJECTED = "REJECTED"
-    SUSPENDED = "SUSPENDED"
-
-
-class DriverEvent(StrEnum):
-    """What becomes of a driver; others are told by these words, in lower case."""
-
-    SUBMITTED = "SUBMITTED"
-    ASKED_FOR_MORE = "ASKED_FOR_MORE"
-    APPROVED = "APPROVED"
-    REJECTED = "REJECTED"
-    SUSPENDED = "SUSPENDED"
-    REINSTATED = "REINSTATED"
 
 
 class DriverReason(StrEnum):
@@ -97,31 +74,7 @@ class Document(Struct, frozen=True, kw_only=True):
     reason: DriverReason | None = None
 
 
-class Edge(NamedTuple):
-    """One step of a driver's life: where it leads, whose step it is, and whether it comes with a reason."""
-
-    to: DriverStatus
-    roles: frozenset[Role]
-    reasoned: bool = False
-
-
-_S, _E = DriverStatus, DriverEvent
-_DRIVER = frozenset({Role.DRIVER})
-_ADMIN = frozenset({Role.ADMIN})
-_OPERATORS = frozenset({Role.ADMIN, Role.DISPATCHER})
-
-# fmt: off
-DRIVER: dict[tuple[DriverStatus, DriverEvent], Edge] = {
-    (_S.APPLIED,    _E.APPROVED):       Edge(_S.APPROVED, _ADMIN),
-    (_S.APPLIED,    _E.REJECTED):       Edge(_S.REJECTED, _ADMIN, reasoned=True),
-    (_S.APPLIED,    _E.ASKED_FOR_MORE): Edge(_S.INCOMPLETE, _ADMIN, reasoned=True),
-    (_S.INCOMPLETE, _E.SUBMITTED):      Edge(_S.APPLIED, _DRIVER),
-    (_S.INCOMPLETE, _E.REJECTED):       Edge(_S.REJECTED, _ADMIN, reasoned=True),
-    (_S.REJECTED,   _E.SUBMITTED):      Edge(_S.APPLIED, _DRIVER),
-    (_S.APPROVED,   _E.SUSPENDED):      Edge(_S.SUSPENDED, _OPERATORS, reasoned=True),
-    (_S.SUSPENDED,  _E.REINSTATED):     Edge(_S.APPROVED, _ADMIN),
-}
-# fmt: on
+DRIVER = steps_of(Role.DRIVER)
 
 
 class Driver(Struct, frozen=True, kw_only=True):
@@ -133,7 +86,7 @@ class Driver(Struct, frozen=True, kw_only=True):
     region_id: str
     created_ms: int
     documents: tuple[Document, ...] = ()
-    status: DriverStatus = DriverStatus.APPLIED
+    status: ReviewStatus = ReviewStatus.APPLIED
     reason: DriverReason | None = None
     reviewed_ms: int | None = None
     papers_until_ms: int | None = None
@@ -143,7 +96,7 @@ class Driver(Struct, frozen=True, kw_only=True):
 class Standing(Struct, frozen=True):
     """What there is to know of a driver who wants to drive; see `Driver`."""
 
-    status: DriverStatus
+    status: ReviewStatus
     papers_until_ms: int | None = None
 
 
@@ -152,7 +105,7 @@ def require_fit(standing: Standing | None, now_ms: int) -> int | None:
     applied (None) or is not approved, `DocumentsExpired` for one whose documents have run out."""
     if standing is None:
         raise DriverNotApproved("You have not applied yet.")
-    if standing.status is not DriverStatus.APPROVED:
+    if standing.status is not ReviewStatus.APPROVED:
         raise DriverNotApproved(f"Your application is {standing.status}.")
     if standing.papers_until_ms is not None and standing.papers_until_ms <= now_ms:
         raise DocumentsExpired()
@@ -177,7 +130,7 @@ class MoveDriver(Struct, frozen=True, kw_only=True):
     """A step of the driver's life. `reason`: for those that come with one."""
 
     driver_id: str
-    event: DriverEvent
+    event: ReviewEvent
     reason: DriverReason | None = None
 
 
@@ -215,18 +168,14 @@ def hand_in_document(action: HandInDocument, before: Driver, command: Command) -
 def move_driver(action: MoveDriver, before: Driver, command: Command) -> Decision:
     """The step by the table. Whom an operator approves has handed in all that must be there, and that is taken with the
     approval. `WrongState` where the table has no step, `Forbidden` where it is another role's."""
-    edge = DRIVER.get((before.status, action.event))
-    if edge is None:
-        raise WrongState(f"'{action.event}' is not possible while the driver is {before.status}.")
-    if command.role not in edge.roles:
-        raise Forbidden(f"'{action.event}' belongs to: {', '.join(sorted(edge.roles))}.")
+    edge = step(DRIVER, before.status, action.event, command.role)
     after = replace(
         before,
         status=edge.to,
         reason=(action.reason or DriverReason.OTHER) if edge.reasoned else None,
         reviewed_ms=before.reviewed_ms if command.role is Role.DRIVER else command.at_ms,
     )
-    if action.event is DriverEvent.APPROVED:
+    if action.event is ReviewEvent.APPROVED:
         taken = tuple(
             replace(one, status=DocumentStatus.ACCEPTED) if one.status is DocumentStatus.HANDED_IN else one
             for one in before.documents

@@ -7,37 +7,16 @@ goods, staff, documents. Whether it sells, orders ask at the moment of their dec
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from domain.errors import Forbidden, WrongState
+from domain.errors import WrongState
 from domain.marketplace.change import Command, Decision
 from domain.marketplace.party import Job
+from domain.marketplace.review import ReviewEvent, ReviewStatus, step, steps_of
 from domain.marketplace.staff import Member
 from domain.orders.lifecycle import Role
-
-
-class MerchantStatus(StrEnum):
-    """How far the application has come, or whether what was granted stands."""
-
-    APPLIED = "APPLIED"  # waits for a review
-    INCOMPLETE = "INCOMPLETE"  # more was asked for
-    APPROVED = "APPROVED"  # sells
-    REJECTED = "REJECTED"
-    SUSPENDED = "SUSPENDED"
-
-
-class MerchantEvent(StrEnum):
-    """What becomes of a merchant; others are told by these words, in lower case."""
-
-    SUBMITTED = "SUBMITTED"
-    ASKED_FOR_MORE = "ASKED_FOR_MORE"
-    APPROVED = "APPROVED"
-    REJECTED = "REJECTED"
-    SUSPENDED = "SUSPENDED"
-    REINSTATED = "REINSTATED"
 
 
 class ReviewReason(StrEnum):
@@ -55,31 +34,7 @@ class ReviewReason(StrEnum):
     OTHER = "OTHER"
 
 
-class Edge(NamedTuple):
-    """One step of a merchant's life: where it leads, whose step it is, and whether it comes with a reason."""
-
-    to: MerchantStatus
-    roles: frozenset[Role]
-    reasoned: bool = False
-
-
-_S, _E = MerchantStatus, MerchantEvent
-_MERCHANT = frozenset({Role.MERCHANT})
-_ADMIN = frozenset({Role.ADMIN})
-_OPERATORS = frozenset({Role.ADMIN, Role.DISPATCHER})
-
-# fmt: off
-MERCHANT: dict[tuple[MerchantStatus, MerchantEvent], Edge] = {
-    (_S.APPLIED,    _E.APPROVED):       Edge(_S.APPROVED, _ADMIN),
-    (_S.APPLIED,    _E.REJECTED):       Edge(_S.REJECTED, _ADMIN, reasoned=True),
-    (_S.APPLIED,    _E.ASKED_FOR_MORE): Edge(_S.INCOMPLETE, _ADMIN, reasoned=True),
-    (_S.INCOMPLETE, _E.SUBMITTED):      Edge(_S.APPLIED, _MERCHANT),
-    (_S.INCOMPLETE, _E.REJECTED):       Edge(_S.REJECTED, _ADMIN, reasoned=True),
-    (_S.REJECTED,   _E.SUBMITTED):      Edge(_S.APPLIED, _MERCHANT),
-    (_S.APPROVED,   _E.SUSPENDED):      Edge(_S.SUSPENDED, _OPERATORS, reasoned=True),
-    (_S.SUSPENDED,  _E.REINSTATED):     Edge(_S.APPROVED, _ADMIN),
-}
-# fmt: on
+MERCHANT = steps_of(Role.MERCHANT)
 
 
 class Merchant(Struct, frozen=True, kw_only=True):
@@ -91,7 +46,7 @@ class Merchant(Struct, frozen=True, kw_only=True):
     legal_name: str
     address: str
     created_ms: int
-    status: MerchantStatus = MerchantStatus.APPLIED
+    status: ReviewStatus = ReviewStatus.APPLIED
     reason: ReviewReason | None = None
     reviewed_ms: int | None = None
     version: int = 1
@@ -119,7 +74,7 @@ class MoveMerchant(Struct, frozen=True, kw_only=True):
     """A step of its life. `reason`: for those that come with one."""
 
     merchant_id: str
-    event: MerchantEvent
+    event: ReviewEvent
     reason: ReviewReason | None = None
 
 
@@ -143,7 +98,7 @@ def apply(action: Apply, before: None, command: Command) -> Decision:
 
 def change_merchant(action: ChangeMerchant, before: Merchant, command: Command) -> Decision:
     """What an operator has looked at is not changed behind their back: a legal name is settled with the approval."""
-    if before.status in (MerchantStatus.APPROVED, MerchantStatus.SUSPENDED) and (
+    if before.status in (ReviewStatus.APPROVED, ReviewStatus.SUSPENDED) and (
         action.legal_name != before.legal_name
     ):
         raise WrongState("The legal name was reviewed: ask an operator to change it.")
@@ -153,11 +108,7 @@ def change_merchant(action: ChangeMerchant, before: Merchant, command: Command) 
 
 def move_merchant(action: MoveMerchant, before: Merchant, command: Command) -> Decision:
     """The step by the table. `WrongState` where it has none, `Forbidden` where it is another role's."""
-    edge = MERCHANT.get((before.status, action.event))
-    if edge is None:
-        raise WrongState(f"'{action.event}' is not possible while the merchant is {before.status}.")
-    if command.role not in edge.roles:
-        raise Forbidden(f"'{action.event}' belongs to: {', '.join(sorted(edge.roles))}.")
+    edge = step(MERCHANT, before.status, action.event, command.role)
     is_review = command.role is not Role.MERCHANT
     after = replace(
         before,

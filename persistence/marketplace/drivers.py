@@ -15,7 +15,6 @@ from domain.marketplace.drivers import (
     ApplyToDrive,
     Driver,
     DriverReason,
-    DriverStatus,
     HandInDocument,
     JudgeDocument,
     MoveDriver,
@@ -24,6 +23,7 @@ from domain.marketplace.drivers import (
     judge_document,
     move_driver,
 )
+from domain.marketplace.review import ReviewStatus
 from persistence.marketplace.kind import Kind, Step
 from persistence.reads.queries import table_of
 from persistence.tables.base import Base, Uid, one_of
@@ -43,7 +43,7 @@ class DriverRow(Base):
     papers_until_ms: Mapped[int | None]
     version: Mapped[int] = mapped_column(Integer)
     __table_args__ = (
-        one_of("status", DriverStatus),
+        one_of("status", ReviewStatus),
         one_of("reason", DriverReason),
         CheckConstraint(f"jsonb_array_length(documents) <= {DOCUMENTS_LIMIT}", name="documents"),
         CheckConstraint("status <> 'APPROVED' OR reviewed_ms IS NOT NULL", name="reviewed"),

@@ -10,14 +10,13 @@ from domain.marketplace.merchants import (
     Apply,
     ChangeMerchant,
     Merchant,
-    MerchantEvent,
-    MerchantStatus,
     MoveMerchant,
     ReviewReason,
     apply,
     change_merchant,
     move_merchant,
 )
+from domain.marketplace.review import ReviewEvent, ReviewStatus
 from persistence.marketplace.kind import Kind, Step
 from persistence.reads.queries import table_of
 from persistence.tables.base import Base, Uid, one_of
@@ -37,7 +36,7 @@ class MerchantRow(Base):
     reviewed_ms: Mapped[int | None]
     version: Mapped[int] = mapped_column(Integer)
     __table_args__ = (
-        one_of("status", MerchantStatus),
+        one_of("status", ReviewStatus),
         one_of("reason", ReviewReason),
         CheckConstraint(
             "(reason IS NOT NULL) = (status IN ('INCOMPLETE', 'REJECTED', 'SUSPENDED'))", name="reasoned"
@@ -71,7 +70,7 @@ WHERE o.merchant_id = CAST(:merchant_id AS uuid) AND t.live AND t.kind = 'DELIVE
 def _call_off(decision: Decision, command: Command) -> Executable | None:
     """With a suspension: what nobody has fetched yet is called off, and its offers are withdrawn. Whoever took an order
     on before holds the merchant's row until that is committed, so none is missed."""
-    if decision.event != MerchantEvent.SUSPENDED.lower():
+    if decision.event != ReviewEvent.SUSPENDED.lower():
         return None
     assert isinstance(decision.changed, Merchant)
     return _CALL_OFF.bindparams(

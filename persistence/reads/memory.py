@@ -11,10 +11,11 @@ from msgspec.structs import asdict
 from domain.errors import AlreadyEmployed, EmailTaken, IdempotencyKeyReused, NotFound, StoreUnavailable
 from domain.marketplace.accounts import User
 from domain.marketplace.change import Carried, Command, settled
-from domain.marketplace.drivers import DriverStatus, Standing
-from domain.marketplace.merchants import Merchant, MerchantStatus
+from domain.marketplace.drivers import Standing
+from domain.marketplace.merchants import Merchant
 from domain.marketplace.party import Membership
 from domain.marketplace.products import Product
+from domain.marketplace.review import ReviewStatus
 from domain.marketplace.staff import Member
 from domain.marketplace.stores import Store
 from domain.orders.dossier import Entry
@@ -82,13 +83,13 @@ class MemoryReads:
 
     async def standings(self, driver_ids: Collection[str]) -> dict[str, Standing]:
         """All drivers of simulated worlds are approved."""
-        return dict.fromkeys(driver_ids, Standing(DriverStatus.APPROVED))
+        return dict.fromkeys(driver_ids, Standing(ReviewStatus.APPROVED))
 
     async def store(self, store_id: str) -> Store | None:
         return self.shops.get(store_id)
 
     async def sells(self, merchant_id: str) -> bool:
-        return self.merchants[merchant_id].status is MerchantStatus.APPROVED
+        return self.merchants[merchant_id].status is ReviewStatus.APPROVED
 
     async def stores(self, *, merchant_id: str | None = None, region_id: str | None = None) -> list[Store]:
         found = [
@@ -109,7 +110,7 @@ class MemoryReads:
         elif isinstance(record, Store):
             fields = {name: getattr(record, name) for name in OrderStore.__struct_fields__ if name != "sells"}
             status = self.merchants[record.merchant_id].status
-            self.memory.add_store(OrderStore(**fields, sells=status is MerchantStatus.APPROVED))
+            self.memory.add_store(OrderStore(**fields, sells=status is ReviewStatus.APPROVED))
         elif isinstance(record, Product):
             known = set(OrderProduct.__struct_fields__) & set(record.__struct_fields__)
             fields = {name: getattr(record, name) for name in known}

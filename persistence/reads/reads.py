@@ -26,10 +26,10 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import RowMapping
 
 from domain.marketplace.accounts import User
-from domain.marketplace.drivers import DriverStatus, Standing
-from domain.marketplace.merchants import MerchantStatus
+from domain.marketplace.drivers import Standing
 from domain.marketplace.party import Job, Membership
 from domain.marketplace.products import Product
+from domain.marketplace.review import ReviewStatus
 from domain.marketplace.stores import Store
 from domain.orders.dossier import Entry
 from domain.orders.lifecycle import TASK_HELD, OrderStatus, Role
@@ -196,7 +196,7 @@ class Reads(DispatchReads):
         """How the applications of these drivers stand; who never applied is missing."""
         rows = await self._rows(_STANDINGS, driver_ids=[one for one in driver_ids if is_id(one)])
         return {
-            str(row["driver_id"]): Standing(DriverStatus(row["status"]), row["papers_until_ms"])
+            str(row["driver_id"]): Standing(ReviewStatus(row["status"]), row["papers_until_ms"])
             for row in rows
         }
 
@@ -213,7 +213,7 @@ class Reads(DispatchReads):
         """Whether the merchant is approved."""
         query = select(MERCHANTS.c.status).where(MERCHANTS.c.merchant_id == merchant_id)
         row = await self._one(query) if is_id(merchant_id) else None
-        return row is not None and row["status"] == MerchantStatus.APPROVED
+        return row is not None and row["status"] == ReviewStatus.APPROVED
 
     async def stores(self, *, merchant_id: str | None = None, region_id: str | None = None) -> list[Store]:
         """Stores by name: all of a merchant; in a region those that sell, or will again."""
@@ -223,7 +223,7 @@ class Reads(DispatchReads):
                 return []
             query = query.where(STORES.c.merchant_id == merchant_id)
         if region_id is not None:
-            approved = MERCHANTS.c.status == MerchantStatus.APPROVED
+            approved = MERCHANTS.c.status == ReviewStatus.APPROVED
             query = query.join(MERCHANTS, MERCHANTS.c.merchant_id == STORES.c.merchant_id).where(
                 STORES.c.region_id == region_id, STORES.c.closed_ms.is_(None), approved
             )

@@ -6,10 +6,11 @@ from typing import Any
 
 from domain.marketplace.accounts import OpenAccount, SetDisabled, User
 from domain.marketplace.change import Command
-from domain.marketplace.drivers import REQUIRED, ApplyToDrive, Document, DriverEvent, MoveDriver
-from domain.marketplace.merchants import Apply, MerchantEvent, MoveMerchant
+from domain.marketplace.drivers import REQUIRED, ApplyToDrive, Document, MoveDriver
+from domain.marketplace.merchants import Apply, MoveMerchant
 from domain.marketplace.party import Job, Membership
 from domain.marketplace.products import AddProducts, Product
+from domain.marketplace.review import ReviewEvent
 from domain.marketplace.stores import OpenStore, SetHours, Store
 from domain.orders.hours import Hours
 from domain.orders.lifecycle import Role
@@ -56,7 +57,7 @@ async def put_merchant(
     application = Apply(merchant_id=merchant_id, **about)
     await change(marketplace, application, owner_id, role=Role.MERCHANT)
     if approved:
-        await change(marketplace, MoveMerchant(merchant_id=merchant_id, event=MerchantEvent.APPROVED))
+        await change(marketplace, MoveMerchant(merchant_id=merchant_id, event=ReviewEvent.APPROVED))
 
 
 async def approve_driver(marketplace: Marketplace, driver_id: str) -> None:
@@ -72,7 +73,7 @@ async def approve_driver(marketplace: Marketplace, driver_id: str) -> None:
         for n, kind in enumerate(REQUIRED)
     )
     await change(marketplace, ApplyToDrive(region_id="tx-dfw", documents=documents), driver_id)
-    await change(marketplace, MoveDriver(driver_id=driver_id, event=DriverEvent.APPROVED))
+    await change(marketplace, MoveDriver(driver_id=driver_id, event=ReviewEvent.APPROVED))
 
 
 async def set_hours(

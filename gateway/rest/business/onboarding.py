@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated
 
 from fastapi import Query
 from msgspec import Struct
-from pydantic import Field, model_validator
+from pydantic import Field
 from starlette.responses import Response
 
 from domain.errors import NotFound
@@ -17,18 +16,18 @@ from domain.marketplace.merchants import (
     Apply,
     ChangeMerchant,
     Merchant,
-    MerchantEvent,
-    MerchantStatus,
     MoveMerchant,
     ReviewReason,
 )
 from domain.marketplace.party import Job
+from domain.marketplace.review import ReviewEvent, ReviewStatus
 from domain.orders.lifecycle import Role
 from gateway.http.auth import Me
 from gateway.http.idempotency import Call, Mutation
 from gateway.http.policy import OPERATORS, Need, Policy
 from gateway.rest.kit.answers import Parts, Uid, carry_out, etag, json_response, shown
 from gateway.rest.kit.lists import Rows, listed
+from gateway.rest.kit.reviews import ReviewBody
 from gateway.rest.kit.routes import Routes
 from gateway.rest.models import Address, Body, Code, Name
 from gateway.services import Services
@@ -46,32 +45,10 @@ class MerchantBody(Body):
     address: Address
 
 
-class ReviewVerdict(StrEnum):
-    """What a review comes to."""
-
-    APPROVE = "approve"
-    REJECT = "reject"
-    ASK_FOR_MORE = "ask_for_more"
-
-
-_EVENTS = {
-    ReviewVerdict.APPROVE: MerchantEvent.APPROVED,
-    ReviewVerdict.REJECT: MerchantEvent.REJECTED,
-    ReviewVerdict.ASK_FOR_MORE: MerchantEvent.ASKED_FOR_MORE,
-}
-
-
-class Review(Body):
+class Review(ReviewBody):
     """What a review comes to. `reason`: why not, which the merchant is told; for anything but `approve`."""
 
-    verdict: Code[ReviewVerdict]
     reason: Annotated[Code[ReviewReason] | None, Field(examples=[None])] = None
-
-    @model_validator(mode="after")
-    def _says_why(self) -> Self:
-        if (self.reason is None) is not (self.verdict is ReviewVerdict.APPROVE):
-            raise ValueError("has a reason unless the verdict is approve")
-        return self
 
 
 class Suspend(Body):
@@ -85,7 +62,7 @@ class MerchantView(Struct, frozen=True):
 
     id: str
     version: int
-    status: MerchantStatus
+    status: ReviewStatus
     reason: ReviewReason | None
     name: str
     legal_name: str
@@ -144,7 +121,7 @@ async def change(merchant_id: Uid, body: MerchantBody, _: Me, call: Mutation, se
 )
 async def submit(merchant_id: Uid, _: Me, call: Mutation, services: Parts) -> Response:
     """Have it reviewed again, after more was asked for or it was rejected."""
-    action = MoveMerchant(merchant_id=str(merchant_id), event=MerchantEvent.SUBMITTED)
+    action = MoveMerchant(merchant_id=str(merchant_id), event=ReviewEvent.SUBMITTED)
     return await _moved(services, call, action)
 
 
@@ -156,7 +133,7 @@ async def merchants(
     _: Me,
     services: Parts,
     rows: Rows,
-    status: Annotated[list[MerchantStatus] | None, Query(description="Any of these.")] = None,
+    status: Annotated[list[ReviewStatus] | None, Query(description="Any of these.")] = None,
 ) -> Response:
     """Merchants, newest first: those that wait for a review are APPLIED."""
     found, cursor = await listed(services, "merchant", None, rows, _view, status=status or ())
@@ -172,7 +149,7 @@ async def merchants(
 )
 async def review(merchant_id: Uid, body: Review, _: Me, call: Mutation, services: Parts) -> Response:
     """Approve an application, reject it, or ask for more."""
-    action = MoveMerchant(merchant_id=str(merchant_id), event=_EVENTS[body.verdict], reason=body.reason)
+    action = MoveMerchant(merchant_id=str(merchant_id), event=body.event, reason=body.reason)
     return await _moved(services, call.covers(body), action)
 
 
@@ -185,7 +162,7 @@ async def review(merchant_id: Uid, body: Review, _: Me, call: Mutation, services
 )
 async def suspend(merchant_id: Uid, body: Suspend, _: Me, call: Mutation, services: Parts) -> Response:
     """Close all of a merchant's stores at once, and call off what nobody has fetched yet. Goods on the road go on."""
-    action = MoveMerchant(merchant_id=str(merchant_id), event=MerchantEvent.SUSPENDED, reason=body.reason)
+    action = MoveMerchant(merchant_id=str(merchant_id), event=ReviewEvent.SUSPENDED, reason=body.reason)
     return await _moved(services, call.covers(body), action)
 
 
@@ -198,7 +175,7 @@ async def suspend(merchant_id: Uid, body: Suspend, _: Me, call: Mutation, servic
 )
 async def reinstate(merchant_id: Uid, _: Me, call: Mutation, services: Parts) -> Response:
     """Let a suspended merchant sell again."""
-    action = MoveMerchant(merchant_id=str(merchant_id), event=MerchantEvent.REINSTATED)
+    action = MoveMerchant(merchant_id=str(merchant_id), event=ReviewEvent.REINSTATED)
     return await _moved(services, call, action)
 
 

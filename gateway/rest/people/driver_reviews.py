@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated
 
 from fastapi import Query
 from msgspec import Struct
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints
 from starlette.responses import Response
 
 from domain.errors import NotFound
@@ -20,19 +19,19 @@ from domain.marketplace.drivers import (
     DocumentKind,
     DocumentStatus,
     Driver,
-    DriverEvent,
     DriverReason,
-    DriverStatus,
     HandInDocument,
     JudgeDocument,
     MoveDriver,
 )
+from domain.marketplace.review import ReviewEvent, ReviewStatus
 from domain.orders.lifecycle import Role
 from gateway.http.auth import Me
 from gateway.http.idempotency import Call, Mutation
 from gateway.http.policy import OPERATORS, Need, Policy
 from gateway.rest.kit.answers import Parts, Uid, carry_out, etag, json_response, shown
 from gateway.rest.kit.lists import Rows, listed
+from gateway.rest.kit.reviews import ReviewBody
 from gateway.rest.kit.routes import Routes
 from gateway.rest.models import Body, Clean, Code, Instant
 from gateway.services import Services
@@ -59,32 +58,10 @@ class NewDriver(Body):
     documents: Annotated[tuple[NewDocument, ...], Field(max_length=DOCUMENTS_LIMIT // 2, strict=False)] = ()
 
 
-class DriverVerdict(StrEnum):
-    """What a review comes to."""
-
-    APPROVE = "approve"
-    REJECT = "reject"
-    ASK_FOR_MORE = "ask_for_more"
-
-
-_EVENTS = {
-    DriverVerdict.APPROVE: DriverEvent.APPROVED,
-    DriverVerdict.REJECT: DriverEvent.REJECTED,
-    DriverVerdict.ASK_FOR_MORE: DriverEvent.ASKED_FOR_MORE,
-}
-
-
-class DriverReview(Body):
+class DriverReview(ReviewBody):
     """What a review comes to. `reason`: why not, which the driver is told; for anything but `approve`."""
 
-    verdict: Code[DriverVerdict]
     reason: Annotated[Code[DriverReason] | None, Field(examples=[None])] = None
-
-    @model_validator(mode="after")
-    def _says_why(self) -> Self:
-        if (self.reason is None) is not (self.verdict is DriverVerdict.APPROVE):
-            raise ValueError("has a reason unless the verdict is approve")
-        return self
 
 
 class DocumentReview(Body):
@@ -119,7 +96,7 @@ class DriverView(Struct, frozen=True):
     id: str
     version: int
     region_id: str
-    status: DriverStatus
+    status: ReviewStatus
     reason: DriverReason | None
     documents: list[DocumentView]
     papers_until: datetime | None
@@ -165,7 +142,7 @@ async def read(driver_id: Uid, _: Me, services: Parts) -> Response:
 )
 async def submit(driver_id: Uid, _: Me, call: Mutation, services: Parts) -> Response:
     """Have it reviewed again, after more was asked for or it was rejected."""
-    action = MoveDriver(driver_id=str(driver_id), event=DriverEvent.SUBMITTED)
+    action = MoveDriver(driver_id=str(driver_id), event=ReviewEvent.SUBMITTED)
     return await _moved(services, call, action)
 
 
@@ -211,7 +188,7 @@ async def drivers(
     _: Me,
     services: Parts,
     rows: Rows,
-    status: Annotated[list[DriverStatus] | None, Query(description="Any of these.")] = None,
+    status: Annotated[list[ReviewStatus] | None, Query(description="Any of these.")] = None,
 ) -> Response:
     """Drivers, newest first: those that wait for a review are APPLIED."""
     found, cursor = await listed(services, "driver", None, rows, _view, status=status or ())
@@ -227,7 +204,7 @@ async def drivers(
 )
 async def review(driver_id: Uid, body: DriverReview, _: Me, call: Mutation, services: Parts) -> Response:
     """Approve an application and the documents that were handed in with it, reject it, or ask for more."""
-    action = MoveDriver(driver_id=str(driver_id), event=_EVENTS[body.verdict], reason=body.reason)
+    action = MoveDriver(driver_id=str(driver_id), event=body.event, reason=body.reason)
     return await _moved(services, call.covers(body), action)
 
 
@@ -260,7 +237,7 @@ async def review_document(
 async def suspend(driver_id: Uid, body: SuspendDriver, _: Me, call: Mutation, services: Parts) -> Response:
     """Let a driver drive no more; they are off duty at once. Tasks that are under way stay theirs until a dispatcher
     says otherwise."""
-    action = MoveDriver(driver_id=str(driver_id), event=DriverEvent.SUSPENDED, reason=body.reason)
+    action = MoveDriver(driver_id=str(driver_id), event=ReviewEvent.SUSPENDED, reason=body.reason)
     return await _moved(services, call.covers(body), action)
 
 
@@ -273,7 +250,7 @@ async def suspend(driver_id: Uid, body: SuspendDriver, _: Me, call: Mutation, se
 )
 async def reinstate(driver_id: Uid, _: Me, call: Mutation, services: Parts) -> Response:
     """Let a suspended driver drive again."""
-    action = MoveDriver(driver_id=str(driver_id), event=DriverEvent.REINSTATED)
+    action = MoveDriver(driver_id=str(driver_id), event=ReviewEvent.REINSTATED)
     return await _moved(services, call, action)
 
 
@@ -288,7 +265,7 @@ async def _moved(services: Services, call: Call, action: MoveDriver | JudgeDocum
     after = await carry_out(services, call, action, _view, DriverView)
     view, now_ms = after.view, services.config.clock.now_ms()
     services.standings.forget(view.id)
-    if view.status is not DriverStatus.APPROVED or (
+    if view.status is not ReviewStatus.APPROVED or (
         view.papers_until and millis(view.papers_until) <= now_ms
     ):
         await take_off(services, view.id)

@@ -13,9 +13,7 @@ from domain.marketplace.drivers import (
     Document,
     DocumentKind,
     Driver,
-    DriverEvent,
     DriverReason,
-    DriverStatus,
     JudgeDocument,
     MoveDriver,
     Standing,
@@ -23,6 +21,7 @@ from domain.marketplace.drivers import (
     move_driver,
     require_fit,
 )
+from domain.marketplace.review import ReviewEvent, ReviewStatus
 from domain.orders.lifecycle import Role
 
 NOW_MS = 1_000
@@ -42,7 +41,7 @@ def driver(*documents: Document) -> Driver:
     return Driver(driver_id="d", region_id="tx-dfw", created_ms=0, documents=documents)
 
 
-def move(before: Driver, event: DriverEvent, role: Role = Role.ADMIN) -> Driver:
+def move(before: Driver, event: ReviewEvent, role: Role = Role.ADMIN) -> Driver:
     action = MoveDriver(driver_id="d", event=event, reason=DriverReason.OTHER)
     shown: Driver = move_driver(action, before, command(role)).shown
     return shown
@@ -56,7 +55,7 @@ def judge(before: Driver, document_id: str, accepted: bool) -> Driver:
 
 def test_the_first_kind_that_runs_out_ends_it_and_a_newer_one_counts() -> None:
     applied = driver(paper(DocumentKind.LICENSE, 5_000), paper(DocumentKind.INSURANCE, 3_000))
-    approved = move(applied, DriverEvent.APPROVED)
+    approved = move(applied, ReviewEvent.APPROVED)
     assert approved.papers_until_ms == 3_000
     newer = replace(approved, documents=(*approved.documents, paper(DocumentKind.INSURANCE, 9_000, "new")))
     assert judge(newer, "new", accepted=True).papers_until_ms == 5_000
@@ -66,7 +65,7 @@ def test_the_first_kind_that_runs_out_ends_it_and_a_newer_one_counts() -> None:
 
 def test_who_was_let_in_before_there_were_documents_is_bound_once_all_are_there() -> None:
     before = replace(
-        driver(*(paper(kind, 5_000) for kind in REQUIRED)), status=DriverStatus.APPROVED, reviewed_ms=0
+        driver(*(paper(kind, 5_000) for kind in REQUIRED)), status=ReviewStatus.APPROVED, reviewed_ms=0
     )
     one = judge(before, REQUIRED[0], accepted=True)
     assert one.papers_until_ms is None
@@ -76,16 +75,16 @@ def test_who_was_let_in_before_there_were_documents_is_bound_once_all_are_there(
 @pytest.mark.parametrize("documents", [(), (paper(DocumentKind.LICENSE, 5_000),)])
 def test_nobody_is_approved_without_what_must_be_there(documents: tuple[Document, ...]) -> None:
     with pytest.raises(DocumentsMissing):
-        move(driver(*documents), DriverEvent.APPROVED)
+        move(driver(*documents), ReviewEvent.APPROVED)
     expired = (paper(DocumentKind.LICENSE, 5_000), paper(DocumentKind.INSURANCE, NOW_MS))
     with pytest.raises(DocumentsMissing):
-        move(driver(*expired), DriverEvent.APPROVED)
+        move(driver(*expired), ReviewEvent.APPROVED)
 
 
-@pytest.mark.parametrize("status", DriverStatus)
-@pytest.mark.parametrize("event", DriverEvent)
+@pytest.mark.parametrize("status", ReviewStatus)
+@pytest.mark.parametrize("event", ReviewEvent)
 @pytest.mark.parametrize("role", Role)
-def test_a_step_is_in_the_table_or_is_none(status: DriverStatus, event: DriverEvent, role: Role) -> None:
+def test_a_step_is_in_the_table_or_is_none(status: ReviewStatus, event: ReviewEvent, role: Role) -> None:
     before = replace(driver(*(paper(kind, 5_000) for kind in REQUIRED)), status=status)
     edge = DRIVER.get((status, event))
     if edge is not None and role in edge.roles:
@@ -98,10 +97,10 @@ def test_a_step_is_in_the_table_or_is_none(status: DriverStatus, event: DriverEv
 
 
 def test_who_may_drive() -> None:
-    assert require_fit(Standing(DriverStatus.APPROVED, NOW_MS + 1), NOW_MS) == NOW_MS + 1
-    assert require_fit(Standing(DriverStatus.APPROVED), NOW_MS) is None
+    assert require_fit(Standing(ReviewStatus.APPROVED, NOW_MS + 1), NOW_MS) == NOW_MS + 1
+    assert require_fit(Standing(ReviewStatus.APPROVED), NOW_MS) is None
     with pytest.raises(DocumentsExpired):
-        require_fit(Standing(DriverStatus.APPROVED, NOW_MS), NOW_MS)
-    for standing in (None, *(Standing(one) for one in DriverStatus if one is not DriverStatus.APPROVED)):
+        require_fit(Standing(ReviewStatus.APPROVED, NOW_MS), NOW_MS)
+    for standing in (None, *(Standing(one) for one in ReviewStatus if one is not ReviewStatus.APPROVED)):
         with pytest.raises(DriverNotApproved):
             require_fit(standing, NOW_MS)

@@ -11,16 +11,15 @@ from domain.marketplace.change import Command
 from domain.marketplace.merchants import (
     MERCHANT,
     Merchant,
-    MerchantEvent,
-    MerchantStatus,
     MoveMerchant,
     ReviewReason,
     move_merchant,
 )
+from domain.marketplace.review import ReviewEvent, ReviewStatus
 from domain.orders.lifecycle import Role
 
 
-def moved(status: MerchantStatus, event: MerchantEvent, role: Role) -> Merchant:
+def moved(status: ReviewStatus, event: ReviewEvent, role: Role) -> Merchant:
     before = Merchant(
         merchant_id="m", name="Corner", legal_name="Corner LLC", address="1 Elm", created_ms=1, status=status
     )
@@ -31,10 +30,10 @@ def moved(status: MerchantStatus, event: MerchantEvent, role: Role) -> Merchant:
     return after
 
 
-@pytest.mark.parametrize("event", MerchantEvent)
-@pytest.mark.parametrize("status", MerchantStatus)
+@pytest.mark.parametrize("event", ReviewEvent)
+@pytest.mark.parametrize("status", ReviewStatus)
 @pytest.mark.parametrize("role", Role)
-def test_every_step_is_the_tables(status: MerchantStatus, event: MerchantEvent, role: Role) -> None:
+def test_every_step_is_the_tables(status: ReviewStatus, event: ReviewEvent, role: Role) -> None:
     edge = MERCHANT.get((status, event))
     if edge is None:
         with pytest.raises(WrongState):
@@ -50,15 +49,15 @@ def test_every_step_is_the_tables(status: MerchantStatus, event: MerchantEvent, 
 
 
 def test_nobody_approves_themselves_and_nothing_is_a_dead_end() -> None:
-    to_approved = [edge for edge in MERCHANT.values() if edge.to is MerchantStatus.APPROVED]
+    to_approved = [edge for edge in MERCHANT.values() if edge.to is ReviewStatus.APPROVED]
     assert {role for edge in to_approved for role in edge.roles} == {Role.ADMIN}
-    reached = {MerchantStatus.APPLIED}
-    for _, ((at, _event), edge) in itertools.product(MerchantStatus, MERCHANT.items()):
+    reached = {ReviewStatus.APPLIED}
+    for _, ((at, _event), edge) in itertools.product(ReviewStatus, MERCHANT.items()):
         reached |= {edge.to} if at in reached else set()
-    assert reached == set(MerchantStatus) == {at for at, _ in MERCHANT}
+    assert reached == set(ReviewStatus) == {at for at, _ in MERCHANT}
 
 
 def test_what_comes_with_a_reason_is_what_the_database_asks_one_of() -> None:
-    unsold = {MerchantStatus.INCOMPLETE, MerchantStatus.REJECTED, MerchantStatus.SUSPENDED}
+    unsold = {ReviewStatus.INCOMPLETE, ReviewStatus.REJECTED, ReviewStatus.SUSPENDED}
     assert {edge.to for edge in MERCHANT.values() if edge.reasoned} == unsold
     assert all((edge.to in unsold) is edge.reasoned for edge in MERCHANT.values())

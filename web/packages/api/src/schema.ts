@@ -2261,22 +2261,10 @@ export interface components {
          * @description What a review comes to. `reason`: why not, which the driver is told; for anything but `approve`.
          */
         DriverReview: {
-            verdict: components["schemas"]["DriverVerdict"];
+            verdict: components["schemas"]["ReviewVerdict"];
             /** @example null */
             reason?: components["schemas"]["DriverReason"] | null;
         };
-        /**
-         * DriverStatus
-         * @description How far the application has come, or whether what was granted stands.
-         * @enum {unknown}
-         */
-        DriverStatus: "APPLIED" | "APPROVED" | "INCOMPLETE" | "REJECTED" | "SUSPENDED";
-        /**
-         * DriverVerdict
-         * @description What a review comes to.
-         * @enum {string}
-         */
-        DriverVerdict: "approve" | "reject" | "ask_for_more";
         /**
          * Dropoff
          * @description The door.
@@ -2399,12 +2387,6 @@ export interface components {
          * @enum {unknown}
          */
         MerchantDocumentKind: "ALCOHOL_LICENSE" | "BUSINESS_REGISTRATION" | "E_CIGARETTE_PERMIT" | "HEMP_REGISTRATION" | "LIABILITY_INSURANCE" | "SALES_TAX_PERMIT" | "TOBACCO_PERMIT";
-        /**
-         * MerchantStatus
-         * @description How far the application has come, or whether what was granted stands.
-         * @enum {unknown}
-         */
-        MerchantStatus: "APPLIED" | "APPROVED" | "INCOMPLETE" | "REJECTED" | "SUSPENDED";
         /**
          * NewAddress
          * @description A door of yours, and whether it is the one that you order to if you say nothing.
@@ -2743,6 +2725,12 @@ export interface components {
          * @enum {unknown}
          */
         ReviewReason: "AT_OWN_REQUEST" | "BUSINESS_NOT_VERIFIED" | "COMPLAINTS" | "DOCUMENTS_EXPIRED" | "DOCUMENTS_MISSING" | "GOODS_NOT_ALLOWED" | "OTHER" | "OUTSIDE_MARKETS" | "PERMIT_NOT_VALID" | "SUSPECTED_FRAUD";
+        /**
+         * ReviewStatus
+         * @description How far an application has come, or whether what was granted stands.
+         * @enum {unknown}
+         */
+        ReviewStatus: "APPLIED" | "APPROVED" | "INCOMPLETE" | "REJECTED" | "SUSPENDED";
         /**
          * ReviewVerdict
          * @description What a review comes to.
@@ -3278,8 +3266,7 @@ export interface components {
          *     where that was not known; `overrides`: reasons given for steps that were taken elsewhere.
          */
         StopView: {
-            /** @enum {unknown} */
-            place: "door" | "return" | "store";
+            place: components["schemas"]["StopPlace"];
             driver_id: string;
             arrived_at: string;
             left_at: string | null;
@@ -3289,13 +3276,19 @@ export interface components {
             overrides: string[];
         };
         /**
+         * StopPlace
+         * @description Where a driver stops for an order.
+         * @enum {unknown}
+         */
+        StopPlace: "door" | "return" | "store";
+        /**
          * MerchantView
          * @description A merchant; it sells while it is APPROVED. `reason`: why it does not, where an operator said so.
          */
         MerchantView: {
             id: string;
             version: number;
-            status: components["schemas"]["MerchantStatus"];
+            status: components["schemas"]["ReviewStatus"];
             reason: components["schemas"]["ReviewReason"] | null;
             name: string;
             legal_name: string;
@@ -3684,7 +3677,7 @@ export interface components {
             id: string;
             version: number;
             region_id: string;
-            status: components["schemas"]["DriverStatus"];
+            status: components["schemas"]["ReviewStatus"];
             reason: components["schemas"]["DriverReason"] | null;
             documents: components["schemas"]["DocumentView"][];
             papers_until: string | null;
@@ -8857,7 +8850,7 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description Any of these. */
-                status?: components["schemas"]["MerchantStatus"][] | null;
+                status?: components["schemas"]["ReviewStatus"][] | null;
                 /** @description `next_cursor` of the page before. */
                 cursor?: string | null;
                 limit?: number;
@@ -15475,7 +15468,7 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description Any of these. */
-                status?: components["schemas"]["DriverStatus"][] | null;
+                status?: components["schemas"]["ReviewStatus"][] | null;
                 /** @description `next_cursor` of the page before. */
                 cursor?: string | null;
                 limit?: number;
