@@ -37,7 +37,7 @@ def near(state: State, now_ms: int, ask: Ask, job: Job, event: OrderEvent) -> di
         state.policy.geofence,
         _LIMITS.get(event),
     )
-    said_m = _by_device(state, now_ms, ask, job, event)
+    said_m = _by_device(ask, job, event)
     if said_m is not None:
         payload["device_distance_m"] = round(said_m)
     if fence is None or attribute is None:
@@ -79,7 +79,7 @@ def _place(job: Job, event: OrderEvent) -> tuple[float, float]:
     return task.dropoff_lat, task.dropoff_lng
 
 
-def _by_device(state: State, now_ms: int, ask: Ask, job: Job, event: OrderEvent) -> float | None:
+def _by_device(ask: Ask, job: Job, event: OrderEvent) -> float | None:
     here = ask.here
     if here is None or here.lat is None or here.lng is None:
         return None
