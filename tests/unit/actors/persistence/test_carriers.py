@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from actors.config import Limits
 from actors.persistence.carriers.options import CarrierOptions, rules, usual
+from actors.persistence.carriers.regions import CALL_OFF, UNKNOWN_TRIES, ToRegions, of_regions
 from actors.persistence.carriers.registry import CARRIERS, carriers
 from actors.persistence.relay import Relay
-from domain.orders.records import OutboxEvent
+from domain.orders.records import Answer, OutboxEvent
 from domain.ports import Channel, EventsRefused
 from domain.region.messages import TaskOpened
 from persistence.orders.memory import MemoryStore
@@ -97,3 +99,33 @@ async def test_a_carrier_takes_as_much_and_tries_as_often_as_its_own_rules_say()
         assert max(sizes) <= 4  # two new ones, and two that were tried
     finally:
         await relay.stop()
+
+
+@pytest.mark.parametrize(
+    ("code", "attempts", "is_over"),
+    [
+        ("WRONG_STATE", 0, True),  # the goods are on the road
+        ("NOT_FOUND", 0, False),  # the region may be about to hear of it
+        ("NOT_FOUND", UNKNOWN_TRIES - 1, True),
+        ("FORBIDDEN", UNKNOWN_TRIES, False),
+        (None, 0, True),
+    ],
+)
+async def test_what_cannot_be_called_off_any_more_is_over(
+    code: str | None, attempts: int, is_over: bool
+) -> None:
+    async def tell(region_id: str, messages: list[Any]) -> Sequence[Answer]:
+        return [Answer(code=code) for _ in messages]
+
+    event = OutboxEvent(
+        event_id=1,
+        topic=CALL_OFF,
+        aggregate="order",
+        aggregate_id="order-1",
+        region_id="tx-dfw",
+        at_ms=0,
+        payload={"order_id": "order-1", "by": "ada", "role": "admin"},
+        attempts=attempts,
+    )
+    refused = await ToRegions(tell, of_regions(Limits())).carry([event])
+    assert (not refused) is is_over
