@@ -14,6 +14,7 @@ BESIDE ?= -n auto --maxprocesses 4 --dist loadgroup
 FRESH_ARGS ?=
 SEEDS ?= 100000
 EXAMPLES ?= 300
+PHASES ?= examples,coverage,fuzzing,stateful
 WEB_SOURCES := $(if $(wildcard web/package.json),$(shell find web -type f \
 	-not -path '*/node_modules/*' -not -path 'web/dist/*' -not -name '.*' 2>/dev/null))
 WEB := $(if $(wildcard web/package.json),web/dist/.built)
@@ -97,7 +98,7 @@ chaos: $(VENV)/.stamp-dev ## kill and freeze each part of a server with a demo o
 	@$(BIN)/pytest -q -s tests/integration/cluster/test_faults.py
 
 fuzz-api: $(VENV)/.stamp-dev ## requests made from OpenAPI, good and bad, against every operation (EXAMPLES=300); CI makes a few
-	@FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/pytest -q -s tests/rest/test_fuzz.py
+	@FUZZ_EXAMPLES=$(EXAMPLES) FUZZ_PHASES=$(PHASES) $(BIN)/pytest -q -s tests/rest/test_fuzz.py
 
 load: $(VENV)/.stamp-dev ## fleets of 1,000 to 15,000 drivers, then half an hour of 5,000 (about 50 minutes)
 	@$(BIN)/doorstep bench live --sizes 1000,2500,5000,10000,15000 --out fleet

@@ -20,6 +20,7 @@ from tests.support.database import server_url
 from tests.unit.gateway.http.listener.listening import listening
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "2"))
+PHASES = os.environ.get("FUZZ_PHASES", "examples,coverage,fuzzing,stateful")
 RUN_LIMIT_S = 60.0 + 30.0 * EXAMPLES
 CHECKS = (
     "not_a_server_error",
@@ -60,6 +61,7 @@ async def _run(
     """Let Schemathesis ask these operations; its exit status."""
     url = f"http://127.0.0.1:{port}/openapi.json"
     line = [str(Path(sys.executable).with_name("st")), "run", url, "--no-color", "--max-failures", "20"]
+    line += ["--phases", PHASES]
     line += ["--checks", ",".join(CHECKS), "--max-examples", str(EXAMPLES), "--continue-on-failure"]
     line += ["--generation-deterministic", "--warnings", "off"]
     line += ["--suppress-health-check", "all", "--request-timeout", "20"]
